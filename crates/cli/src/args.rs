@@ -1,0 +1,206 @@
+//! The command line. What each command does is in `commands/`, one file each.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Builds data lakes: sources to raw, SQL to trusted and refined, checked and released together.
+#[derive(Debug, Parser)]
+#[command(name = "lagar", version, propagate_version = true, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Global {
+    /// The project: a folder with lagar.yaml, or s3://bucket/prefix
+    #[arg(short, long, global = true, value_name = "DIR", default_value = ".", env = "LAGAR_PROJECT")]
+    pub project: String,
+    /// Lays the keys of this profile over lagar.yaml
+    #[arg(long, global = true, value_name = "NAME", env = "LAGAR_PROFILE")]
+    pub profile: Option<String>,
+    /// Sets ${vars.KEY}
+    #[arg(long = "var", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub vars: Vec<(String, String)>,
+    /// Prints one JSON line at the end of stdout, for scripts
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Prints only errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Prints more; twice: everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// How log lines look on stderr
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".into()),
+    }
+}
+
+/// The project as a positional argument, for the commands that take one.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Positional {
+    /// The project, instead of --project
+    #[arg(value_name = "PROJECT")]
+    pub dir: Option<String>,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Selection {
+    /// Only these: name, +name (with what it needs), name+ (with what needs it), tag:x, path:x; comma: both
+    #[arg(short, long = "select", value_name = "SELECT", num_args = 1..)]
+    pub select: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Makes a new project that runs at once
+    Init {
+        /// Its name and folder
+        name: String,
+    },
+    /// Loads sources, builds and checks tables, publishes a release
+    Run {
+        #[command(flatten)]
+        project: Positional,
+        #[command(flatten)]
+        selection: Selection,
+        /// Reads sources from their beginning and rebuilds every selected table
+        #[arg(long)]
+        full_refresh: bool,
+        /// Says what would be done, and does nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Exits with this code instead of 0 when there was nothing new (99 makes Airflow skip)
+        #[arg(long, value_name = "CODE")]
+        skip_exit_code: Option<u8>,
+    },
+    /// Finds every problem of a project without reading data
+    Check {
+        #[command(flatten)]
+        project: Positional,
+    },
+    /// Says what a run would do, and why
+    Plan {
+        #[command(flatten)]
+        project: Positional,
+        #[command(flatten)]
+        selection: Selection,
+    },
+    /// Runs the unit tests of the models
+    Test {
+        #[command(flatten)]
+        project: Positional,
+        /// Only the tests of models whose name contains this
+        #[arg(short, long, value_name = "TEXT")]
+        filter: Option<String>,
+    },
+    /// Queries the lake: raw, trusted, refined, quarantine, refused and system tables
+    Sql {
+        /// One SELECT; `-` reads it from stdin; without it: a prompt
+        query: Option<String>,
+        #[arg(short, long, value_name = "FORMAT", default_value = "box")]
+        format: Format,
+        /// Writes to a file instead of stdout
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Describes a table: columns, rows, version, inputs
+    Show {
+        /// zone.name
+        table: String,
+    },
+    /// Lists sources and tables
+    Ls {
+        #[command(flatten)]
+        project: Positional,
+    },
+    /// Lists runs, or shows one
+    Runs {
+        #[command(subcommand)]
+        action: Option<RunsAction>,
+    },
+    /// Lists releases, or makes an earlier one current again
+    Releases {
+        #[command(subcommand)]
+        action: Option<ReleasesAction>,
+    },
+    /// Shows the configuration as it is understood, or its JSON schema
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+    /// Tries what a run needs: the lake, the machine's limits, the history
+    Doctor {
+        #[command(flatten)]
+        project: Positional,
+    },
+    /// Lists the kinds of sources and their keys
+    Connectors {
+        /// One kind, with all its keys
+        kind: Option<String>,
+    },
+    /// Prints the completions of a shell
+    Completions { shell: clap_complete::Shell },
+    /// Prints the version
+    Version,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum RunsAction {
+    /// The newest runs
+    List {
+        #[arg(short = 'n', long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// The steps of one run (default: the newest)
+    Show { run: Option<String> },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum ReleasesAction {
+    /// All releases
+    List,
+    /// Publishes the tables of release NUMBER again
+    Rollback { number: u64 },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConfigAction {
+    /// The values in force
+    Show {
+        /// Says where each value comes from
+        #[arg(long)]
+        origin: bool,
+    },
+    /// The JSON schema of lagar.yaml, for editors
+    Schema,
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Box,
+    Csv,
+    Json,
+    Ndjson,
+    Markdown,
+    Parquet,
+    Arrow,
+}

@@ -1,0 +1,36 @@
+use lagar_flow::{Error, Result};
+
+use crate::{
+    args::Global,
+    output::{self, style},
+};
+
+pub async fn run(global: &Global) -> Result<u8> {
+    let workplace = super::open(global).await?;
+    let findings = lagar_orchestrate::doctor(&workplace).await;
+    let failed = findings.iter().filter(|finding| finding.result.is_err()).count();
+    if global.json {
+        let list: Vec<_> = findings
+            .iter()
+            .map(|finding| {
+                serde_json::json!({
+                    "what": finding.what,
+                    "found": finding.result.as_ref().ok(),
+                    "error": finding.result.as_ref().err().map(Error::to_json),
+                })
+            })
+            .collect();
+        output::stdout(&format!("{}\n", serde_json::json!({"status": if failed == 0 { "ok" } else { "failed" }, "findings": list})));
+    } else {
+        for finding in &findings {
+            match &finding.result {
+                Ok(found) => output::stdout(&format!("{} {:<10} {found}\n", style("32").paint("✓"), finding.what)),
+                Err(error) => {
+                    output::stdout(&format!("{} {:<10} {}\n", style("1;31").paint("✗"), finding.what, error.message()));
+                    output::print_error(error);
+                }
+            }
+        }
+    }
+    Ok(if failed == 0 { 0 } else { output::EXIT_FAILED })
+}

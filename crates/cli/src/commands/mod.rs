@@ -1,0 +1,79 @@
+//! One file a command: it asks the other crates, and prints.
+
+mod check;
+mod completions;
+mod config;
+mod connectors;
+mod doctor;
+mod init;
+mod ls;
+mod plan;
+mod releases;
+mod run;
+mod runs;
+mod show;
+mod sql;
+mod test;
+mod version;
+
+use std::sync::Arc;
+
+use lagar_flow::{Clock, Result, SystemClock};
+use lagar_orchestrate::{LoadOptions, Project, Workplace};
+
+use crate::args::{Args, Command, Global};
+
+/// Runs the command; returns the exit code.
+pub async fn run(args: Args) -> Result<u8> {
+    let global = args.global;
+    match args.command {
+        Command::Init { name } => init::run(&global, &name).await,
+        Command::Run { project, selection, full_refresh, dry_run, skip_exit_code } => {
+            let global = at(global, project.dir);
+            if dry_run {
+                return plan::run(&global, selection.select).await;
+            }
+            run::run(&global, run::Options { select: selection.select, full_refresh, skip_exit_code }).await
+        }
+        Command::Check { project } => check::run(&at(global, project.dir)).await,
+        Command::Plan { project, selection } => plan::run(&at(global, project.dir), selection.select).await,
+        Command::Test { project, filter } => test::run(&at(global, project.dir), filter.as_deref()).await,
+        Command::Sql { query, format, output } => sql::run(&global, query, format, output).await,
+        Command::Show { table } => show::run(&global, &table).await,
+        Command::Ls { project } => ls::run(&at(global, project.dir)).await,
+        Command::Runs { action } => runs::run(&global, action).await,
+        Command::Releases { action } => releases::run(&global, action).await,
+        Command::Config { action } => config::run(&global, action).await,
+        Command::Doctor { project } => doctor::run(&at(global, project.dir)).await,
+        Command::Connectors { kind } => connectors::run(&global, kind.as_deref()),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Version => version::run(&global),
+    }
+}
+
+/// The positional project wins over `--project`.
+fn at(mut global: Global, dir: Option<String>) -> Global {
+    if let Some(dir) = dir {
+        global.project = dir;
+    }
+    global
+}
+
+/// Reads the project that the command line names.
+async fn load(global: &Global) -> Result<Arc<Project>> {
+    let options = LoadOptions {
+        profile: global.profile.clone(),
+        vars: global.vars.clone(),
+        env: Arc::new(|name: &str| std::env::var(name).ok()),
+    };
+    Ok(Arc::new(Project::load(&global.project, options).await?))
+}
+
+/// The project and its lake.
+async fn open(global: &Global) -> Result<Workplace> {
+    Workplace::open(load(global).await?, clock()).await
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}

@@ -1,0 +1,95 @@
+use std::sync::Arc;
+
+use lagar_flow::{Blame, Error, Result, codes};
+use lagar_orchestrate::{Report, RunOptions, Status, Unwatched, Watcher};
+
+use crate::{
+    args::Global,
+    output::{self, bytes, progress::Progress, seconds, table::listing, thousands},
+    signals,
+};
+
+pub struct Options {
+    pub select: Vec<String>,
+    pub full_refresh: bool,
+    pub skip_exit_code: Option<u8>,
+}
+
+pub async fn run(global: &Global, options: Options) -> Result<u8> {
+    let workplace = super::open(global).await?;
+    let cancel = signals::stop_on_signal()
+        .map_err(|error| Error::new(codes::BUG, "signals cannot be watched").caused_by(&error))?;
+    let watcher: Arc<dyn Watcher> = if global.quiet { Arc::new(Unwatched) } else { Arc::new(Progress::new()) };
+    let report = lagar_orchestrate::run(
+        &workplace,
+        RunOptions {
+            select: options.select,
+            full_refresh: options.full_refresh,
+            // Only the jitter between retries hangs on it: two machines must not knock in step.
+            seed: u64::from(std::process::id()),
+            cancel,
+            watcher,
+        },
+    )
+    .await?;
+    if !global.quiet {
+        eprint!("{}", summary(&report));
+    } else {
+        report.steps.iter().filter(|step| step.status == Status::Failed).filter_map(|step| step.error.as_ref()).for_each(output::print_error);
+    }
+    for warning in &report.warnings {
+        eprintln!("warning: {}", output::clean(warning));
+    }
+    if global.json {
+        let line = serde_json::to_string(&report)
+            .map_err(|error| Error::bug("the report cannot be written as JSON").caused_by(&error))?;
+        output::stdout(&format!("{line}\n"));
+    }
+    Ok(exit_code(&report, options.skip_exit_code))
+}
+
+fn exit_code(report: &Report, nothing_new: Option<u8>) -> u8 {
+    match report.status {
+        Status::Ok => 0,
+        Status::NothingNew => nothing_new.unwrap_or(0),
+        Status::Failed | Status::Skipped | Status::UpstreamFailed => match report.worst_error() {
+            // A model's SQL is wrong only once a run meets the data: something did run, so not 2.
+            Some(error) if error.blame() == Blame::Usage => output::EXIT_FAILED,
+            Some(error) => output::exit_code(error),
+            None => output::EXIT_FAILED,
+        },
+    }
+}
+
+/// The final table and what became visible.
+fn summary(report: &Report) -> String {
+    let rows = report
+        .steps
+        .iter()
+        .map(|step| {
+            let count = |number: u64| if number == 0 { "-".to_owned() } else { thousands(number) };
+            vec![
+                step.name.clone(),
+                step.status.as_str().replace('_', " "),
+                count(step.rows_in),
+                count(step.rows_out),
+                count(step.rows_rejected),
+                if step.bytes_out == 0 { "-".into() } else { bytes(step.bytes_out) },
+                step.version.map_or("-".into(), |version| version.to_string()),
+                seconds(step.seconds),
+            ]
+        })
+        .collect();
+    let mut text = String::from("\n");
+    let header = ["step", "status", "rows in", "rows out", "rejected", "bytes", "version", "time"];
+    text.push_str(&listing(&header, rows, &[2, 3, 4, 5, 6, 7]));
+    let time = seconds(report.seconds);
+    text.push_str(&match (report.status, report.release) {
+        (Status::NothingNew, _) => format!("\nnothing new: every source and table is up to date; no release was made ({time})\n"),
+        (_, Some(release)) => format!("\nreleased as {release} in {time}\n"),
+        (Status::Ok, None) => format!("\ndone in {time}; readers see the same tables as before\n"),
+        (Status::Skipped, None) => format!("\nstopped after {time}; run again to go on\n"),
+        (_, None) => format!("\nfailed after {time}; nothing was released, readers see the same tables as before\n"),
+    });
+    text
+}

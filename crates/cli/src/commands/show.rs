@@ -1,0 +1,112 @@
+use lagar_flow::{Error, Result, TableName, Zone, codes, schema_of};
+use lagar_orchestrate::{Reader, Workplace};
+
+use crate::{
+    args::Global,
+    output::{self, bytes, rows::type_name, table::listing, thousands},
+};
+
+pub async fn run(global: &Global, table: &str) -> Result<u8> {
+    let workplace = super::open(global).await?;
+    let name: TableName = table.parse()?;
+    if name.zone == Zone::Raw { source(global, &workplace, &name).await } else { model(global, &workplace, &name).await }
+}
+
+async fn source(global: &Global, workplace: &Workplace, name: &TableName) -> Result<u8> {
+    let loads = workplace.lake.loads(&name.name).await?;
+    let Some(last) = loads.last() else { return Err(missing(workplace, name)) };
+    if global.json {
+        output::stdout(&format!("{}\n", serde_json::json!({"table": name, "loads": loads})));
+        return Ok(0);
+    }
+    let from = workplace.project.sources.get(&name.name);
+    output::stdout(&format!(
+        "{name}    {} loads, the newest is {} of {}\n{}\n\n",
+        loads.len(),
+        last.number,
+        last.created_at.format("%Y-%m-%d %H:%M:%S UTC"),
+        from.map_or(String::new(), |source| format!("from {}", source.source.address())),
+    ));
+    let schema = schema_of(&last.columns)?;
+    let columns =
+        schema.fields().iter().map(|f| vec![f.name().clone(), type_name(f.data_type())]).collect();
+    output::stdout(&listing(&["column", "type"], columns, &[]));
+    let rows = loads
+        .iter()
+        .rev()
+        .take(10)
+        .map(|load| {
+            vec![
+                load.number.to_string(),
+                load.created_at.format("%Y-%m-%d %H:%M:%S").to_string(),
+                load.files.len().to_string(),
+                load.rows.map_or("?".into(), thousands),
+                thousands(load.rejected),
+                bytes(load.bytes),
+                load.notes.iter().map(|note| note.0.as_str()).collect::<Vec<_>>().join("; "),
+            ]
+        })
+        .collect();
+    output::stdout("\n");
+    output::stdout(&listing(&["load", "at", "files", "rows", "rejected", "bytes", "notes"], rows, &[0, 2, 3, 4, 5]));
+    Ok(0)
+}
+
+async fn model(global: &Global, workplace: &Workplace, name: &TableName) -> Result<u8> {
+    let reader = Reader::open(workplace).await?;
+    let Some(table) = reader.table(name).await? else { return Err(missing(workplace, name)) };
+    let rows: u64 = table.files.iter().map(|file| file.rows).sum();
+    let size: u64 = table.files.iter().map(|file| file.bytes).sum();
+    let inputs = table.meta.as_ref().map(|meta| meta.inputs.clone()).unwrap_or_default();
+    if global.json {
+        let columns: Vec<_> = table
+            .schema
+            .fields()
+            .iter()
+            .map(|f| serde_json::json!({"name": f.name(), "type": type_name(f.data_type()), "comment": f.metadata().get("comment")}))
+            .collect();
+        let line = serde_json::json!({
+            "table": name, "version": table.version, "rows": rows, "bytes": size, "files": table.files.len(),
+            "columns": columns, "inputs": inputs, "partition_by": table.partition_by,
+        });
+        output::stdout(&format!("{line}\n"));
+        return Ok(0);
+    }
+    output::stdout(&format!(
+        "{name}    version {} of {}, {} rows in {} files, {}\n",
+        table.version,
+        table.committed_at.format("%Y-%m-%d %H:%M:%S UTC"),
+        thousands(rows),
+        table.files.len(),
+        bytes(size)
+    ));
+    let model = workplace.project.models.get(name);
+    if let Some(model) = model.filter(|model| !model.description.is_empty()) {
+        output::stdout(&format!("{}\n", model.description));
+    }
+    if !inputs.is_empty() {
+        let inputs: Vec<String> = inputs.iter().map(|(input, number)| format!("{input} ({number})")).collect();
+        output::stdout(&format!("made from {}\n", inputs.join(", ")));
+    }
+    let columns = table
+        .schema
+        .fields()
+        .iter()
+        .map(|f| {
+            let comment = f.metadata().get("comment").cloned().unwrap_or_default();
+            vec![f.name().clone(), type_name(f.data_type()), comment]
+        })
+        .collect();
+    output::stdout("\n");
+    output::stdout(&listing(&["column", "type", "meaning"], columns, &[]));
+    Ok(0)
+}
+
+fn missing(workplace: &Workplace, name: &TableName) -> Error {
+    let in_project = match name.zone {
+        Zone::Raw => workplace.project.sources.contains_key(&name.name),
+        _ => workplace.project.models.contains_key(name),
+    };
+    let error = Error::new(codes::TABLE_MISSING, format!("`{name}` has nothing to show"));
+    error.hint(if in_project { "it is in the project, but was never built: `lagar run`" } else { "`lagar ls` lists what there is" })
+}

@@ -1,0 +1,46 @@
+//! The `lagar` binary: parse → run one command → exit code. Only this crate prints and exits.
+
+mod args;
+mod commands;
+mod output;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version go to stdout and are not errors; clap knows which is which.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { output::EXIT_USAGE } else { 0 });
+        }
+    };
+    output::init_logging(&args.global);
+    let json = args.global.json;
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Planning recurses deeply on nested SQL; the default 2 MiB is too little in a debug build.
+        .thread_stack_size(16 << 20)
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start worker threads: {error}");
+            return ExitCode::from(output::EXIT_BUG);
+        }
+    };
+    let exit = match runtime.block_on(async move { tokio::spawn(commands::run(args)).await }) {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(error)) => output::fail(&error, json),
+        Err(panic) => output::fail(
+            &lagar_flow::Error::bug("a command panicked").caused_by(&panic).hint("please report this"),
+            json,
+        ),
+    };
+    // A blocked worker (a source that ignores its deadline) must not keep a finished command alive.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    ExitCode::from(exit)
+}

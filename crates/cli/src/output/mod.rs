@@ -1,0 +1,149 @@
+//! Everything that is printed. Data goes to stdout, all else to stderr.
+
+pub mod progress;
+pub mod rows;
+pub mod table;
+
+use std::io::{IsTerminal, Write};
+
+use lagar_flow::{Blame, Error};
+
+use crate::{
+    args::{Global, LogFormat},
+    signals,
+};
+
+pub const EXIT_FAILED: u8 = 1;
+pub const EXIT_USAGE: u8 = 2;
+pub const EXIT_BUG: u8 = 70;
+pub const EXIT_TEMPORARY: u8 = 75;
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// The exit code that `error` asks for.
+pub fn exit_code(error: &Error) -> u8 {
+    match error.blame() {
+        Blame::Data => EXIT_FAILED,
+        Blame::Usage => EXIT_USAGE,
+        Blame::Lagar => EXIT_BUG,
+        Blame::Outside => EXIT_TEMPORARY,
+        Blame::Stopped => signals::stopped_exit_code().unwrap_or(EXIT_INTERRUPTED),
+    }
+}
+
+/// Prints `error` for people (and for scripts with `--json`); returns the exit code.
+pub fn fail(error: &Error, json: bool) -> u8 {
+    print_error(error);
+    if json {
+        let all: Vec<_> = error.each().map(Error::to_json).collect();
+        let line = serde_json::json!({"status": "failed", "error": error.to_json(), "errors": all});
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+    exit_code(error)
+}
+
+/// What happened, where, why, what next; each problem of the error in turn.
+pub fn print_error(error: &Error) {
+    let red = style("1;31");
+    let dim = style("2");
+    let cyan = style("36");
+    let mut text = String::new();
+    for problem in error.each() {
+        text.push_str(&format!("{}: {}\n", red.paint("error"), clean(problem.message())));
+        if let Some(place) = problem.place() {
+            text.push_str(&format!("  {} {place}\n", dim.paint("at")));
+        }
+        for cause in problem.causes() {
+            text.push_str(&format!("  {} {}\n", dim.paint("caused by:"), clean(cause)));
+        }
+        if let Some(hint) = problem.hint_text() {
+            text.push_str(&format!("\n{}: {}\n", cyan.paint("hint"), clean(hint)));
+        }
+        text.push_str(&format!("  {}\n", dim.paint(&format!("[{}]", problem.code().id))));
+    }
+    let count = error.each().count();
+    if count > 1 {
+        text.push_str(&format!("{count} problems\n"));
+    }
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Text from outside (an answer, a cell) must not steer the terminal.
+pub fn clean(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// A terminal style, or nothing where there is no terminal or `NO_COLOR` is set.
+#[derive(Clone, Copy)]
+pub struct Style(Option<&'static str>);
+
+impl Style {
+    pub fn paint(self, text: &str) -> String {
+        match self.0 {
+            Some(code) => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// A style for stderr.
+pub fn style(code: &'static str) -> Style {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    Style((!plain && std::io::stderr().is_terminal()).then_some(code))
+}
+
+/// Log lines go to stderr; `LAGAR_LOG` takes a filter, `-v` and `-vv` widen the default.
+pub fn init_logging(global: &Global) {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let default = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (_, 0) => "warn",
+        (_, 1) => "warn,lagar=debug",
+        _ => "info,lagar=trace",
+    };
+    let filter = EnvFilter::try_from_env("LAGAR_LOG").unwrap_or_else(|_| {
+        // The crates of the workspace are `lagar_…`: one word for all of them.
+        let filter = default.replace("lagar=", "lagar_connectors=LEVEL,lagar_lake=LEVEL,lagar_engine=LEVEL,lagar_orchestrate=");
+        let level = default.rsplit('=').next().unwrap_or("warn");
+        EnvFilter::new(filter.replace("LEVEL", level))
+    });
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match global.log_format {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder.with_ansi(style("1").0.is_some()).without_time().init(),
+    }
+}
+
+/// Writes to stdout; a reader that went away (`| head`) is not an error.
+pub fn stdout(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// `1234567` → `1,234,567`.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1536` → `1.5 KiB`.
+pub fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
+/// `0.0312` → `31 ms`.
+pub fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => format!("{:.0} ms", s * 1000.0),
+        s if s < 60.0 => format!("{s:.1} s"),
+        s => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), s % 60.0),
+    }
+}

@@ -1,0 +1,443 @@
+//! Columns under construction: rows go in one at a time, and a row that does not fit leaves no trace.
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{
+        Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListArray,
+        StringArray, StructArray, TimestampMicrosecondArray,
+    },
+    buffer::{Buffer, NullBuffer, OffsetBuffer},
+    compute::cast,
+    datatypes::{DataType, Field, FieldRef, Fields, TimeUnit},
+};
+use lagar_flow::{ColumnType, Error, Result, codes};
+
+use super::{
+    keys::Keys,
+    scan::{DEPTH_MAX, Scanner, Syntax, Token},
+    value::{Misfit, Parse},
+};
+
+/// Why a row is not taken.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub column: Option<String>,
+    pub reason: String,
+}
+
+impl Problem {
+    pub fn row(reason: impl Into<String>) -> Self {
+        Self { column: None, reason: reason.into() }
+    }
+
+    fn value(text: &str, misfit: &Misfit) -> Self {
+        let mut shown: String = text.chars().take(60).collect();
+        if shown.len() < text.len() {
+            shown.push('…');
+        }
+        Self { column: Some(String::new()), reason: format!("`{shown}` {misfit}") }
+    }
+
+    /// The same problem, seen from the column around it.
+    fn inside(mut self, name: &str) -> Self {
+        self.column = match self.column {
+            Some(inner) if inner.is_empty() => Some(name.to_owned()),
+            Some(inner) if name.is_empty() => Some(inner),
+            Some(inner) => Some(format!("{name}.{inner}")),
+            None => None,
+        };
+        self
+    }
+}
+
+impl From<Syntax> for Problem {
+    fn from(syntax: Syntax) -> Self {
+        Self::row(format!("not JSON at byte {}: {}", syntax.at + 1, syntax.what))
+    }
+}
+
+type Fit<T> = std::result::Result<T, Problem>;
+
+pub(super) struct Column {
+    field: FieldRef,
+    valid: Vec<bool>,
+    values: Values,
+}
+
+enum Values {
+    Bool(Vec<bool>),
+    /// With the smallest and largest that the type holds.
+    Int(Vec<i64>, std::ops::RangeInclusive<i64>),
+    Double(Vec<f64>),
+    Decimal(Vec<i128>, u8, i8),
+    Date(Vec<i32>),
+    Timestamp(Vec<i64>),
+    Instant(Vec<i64>),
+    Text(Bytes),
+    /// The text of whatever JSON value stands there.
+    Json(Bytes),
+    Binary(Bytes),
+    List(Vec<i32>, Box<Column>),
+    Struct(Group),
+}
+
+/// Texts one behind the other, and where each ends.
+#[derive(Default)]
+struct Bytes {
+    data: Vec<u8>,
+    ends: Vec<i32>,
+}
+
+impl Bytes {
+    fn push(&mut self, bytes: &[u8]) {
+        self.data.extend_from_slice(bytes);
+        // A batch never holds 2 GiB of rows.
+        self.ends.push(self.data.len() as i32);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.ends.truncate(len);
+        self.data.truncate(self.ends.last().map_or(0, |end| *end as usize));
+    }
+
+    fn finish(&mut self) -> (OffsetBuffer<i32>, Buffer) {
+        let Bytes { data, ends } = std::mem::take(self);
+        (offsets(ends), Buffer::from_vec(data))
+    }
+}
+
+fn offsets(mut ends: Vec<i32>) -> OffsetBuffer<i32> {
+    ends.insert(0, 0);
+    OffsetBuffer::new(ends.into())
+}
+
+impl Column {
+    /// An empty column; an error if rows of text cannot hold the type.
+    pub fn new(field: &FieldRef, json: bool) -> Result<Self> {
+        let values = match field.data_type() {
+            DataType::Boolean => Values::Bool(Vec::new()),
+            DataType::Int8 => Values::Int(Vec::new(), i8::MIN.into()..=i8::MAX.into()),
+            DataType::Int16 => Values::Int(Vec::new(), i16::MIN.into()..=i16::MAX.into()),
+            DataType::Int32 => Values::Int(Vec::new(), i32::MIN.into()..=i32::MAX.into()),
+            DataType::Int64 => Values::Int(Vec::new(), i64::MIN..=i64::MAX),
+            DataType::Float32 | DataType::Float64 => Values::Double(Vec::new()),
+            DataType::Decimal128(precision, scale) => Values::Decimal(Vec::new(), *precision, *scale),
+            DataType::Date32 => Values::Date(Vec::new()),
+            DataType::Timestamp(TimeUnit::Microsecond, None) => Values::Timestamp(Vec::new()),
+            DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => Values::Instant(Vec::new()),
+            DataType::Utf8 if json => Values::Json(Bytes::default()),
+            DataType::Utf8 => Values::Text(Bytes::default()),
+            DataType::Binary => Values::Binary(Bytes::default()),
+            DataType::List(item) => Values::List(Vec::new(), Box::new(Column::new(item, false)?)),
+            DataType::Struct(fields) => Values::Struct(Group::new(fields, &BTreeMap::new())?),
+            other => {
+                let message = format!("column `{}` has the type {other}, which rows of text cannot hold", field.name());
+                return Err(Error::new(codes::DECODE, message).hint("ask for another type under `columns:`"));
+            }
+        };
+        Ok(Self { field: field.clone(), valid: Vec::new(), values })
+    }
+
+    fn len(&self) -> usize {
+        self.valid.len()
+    }
+
+    pub fn truncate(&mut self, len: usize) {
+        self.valid.truncate(len);
+        // A list or object that broke off may have more inside than it has itself.
+        match &mut self.values {
+            Values::Bool(values) => values.truncate(len),
+            Values::Int(values, _) | Values::Timestamp(values) | Values::Instant(values) => values.truncate(len),
+            Values::Double(values) => values.truncate(len),
+            Values::Decimal(values, ..) => values.truncate(len),
+            Values::Date(values) => values.truncate(len),
+            Values::Text(bytes) | Values::Json(bytes) | Values::Binary(bytes) => bytes.truncate(len),
+            Values::List(ends, item) => {
+                ends.truncate(len);
+                item.truncate(ends.last().map_or(0, |end| *end as usize));
+            }
+            Values::Struct(group) => group.truncate(len),
+        }
+    }
+
+    pub fn push_null(&mut self) {
+        self.valid.push(false);
+        match &mut self.values {
+            Values::Bool(values) => values.push(false),
+            Values::Int(values, _) | Values::Timestamp(values) | Values::Instant(values) => values.push(0),
+            Values::Double(values) => values.push(0.0),
+            Values::Decimal(values, ..) => values.push(0),
+            Values::Date(values) => values.push(0),
+            Values::Text(bytes) | Values::Json(bytes) | Values::Binary(bytes) => bytes.push(b""),
+            Values::List(ends, item) => ends.push(item.len() as i32),
+            Values::Struct(group) => group.columns.iter_mut().for_each(Column::push_null),
+        }
+    }
+
+    /// Adds the value that `text` stands for.
+    pub fn push_text(&mut self, text: &str, parse: &Parse) -> Fit<()> {
+        let fit = match &mut self.values {
+            Values::Text(bytes) | Values::Json(bytes) | Values::Binary(bytes) => {
+                bytes.push(text.as_bytes());
+                Ok(())
+            }
+            Values::Bool(values) => parse.bool(text).map(|value| values.push(value)),
+            Values::Int(values, range) => match parse.int(text) {
+                Ok(value) if !range.contains(&value) => Err(Misfit::from("is too large for the column's type")),
+                fit => fit.map(|value| values.push(value)),
+            },
+            Values::Double(values) => parse.double(text).map(|value| values.push(value)),
+            Values::Decimal(values, precision, scale) => {
+                parse.decimal(text, *precision, *scale).map(|value| values.push(value))
+            }
+            Values::Date(values) => parse.date(text).map(|value| values.push(value)),
+            Values::Timestamp(values) => parse.timestamp(text).map(|value| values.push(value)),
+            Values::Instant(values) => parse.instant(text).map(|value| values.push(value)),
+            Values::List(..) => Err("is not a list".into()),
+            Values::Struct(_) => Err("is not an object".into()),
+        };
+        match fit {
+            Ok(()) => {
+                self.valid.push(true);
+                Ok(())
+            }
+            Err(misfit) => Err(Problem::value(text, &misfit).inside(self.field.name())),
+        }
+    }
+
+    /// Adds the value of a CSV field. Lists and objects are written as JSON there.
+    pub fn push_field(&mut self, text: &str, parse: &Parse) -> Fit<()> {
+        match &self.values {
+            Values::List(..) | Values::Struct(_) => {
+                let mut scanner = Scanner::new(text);
+                self.push_json(&mut scanner, 0, &mut String::new())?;
+                Ok(scanner.end()?)
+            }
+            _ => self.push_text(text, parse),
+        }
+    }
+
+    /// Adds the next value of `scanner`. `depth` is that of the value.
+    fn push_json(&mut self, scanner: &mut Scanner<'_>, depth: usize, scratch: &mut String) -> Fit<()> {
+        let start = scanner.start();
+        let token = scanner.token()?;
+        if token == Token::Null {
+            self.push_null();
+            return Ok(());
+        }
+        match (&mut self.values, token) {
+            (Values::List(ends, item), Token::List) => {
+                deep_enough(depth)?;
+                let mut first = true;
+                while scanner.item(first)? {
+                    first = false;
+                    item.push_json(scanner, depth + 1, scratch).map_err(|p| p.inside(self.field.name()))?;
+                }
+                ends.push(item.len() as i32);
+                self.valid.push(true);
+                Ok(())
+            }
+            (Values::Struct(group), Token::Object) => {
+                group
+                    .push_object(scanner, self.valid.len(), depth, scratch)
+                    .map_err(|p| p.inside(self.field.name()))?;
+                self.valid.push(true);
+                Ok(())
+            }
+            (Values::Json(bytes), token) => {
+                scanner.skip(token, depth)?;
+                bytes.push(scanner.since(start).as_bytes());
+                self.valid.push(true);
+                Ok(())
+            }
+            (_, Token::Text(text)) => self.push_text(text.decode(scratch), &JSON),
+            (_, Token::Number(text)) => self.push_text(text, &JSON),
+            (_, Token::Bool(value)) => self.push_text(if value { "true" } else { "false" }, &JSON),
+            (values, token) => {
+                scanner.skip(token, depth)?;
+                let text = scanner.since(start);
+                if let Values::Text(bytes) = values {
+                    bytes.push(text.as_bytes());
+                    self.valid.push(true);
+                    return Ok(());
+                }
+                let misfit = Misfit::from(format!("is not of the type {}", type_word(self.field.data_type())));
+                Err(Problem::value(text, &misfit).inside(self.field.name()))
+            }
+        }
+    }
+
+    /// The values so far as an array; the column is empty afterwards.
+    pub fn finish(&mut self) -> Result<ArrayRef> {
+        let len = self.len();
+        let valid = std::mem::take(&mut self.valid);
+        let nulls = if valid.iter().all(|v| *v) { None } else { Some(NullBuffer::from(valid)) };
+        let take = std::mem::take::<Vec<i64>>;
+        let array: ArrayRef = match &mut self.values {
+            Values::Bool(values) => Arc::new(BooleanArray::new(std::mem::take(values).into(), nulls)),
+            Values::Int(values, _) => Arc::new(Int64Array::new(take(values).into(), nulls)),
+            Values::Double(values) => Arc::new(Float64Array::new(std::mem::take(values).into(), nulls)),
+            Values::Decimal(values, precision, scale) => Arc::new(
+                Decimal128Array::new(std::mem::take(values).into(), nulls)
+                    .with_precision_and_scale(*precision, *scale)
+                    .map_err(|e| defect(&e))?,
+            ),
+            Values::Date(values) => Arc::new(Date32Array::new(std::mem::take(values).into(), nulls)),
+            Values::Timestamp(values) => Arc::new(TimestampMicrosecondArray::new(take(values).into(), nulls)),
+            Values::Instant(values) => Arc::new(
+                TimestampMicrosecondArray::new(take(values).into(), nulls)
+                    .with_data_type(self.field.data_type().clone()),
+            ),
+            Values::Text(bytes) | Values::Json(bytes) => {
+                let (offsets, data) = bytes.finish();
+                Arc::new(StringArray::try_new(offsets, data, nulls).map_err(|e| defect(&e))?)
+            }
+            Values::Binary(bytes) => {
+                let (offsets, data) = bytes.finish();
+                Arc::new(BinaryArray::try_new(offsets, data, nulls).map_err(|e| defect(&e))?)
+            }
+            Values::List(ends, item) => {
+                let field = Arc::new(item.field.as_ref().clone().with_nullable(true));
+                let ends = offsets(std::mem::take(ends));
+                Arc::new(ListArray::try_new(field, ends, item.finish()?, nulls).map_err(|e| defect(&e))?)
+            }
+            Values::Struct(group) => {
+                let fields: Fields = group.columns.iter().map(|c| nullable(&c.field)).collect();
+                let arrays = group.finish()?;
+                Arc::new(StructArray::try_new_with_length(fields, arrays, nulls, len).map_err(|e| defect(&e))?)
+            }
+        };
+        if array.data_type() == self.field.data_type() {
+            return Ok(array);
+        }
+        // Narrow integers and floats were held wide; their ranges were checked.
+        cast(&array, self.field.data_type()).map_err(|e| defect(&e))
+    }
+}
+
+static JSON: std::sync::LazyLock<Parse> = std::sync::LazyLock::new(Parse::default);
+
+fn nullable(field: &Field) -> FieldRef {
+    Arc::new(field.clone().with_nullable(true))
+}
+
+fn defect(error: &(dyn std::error::Error + 'static)) -> Error {
+    Error::bug("a column could not be built").caused_by(error)
+}
+
+fn deep_enough(depth: usize) -> std::result::Result<(), Syntax> {
+    if depth > DEPTH_MAX { Err(Syntax { at: 0, what: "it is nested too deeply" }) } else { Ok(()) }
+}
+
+/// The name that people use for a type.
+pub(super) fn type_word(data_type: &DataType) -> Cow<'static, str> {
+    match data_type {
+        DataType::Boolean => "bool".into(),
+        DataType::Int64 => "int".into(),
+        DataType::Float64 => "double".into(),
+        DataType::Utf8 => "text".into(),
+        DataType::Date32 => "date".into(),
+        DataType::Timestamp(_, None) => "timestamp".into(),
+        DataType::Timestamp(_, Some(_)) => "timestamptz".into(),
+        DataType::Binary => "binary".into(),
+        DataType::List(_) => "list".into(),
+        DataType::Struct(_) => "object".into(),
+        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})").into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// The columns of a row, or of an object in it.
+pub(super) struct Group {
+    pub columns: Vec<Column>,
+    keys: Keys,
+}
+
+impl Group {
+    /// `asked` says which columns keep their JSON text.
+    pub fn new(fields: &Fields, asked: &BTreeMap<String, ColumnType>) -> Result<Self> {
+        let columns = fields
+            .iter()
+            .map(|field| Column::new(field, asked.get(field.name()) == Some(&ColumnType::Json)))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self { columns, keys: Keys::default() })
+    }
+
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.field.name() == name)
+    }
+
+    pub fn truncate(&mut self, rows: usize) {
+        self.columns.iter_mut().for_each(|column| column.truncate(rows));
+    }
+
+    /// Adds nulls to the columns that the row at `row` did not mention.
+    pub fn fill(&mut self, row: usize) {
+        for column in &mut self.columns {
+            if column.len() == row {
+                column.push_null();
+            }
+        }
+    }
+
+    /// Adds the row of one JSON text, or nothing.
+    pub fn push_row(&mut self, text: &str, row: usize, scratch: &mut String) -> Fit<()> {
+        let mut scanner = Scanner::new(text);
+        match scanner.token()? {
+            Token::Object => {}
+            token => return Err(not_an_object(token)),
+        }
+        self.push_object(&mut scanner, row, 0, scratch)?;
+        Ok(scanner.end()?)
+    }
+
+    /// The brace was read.
+    fn push_object(&mut self, scanner: &mut Scanner<'_>, row: usize, depth: usize, scratch: &mut String) -> Fit<()> {
+        deep_enough(depth)?;
+        let (mut first, mut guess) = (true, 0);
+        while let Some(key) = scanner.key(first)? {
+            first = false;
+            let name = key.decode(scratch);
+            let column = match self.keys.find(&mut guess, name) {
+                Some(column) => column,
+                None => {
+                    let column = self.position(name);
+                    self.keys.learn(&mut guess, name, column);
+                    column
+                }
+            };
+            match column {
+                Some(index) => {
+                    let column = &mut self.columns[index];
+                    if column.len() > row {
+                        // Of keys that stand twice the last one wins.
+                        column.truncate(row);
+                    }
+                    column.push_json(scanner, depth + 1, scratch)?;
+                }
+                None => {
+                    let token = scanner.token()?;
+                    scanner.skip(token, depth + 1)?;
+                }
+            }
+        }
+        self.fill(row);
+        Ok(())
+    }
+
+    pub fn finish(&mut self) -> Result<Vec<ArrayRef>> {
+        self.columns.iter_mut().map(Column::finish).collect()
+    }
+}
+
+pub(super) fn not_an_object(token: Token<'_>) -> Problem {
+    Problem::row(match token {
+        Token::Null => "the row is null, not an object",
+        Token::List => "the row is a list, not an object",
+        Token::Text(_) => "the row is a text, not an object",
+        Token::Number(_) => "the row is a number, not an object",
+        Token::Bool(_) => "the row is true or false, not an object",
+        Token::Object => "the row is an object",
+    })
+}

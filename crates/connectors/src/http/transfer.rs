@@ -1,0 +1,195 @@
+//! From a response to a complete body, or to the error that its status stands for.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use flate2::write::MultiGzDecoder;
+use lagar_flow::{Error, codes};
+use reqwest::{Response, StatusCode, header};
+use url::Url;
+
+use super::{
+    Answer, Call, Failure, Fetched, Http, Reply, TEMPORARY, again, headers::retry_after, redact::remove_keys,
+    status_text,
+};
+use crate::spool::{Spool, Spooled, is_too_large, too_large, write_error};
+
+/// So many characters of a refusal are shown,
+const EXCERPT_CHARS_MAX: usize = 300;
+/// after secrets were taken out of so many bytes.
+const EXCERPT_BYTES_MAX: usize = 16 << 10;
+
+impl Http<'_> {
+    pub(super) async fn receive(
+        &self,
+        call: &Call<'_>,
+        response: Response,
+        url: Url,
+    ) -> Result<Reply, Failure> {
+        let status = response.status();
+        let shown = self.shown(&url);
+        if TEMPORARY.contains(&status.as_u16()) {
+            let asked = header_text(&response, header::RETRY_AFTER);
+            let wait = asked.and_then(|value| retry_after(&value, self.cx.clock.now()));
+            let error =
+                Error::new(codes::HTTP_TEMPORARY, format!("{shown} answered {}", status_text(status)));
+            return Err(Failure::Again { error, wait });
+        }
+        if status == StatusCode::NOT_MODIFIED && call.get.is_conditional() {
+            return Ok(Reply::Answer(Answer::NotModified));
+        }
+        // A part of the answer (206) was not asked for.
+        if status.is_success() && status != StatusCode::PARTIAL_CONTENT {
+            return Ok(Reply::Answer(Answer::Fetched(self.fetch(call, response, url).await?)));
+        }
+        self.refused(call, response, &url).await
+    }
+
+    async fn refused(&self, call: &Call<'_>, response: Response, url: &Url) -> Result<Reply, Failure> {
+        let status = response.status();
+        let mut message = format!("{} answered {}", self.shown(url), status_text(status));
+        if let Some(excerpt) = self.excerpt(call, response).await {
+            message = format!("{message}: {excerpt}");
+        }
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let hint = if call.get.url.origin() == url.origin() {
+                    "check `auth` and `headers` of the source, and the variables they use".to_owned()
+                } else {
+                    "the request was redirected to another host, which gets no credentials; use its address"
+                        .to_owned()
+                };
+                let error = Error::new(codes::AUTH, message).hint(hint);
+                let may_try_again = status == StatusCode::UNAUTHORIZED;
+                if may_try_again { Ok(Reply::Refused(error)) } else { Err(error.into()) }
+            }
+            StatusCode::BAD_REQUEST if call.form.is_some() => {
+                Ok(Reply::Refused(Error::new(codes::HTTP_STATUS, message)))
+            }
+            status if status.is_client_error() || status.is_server_error() => {
+                Err(Error::new(codes::HTTP_STATUS, message).into())
+            }
+            _ => Err(Error::new(codes::HTTP_ANSWER, message).into()),
+        }
+    }
+
+    /// The beginning of a refusal's body, fit to be shown.
+    async fn excerpt(&self, call: &Call<'_>, mut response: Response) -> Option<String> {
+        let mut bytes = Vec::new();
+        while bytes.len() < EXCERPT_BYTES_MAX {
+            match response.chunk().await {
+                Ok(Some(piece)) => bytes.extend_from_slice(&piece),
+                _ => break,
+            }
+        }
+        bytes.truncate(EXCERPT_BYTES_MAX);
+        if !call.get.redact.is_empty() {
+            // What cannot be read cannot be freed of what must not be shown.
+            bytes = remove_keys(&bytes, call.get.redact).ok()?;
+        }
+        let text = self.redactor.text(&String::from_utf8_lossy(&bytes));
+        let text = text.trim();
+        let cut: String = text.chars().take(EXCERPT_CHARS_MAX).collect();
+        let more = if cut.len() < text.len() { "…" } else { "" };
+        let shown: String = cut.chars().flat_map(escape_control).collect();
+        (!shown.is_empty()).then(|| shown + more)
+    }
+
+    async fn fetch(&self, call: &Call<'_>, mut response: Response, url: Url) -> Result<Fetched, Failure> {
+        let what = format!("the answer of {}", self.shown(&url));
+        let mut sink = self.sink(call, &response, &url)?;
+        while let Some(piece) = response.chunk().await.map_err(|error| self.transport(&url, error))? {
+            sink.write_all(&piece).map_err(|error| sink_error(&what, &error))?;
+        }
+        let spooled = sink.finish().map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                again(Error::new(codes::HTTP_TEMPORARY, format!("{what} broke off inside its gzip data")))
+            }
+            _ => sink_error(&what, &error).into(),
+        })?;
+        Ok(Fetched {
+            spooled,
+            status: response.status().as_u16(),
+            etag: header_text(&response, header::ETAG),
+            last_modified: header_text(&response, header::LAST_MODIFIED),
+            content_type: header_text(&response, header::CONTENT_TYPE),
+            links: response
+                .headers()
+                .get_all(header::LINK)
+                .iter()
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+                .collect(),
+            url,
+        })
+    }
+
+    fn sink(&self, call: &Call<'_>, response: &Response, url: &Url) -> Result<Sink, Error> {
+        let spool = Spool::new(&self.cx.spool_dir, call.get.memory_max, call.bytes_max);
+        let encoding = header_text(response, header::CONTENT_ENCODING).unwrap_or_default();
+        match encoding.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => {
+                if response.content_length().is_some_and(|length| length > call.bytes_max) {
+                    return Err(too_large(&format!("the answer of {}", self.shown(url)), call.bytes_max));
+                }
+                Ok(Sink::Plain(spool))
+            }
+            // Not asked for, but some servers do it all the same.
+            "gzip" | "x-gzip" => Ok(Sink::Gzip { decoder: MultiGzDecoder::new(spool), is_empty: true }),
+            other => Err(Error::new(
+                codes::HTTP_ANSWER,
+                format!(
+                    "{} answered in the encoding `{}`, which was not asked for",
+                    self.shown(url),
+                    self.redactor.text(other).escape_debug()
+                ),
+            )),
+        }
+    }
+}
+
+/// Where the bytes of an answer go.
+enum Sink {
+    Plain(Spool),
+    Gzip { decoder: MultiGzDecoder<Spool>, is_empty: bool },
+}
+
+impl Sink {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Sink::Plain(spool) => spool.write_all(bytes),
+            Sink::Gzip { decoder, is_empty } => {
+                *is_empty &= bytes.is_empty();
+                decoder.write_all(bytes)
+            }
+        }
+    }
+
+    fn finish(self) -> io::Result<Spooled> {
+        match self {
+            Sink::Plain(spool) => Ok(spool.finish()),
+            // An empty body has no gzip header either.
+            Sink::Gzip { is_empty: true, .. } => Ok(Spool::new(Path::new(""), 0, 0).finish()),
+            Sink::Gzip { decoder, .. } => decoder.finish().map(Spool::finish),
+        }
+    }
+}
+
+fn sink_error(what: &str, error: &io::Error) -> Error {
+    let is_damaged = matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
+    if is_damaged && !is_too_large(error) {
+        return Error::new(codes::HTTP_ANSWER, format!("{what} says that it is gzip and is not"))
+            .caused_by(error);
+    }
+    write_error(what, error)
+}
+
+fn header_text(response: &Response, name: header::HeaderName) -> Option<String> {
+    response.headers().get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// Line breaks and other control characters cannot write on a terminal or break a log line.
+fn escape_control(c: char) -> Box<dyn Iterator<Item = char>> {
+    if c.is_control() { Box::new(c.escape_default()) } else { Box::new(std::iter::once(c)) }
+}

@@ -1,0 +1,109 @@
+//! Everything outside that Lagar reads from: one file a kind, each behind [`Source`], listed in [`KINDS`].
+//!
+//! A source hands over raw files that were already decoded once ([`decode`]), so that what it calls
+//! rows can be read back; it knows neither the lake nor SQL.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use lagar_flow::{Chunk, Clock, ColumnType, Error, Note, Position, Result, codes};
+use object_store::ObjectStore;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub mod config;
+pub mod decode;
+mod file;
+mod http;
+mod rest;
+mod spool;
+mod sql;
+
+/// Every kind of source. Help, "unknown type" errors, the JSON schema, the docs and the contract
+/// tests walk this list: a new connector is one file and one line here.
+pub static KINDS: &[Kind] = &[file::KIND, rest::KIND, sql::KIND];
+
+/// One kind of source.
+pub struct Kind {
+    /// The `type:` in the project file.
+    pub name: &'static str,
+    /// One line for people.
+    pub summary: &'static str,
+    /// From the source's own keys (without the common ones) to a source, or what is wrong with them.
+    pub parse: fn(&serde_json::Value) -> Result<Box<dyn Source>, config::ConfigError>,
+    /// JSON schema of the keys that `parse` takes.
+    pub schema: fn() -> schemars::Schema,
+}
+
+/// The kind called `name`.
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name)
+}
+
+/// Something outside to read from.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Reads what is new after `from` and hands it to `out` file by file. Nothing is committed until the
+    /// position in the returned [`Outcome`] is; a read that is broken off anywhere is simply done again.
+    async fn read(&self, cx: &Cx, from: Option<&Position>, out: &Chunks) -> Result<Outcome>;
+
+    /// The address to show: no secret is in it.
+    fn address(&self) -> String;
+}
+
+/// What a read ended with.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Nothing was handed over; why, for the report ("ETag unchanged").
+    Nothing { why: String },
+    /// All that was handed over becomes visible together with `position`.
+    Read { position: Position, notes: Vec<Note> },
+}
+
+/// All that a read may use; there is nothing global.
+#[derive(Clone)]
+pub struct Cx {
+    pub clock: Arc<dyn Clock>,
+    /// Relative paths of the project file start here.
+    pub project_dir: PathBuf,
+    /// Spool files go here; they are removed as soon as nobody holds them.
+    pub spool_dir: PathBuf,
+    pub stores: Arc<dyn Stores>,
+    /// Asked types by column.
+    pub columns: BTreeMap<String, ColumnType>,
+    /// The columns of this source's loads so far.
+    pub known: Option<SchemaRef>,
+    /// Seed of the retry jitter.
+    pub seed: u64,
+    pub cancel: CancellationToken,
+}
+
+impl Cx {
+    /// `Err` once the run was asked to stop; call it between files, pages and batches.
+    pub fn check_cancelled(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(Error::new(codes::STOPPED, "stopped")) } else { Ok(()) }
+    }
+}
+
+/// Opens object stores by URL (`s3://bucket/…`); only the lake knows how.
+pub trait Stores: Send + Sync {
+    /// The store of `url` and the path inside it.
+    fn open(&self, url: &str) -> Result<(Arc<dyn ObjectStore>, object_store::path::Path)>;
+}
+
+/// Where a source hands over its files; waits while the lake is still busy with earlier ones.
+pub struct Chunks(mpsc::Sender<Chunk>);
+
+impl Chunks {
+    /// `capacity` files may wait.
+    pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<Chunk>) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        (Self(sender), receiver)
+    }
+
+    /// Fails only when the reader of the chunks has given up; its own error says why.
+    pub async fn send(&self, chunk: Chunk) -> Result<()> {
+        self.0.send(chunk).await.map_err(|_| Error::new(codes::STOPPED, "the load was given up"))
+    }
+}

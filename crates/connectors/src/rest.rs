@@ -1,0 +1,403 @@
+//! JSON interfaces over HTTP: one request, or one a page.
+//!
+//! A read hands over one file a page with the exact bytes of the answer (without the keys of `redact`).
+//! The pages wait in the spool until the last one is there, because only then it is known whether
+//! anything changed since the last load: if not, nothing is handed over.
+
+mod paginate;
+mod saved;
+
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+};
+
+use async_trait::async_trait;
+use lagar_flow::{
+    Body, Chunk, Compression, Error, Format, FormatKind, Note, Origin, Position, Result, Secret, codes,
+    evolve, redact_url,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json_path::{JsonPath, ParseError};
+use url::Url;
+
+use crate::{
+    Chunks, Cx, Kind, Outcome, Source,
+    config::{self, ConfigError},
+    http::{
+        self, Answer, Fetched, Get, Http, TokenCache, http_url, remove_keys, unless_stopped, with_http_keys,
+    },
+    spool::{Landing, MEMORY_BYTES_MAX, Spool, Spooled, blocking, hash_bytes, land, too_large, write_error},
+};
+use paginate::{Next, PageRead, Pages, Walk, set_param};
+use saved::SavedAnswer;
+
+pub const KIND: Kind = Kind {
+    name: "rest",
+    summary: "JSON APIs over HTTP, page by page, with logins, retries and a rate limit",
+    parse,
+    schema: || schemars::schema_for!(Config),
+};
+
+/// Keys of the contract that later versions bring.
+const LATER: &[&str] = &["window", "for_each", "each", "children", "select", "body"];
+
+with_http_keys! {
+    struct Config {
+        /// `https://…`, or `file:FOLDER/NAME` to read a saved answer from `FOLDER/NAME.json`.
+        url: String,
+        /// How to ask; only GET.
+        #[serde(default)]
+        #[allow(dead_code)]
+        method: Method,
+        /// Query parameters of every request that Lagar makes up itself.
+        #[serde(default, deserialize_with = "crate::http::secret_texts")]
+        #[schemars(with = "BTreeMap<String, String>")]
+        params: BTreeMap<String, Secret>,
+        /// JSONPath (RFC 9535) of the rows in an answer; default: the answer, an array or one object.
+        rows: Option<String>,
+        /// How to get from one page to the next.
+        pages: Option<Pages>,
+        /// Object keys that are removed, at any depth, before anything is stored.
+        #[serde(default)]
+        redact: Vec<String>,
+    }
+}
+
+#[derive(Default, Deserialize, schemars::JsonSchema)]
+enum Method {
+    #[default]
+    #[serde(alias = "get")]
+    #[serde(rename = "GET")]
+    Get,
+}
+
+struct Rest {
+    config: Config,
+    place: Place,
+    tokens: TokenCache,
+}
+
+enum Place {
+    /// With `params`.
+    Server(Url),
+    Saved(SavedAnswer),
+}
+
+/// What a load remembers.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seen {
+    /// Hash over the hashes of the pages.
+    sha256: String,
+    /// Hash of what the bytes mean: a change of it makes the same bytes a new load.
+    read_as: String,
+    /// Of one answer that is not paged: what to ask the server with, and for which address it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_modified: Option<String>,
+}
+
+fn parse(value: &Value) -> Result<Box<dyn Source>, ConfigError> {
+    for key in LATER {
+        if value.get(key).is_some() {
+            return Err(ConfigError::new(&[key], format!("`{key}` is not supported yet")));
+        }
+    }
+    let config: Config = config::parse(value)?;
+    if let Some(rows) = &config.rows {
+        JsonPath::parse(rows).map_err(|e| ConfigError::new(&["rows"], json_path_message(rows, &e)))?;
+    }
+    if let Some(pages) = &config.pages {
+        pages.validate()?;
+    }
+    let place = match SavedAnswer::parse(&config.url) {
+        Some(saved) => Place::Saved(saved),
+        None => {
+            let mut url = http_url(&config.url).ok_or_else(|| {
+                let shown = redact_url(&config.url);
+                ConfigError::new(&["url"], format!("`{shown}` is not an http://, https:// or file: URL"))
+            })?;
+            url.set_fragment(None);
+            for (name, value) in &config.params {
+                set_param(&mut url, name, value.expose());
+            }
+            Place::Server(url)
+        }
+    };
+    Ok(Box::new(Rest { config, place, tokens: TokenCache::default() }))
+}
+
+fn json_path_message(path: &str, error: &ParseError) -> String {
+    format!("`{path}` is not a JSONPath: {error}")
+}
+
+#[async_trait]
+impl Source for Rest {
+    async fn read(&self, cx: &Cx, from: Option<&Position>, out: &Chunks) -> Result<Outcome> {
+        cx.check_cancelled()?;
+        let seen: Option<Seen> = from.map(position).transpose()?;
+        match &self.place {
+            Place::Saved(saved) => self.read_saved(cx, saved, seen.as_ref(), out).await,
+            Place::Server(url) if self.config.pages.is_some() => {
+                self.read_pages(cx, url, seen.as_ref(), out).await
+            }
+            Place::Server(url) => self.read_one(cx, url, seen.as_ref(), out).await,
+        }
+    }
+
+    fn address(&self) -> String {
+        redact_url(&self.config.url)
+    }
+}
+
+/// What `position` says to the kind of source that wrote it.
+pub(crate) fn position<T: serde::de::DeserializeOwned>(position: &Position) -> Result<T> {
+    serde_json::from_value(position.0.clone()).map_err(|error| {
+        Error::new(codes::LAKE_CORRUPT, "the position of the last load cannot be read")
+            .caused_by(&error)
+            .hint("if the source was of another `type` before, give it a new name")
+    })
+}
+
+impl Rest {
+    async fn read_saved(
+        &self,
+        cx: &Cx,
+        saved: &SavedAnswer,
+        seen: Option<&Seen>,
+        out: &Chunks,
+    ) -> Result<Outcome> {
+        let (shown, path) = saved.find(cx)?;
+        let read = path.clone();
+        let mut spooled = blocking(move || saved::hashed(&read)).await?;
+        if !self.config.redact.is_empty() {
+            spooled = self.redacted(cx, spooled, &shown).await?;
+        }
+        let now = self.seen(cx, &[&spooled.sha256]);
+        if let Some(why) = unchanged(seen, &now) {
+            return Ok(Outcome::Nothing { why });
+        }
+        let origin = Origin { url: shown, ..self.origin(cx) };
+        let chunk = self.land(cx, spooled, origin, None).await?;
+        self.hand_over(cx, out, vec![chunk], seen, now, Vec::new()).await
+    }
+
+    async fn read_one(&self, cx: &Cx, url: &Url, seen: Option<&Seen>, out: &Chunks) -> Result<Outcome> {
+        let mut url = url.clone();
+        let http = Http::new(cx, self.config.http(), &mut url, &self.tokens)?;
+        let shown = http.shown(&url);
+        let read_as = self.read_as(cx);
+        let mut get = self.get(url, MEMORY_BYTES_MAX);
+        if let Some(seen) = seen.filter(|s| s.read_as == read_as && s.url.as_ref() == Some(&shown)) {
+            get.etag = seen.etag.as_deref();
+            get.last_modified = seen.last_modified.as_deref();
+        }
+        let fetched = match http.get(&get).await? {
+            Answer::Fetched(fetched) => fetched,
+            Answer::NotModified => {
+                let what = if get.etag.is_some() { "ETag" } else { "Last-Modified" };
+                return Ok(Outcome::Nothing { why: format!("{what} unchanged (304)") });
+            }
+        };
+        let (origin, page) = self.page(cx, &http, fetched).await?;
+        let mut now = self.seen(cx, &[&page.spooled.sha256]);
+        if let Some(why) = unchanged(seen, &now) {
+            return Ok(Outcome::Nothing { why });
+        }
+        now.url = Some(shown);
+        now.etag = page.etag;
+        now.last_modified = page.last_modified;
+        let chunk = self.land(cx, page.spooled, origin, None).await?;
+        self.hand_over(cx, out, vec![chunk], seen, now, Vec::new()).await
+    }
+
+    async fn read_pages(&self, cx: &Cx, url: &Url, seen: Option<&Seen>, out: &Chunks) -> Result<Outcome> {
+        let Some(pages) = &self.config.pages else { return Err(Error::bug("no pages to read")) };
+        let mut base = url.clone();
+        let http = Http::new(cx, self.config.http(), &mut base, &self.tokens)?;
+        let mut walk = Walk::new(pages, &base);
+        let mut next = walk.first();
+        let mut chunks: Vec<Chunk> = Vec::new();
+        let mut notes = Vec::new();
+        let mut known = cx.known.as_deref().cloned();
+        // All pages together stay below the limit of what one may keep in memory.
+        let mut memory_left = MEMORY_BYTES_MAX;
+        loop {
+            let Answer::Fetched(fetched) = http.get(&self.get(next.clone(), memory_left)).await? else {
+                return Err(Error::new(
+                    codes::HTTP_ANSWER,
+                    "a server answered 304 without having been asked",
+                ));
+            };
+            let (origin, page) = self.page(cx, &http, fetched).await?;
+            if matches!(page.spooled.body, Body::Memory(_)) {
+                memory_left = memory_left.saturating_sub(page.spooled.bytes as usize);
+            }
+            let body = page.spooled.body.clone();
+            let chunk = self.land(cx, page.spooled, origin, known.as_ref()).await?;
+            let rows = chunk.file.rows.unwrap_or(0) + chunk.rejects.len() as u64;
+            // An empty page after others only says that they were all.
+            if rows > 0 || chunks.is_empty() {
+                known = Some(match &known {
+                    Some(known) => evolve(known, &chunk.file.schema),
+                    None => chunk.file.schema.as_ref().clone(),
+                });
+                chunks.push(chunk);
+            }
+            let read = PageRead { rows, body: &body, url: &page.url, links: &page.links };
+            match walk.next(&read).map_err(|error| error.context(http.shown(&next)))? {
+                Next::Page(url) => next = url,
+                Next::End => break,
+                Next::GivenUp(why) => {
+                    notes.push(Note(why));
+                    break;
+                }
+            }
+        }
+        let hashes: Vec<&str> = chunks.iter().filter_map(|chunk| chunk.file.sha256.as_deref()).collect();
+        let now = self.seen(cx, &hashes);
+        if let Some(why) = unchanged(seen, &now) {
+            return Ok(Outcome::Nothing { why });
+        }
+        self.hand_over(cx, out, chunks, seen, now, notes).await
+    }
+
+    fn get(&self, url: Url, memory_max: usize) -> Get<'_> {
+        // What must not be stored does not touch the disk on its way either.
+        let memory_max = if self.config.redact.is_empty() { memory_max } else { usize::MAX };
+        Get { memory_max, redact: &self.config.redact, ..Get::new(url) }
+    }
+
+    /// Checks that an answer may be JSON, and removes what must not be stored.
+    async fn page(&self, cx: &Cx, http: &Http<'_>, fetched: Fetched) -> Result<(Origin, Fetched)> {
+        let shown = http.shown(&fetched.url);
+        let mut fetched = fetched;
+        if looks_like_html(&fetched) {
+            return Err(Error::new(codes::HTTP_ANSWER, format!("{shown} answered a web page and not JSON"))
+                .hint("open the URL in a browser: often it is a login page or a page for people"));
+        }
+        if !self.config.redact.is_empty() {
+            fetched.spooled = self.redacted(cx, fetched.spooled, &shown).await?;
+        }
+        let origin = Origin {
+            url: shown,
+            status: Some(fetched.status),
+            etag: fetched.etag.as_deref().map(|etag| http.shown_text(etag)),
+            last_modified: fetched.last_modified.clone(),
+            ..self.origin(cx)
+        };
+        Ok((origin, fetched))
+    }
+
+    fn origin(&self, cx: &Cx) -> Origin {
+        Origin { fetched_at: Some(cx.clock.now()), redacted: self.config.redact.clone(), ..Origin::default() }
+    }
+
+    async fn redacted(&self, cx: &Cx, spooled: Spooled, shown: &str) -> Result<Spooled> {
+        let keys = self.config.redact.clone();
+        let bytes_max = self.config.http().bytes_max;
+        let spool_dir = cx.spool_dir.clone();
+        let shown = shown.to_owned();
+        blocking(move || {
+            if spooled.bytes > bytes_max {
+                return Err(too_large(&shown, bytes_max));
+            }
+            let io_error = |error| write_error(&shown, &error);
+            let mut json = Vec::with_capacity(spooled.bytes as usize);
+            spooled.body.open().map_err(io_error)?.read_to_end(&mut json).map_err(io_error)?;
+            let kept = remove_keys(&json, &keys).map_err(|why| {
+                Error::new(codes::DECODE, format!("{shown} cannot be redacted: {why}"))
+                    .hint("`redact` needs answers in JSON; nothing was stored")
+            })?;
+            let mut spool = Spool::new(&spool_dir, MEMORY_BYTES_MAX, u64::MAX);
+            spool.write_all(&kept).map_err(io_error)?;
+            Ok(spool.finish())
+        })
+        .await
+    }
+
+    async fn land(
+        &self,
+        cx: &Cx,
+        spooled: Spooled,
+        origin: Origin,
+        known: Option<&arrow::datatypes::Schema>,
+    ) -> Result<Chunk> {
+        let landing = Landing {
+            body: spooled.body,
+            in_place: None,
+            format: Format {
+                kind: FormatKind::Json { rows: self.config.rows.clone() },
+                compression: Compression::None,
+                columns: BTreeMap::new(),
+            },
+            bytes: spooled.bytes,
+            sha256: Some(spooled.sha256),
+            origin,
+            bytes_max: self.config.http().bytes_max,
+            sample_bytes: None,
+        };
+        land(cx, landing, known.or(cx.known.as_deref())).await
+    }
+
+    async fn hand_over(
+        &self,
+        cx: &Cx,
+        out: &Chunks,
+        chunks: Vec<Chunk>,
+        seen: Option<&Seen>,
+        now: Seen,
+        mut notes: Vec<Note>,
+    ) -> Result<Outcome> {
+        if seen.is_some_and(|seen| seen.sha256 == now.sha256) {
+            notes.push(Note(
+                "the same answer is loaded again, because the source is now read differently".into(),
+            ));
+        }
+        for chunk in chunks {
+            unless_stopped(cx, out.send(chunk)).await??;
+        }
+        Ok(Outcome::Read { position: to_position(&now)?, notes })
+    }
+
+    fn seen(&self, cx: &Cx, hashes: &[&str]) -> Seen {
+        Seen {
+            sha256: hash_bytes(hashes.join("\n").as_bytes()),
+            read_as: self.read_as(cx),
+            url: None,
+            etag: None,
+            last_modified: None,
+        }
+    }
+
+    fn read_as(&self, cx: &Cx) -> String {
+        let meaning = serde_json::json!([self.config.rows, self.config.redact, cx.columns]);
+        hash_bytes(meaning.to_string().as_bytes())
+    }
+}
+
+fn unchanged(seen: Option<&Seen>, now: &Seen) -> Option<String> {
+    let seen = seen.filter(|seen| seen.sha256 == now.sha256 && seen.read_as == now.read_as);
+    seen.map(|_| "content unchanged (sha256)".to_owned())
+}
+
+pub(crate) fn to_position<T: Serialize>(seen: &T) -> Result<Position> {
+    let value = serde_json::to_value(seen);
+    value.map(Position).map_err(|error| Error::bug("a position cannot be written").caused_by(&error))
+}
+
+/// By its first byte; by its content type only when the body does not begin like JSON, because some
+/// servers call everything HTML.
+fn looks_like_html(fetched: &Fetched) -> bool {
+    let first = http::first_bytes(&fetched.spooled.body).first().copied();
+    match first {
+        Some(b'<') => true,
+        Some(b'{' | b'[') => false,
+        _ => fetched.is_called_html(),
+    }
+}

@@ -1,0 +1,329 @@
+//! The keys of a `sql` source.
+
+use std::{path::PathBuf, time::Duration};
+
+use lagar_flow::{Secret, redact_url};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::quote::Dialect;
+use crate::config::{ConfigError, duration, parse, parse_duration};
+
+/// A table or query of a database.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Config {
+    /// postgres://…, postgresql://…, mysql://…, mariadb://… or sqlite:PATH
+    #[schemars(with = "String")]
+    url: Secret,
+    /// `name` or `schema.name`
+    #[serde(default)]
+    table: Option<String>,
+    /// One SELECT, instead of `table`
+    #[serde(default)]
+    query: Option<String>,
+    /// A column that only grows: rows below the newest value seen are not read again
+    #[serde(default)]
+    pub(super) cursor: Option<String>,
+    /// How far behind the newest value to look again, for rows that were committed late: a duration for
+    /// a time (`10m`), a number for a number
+    #[serde(default)]
+    #[schemars(with = "Option<LagSchema>")]
+    lag: Option<serde_json::Value>,
+    #[serde(default)]
+    pub(super) split: Split,
+    #[serde(default)]
+    pub(super) timeout: Timeout,
+    #[serde(default)]
+    pub(super) retry: Retry,
+}
+
+/// What `lag` may be, for the JSON schema.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code)]
+enum LagSchema {
+    Duration(String),
+    Number(i64),
+}
+
+/// How the rows are laid out in files.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Split {
+    /// The column that orders the rows; default: the primary key
+    pub(super) by: Option<String>,
+    /// Rows of a file
+    pub(super) rows: u64,
+}
+
+impl Default for Split {
+    fn default() -> Self {
+        Self { by: None, rows: 1_000_000 }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Timeout {
+    /// Until a connection stands
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub(super) connect: Duration,
+    /// The longest wait for an answer, be it the first row or the next one
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub(super) statement: Duration,
+}
+
+impl Default for Timeout {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), statement: Duration::from_secs(600) }
+    }
+}
+
+/// When a connection cannot be made.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Retry {
+    pub(super) attempts: u32,
+    /// Before the second attempt; it doubles from then on
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub(super) wait: Duration,
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub(super) max_wait: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 3, wait: Duration::from_secs(1), max_wait: Duration::from_secs(30) }
+    }
+}
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub(super) enum Subject {
+    /// As it was written: `name` or `schema.name`.
+    Table(String),
+    /// Without a semicolon at its end.
+    Query(String),
+}
+
+impl Subject {
+    /// For messages.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Subject::Table(name) => format!("`{name}`"),
+            Subject::Query(_) => "the query".to_owned(),
+        }
+    }
+}
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+pub(super) enum Address {
+    Server { dialect: Dialect, url: Secret },
+    File(PathBuf),
+}
+
+impl Address {
+    pub(super) fn dialect(&self) -> Dialect {
+        match self {
+            Address::Server { dialect, .. } => *dialect,
+            Address::File(_) => Dialect::Sqlite,
+        }
+    }
+
+    /// Fit to be shown.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Address::Server { url, .. } => redact_url(url.expose()),
+            Address::File(path) => format!("sqlite:{}", path.display()),
+        }
+    }
+}
+
+/// How far behind the newest value of the cursor to look again.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Lag {
+    Time(Duration),
+    /// As it was written.
+    Number(String),
+}
+
+/// A configuration that was checked.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) address: Address,
+    pub(super) subject: Subject,
+    pub(super) lag: Option<Lag>,
+    pub(super) config: Config,
+}
+
+impl Checked {
+    pub(super) fn parse(value: &serde_json::Value) -> Result<Self, ConfigError> {
+        let config: Config = parse(value)?;
+        let address = parse_address(config.url.expose()).map_err(|message| ConfigError::new(&["url"], message))?;
+        let subject = match (&config.table, &config.query) {
+            (Some(table), None) => Subject::Table(parse_table(table)?),
+            (None, Some(query)) => Subject::Query(parse_query(query)?),
+            (Some(_), Some(_)) => {
+                return Err(ConfigError::new(&["query"], "give either `table` or `query`, not both"));
+            }
+            (None, None) => return Err(ConfigError::new(&[], "`table` or `query` is missing")),
+        };
+        let lag = config.lag.as_ref().map(parse_lag).transpose()?;
+        if lag.is_some() && config.cursor.is_none() {
+            return Err(ConfigError::new(&["lag"], "`lag` needs a `cursor`"));
+        }
+        if config.split.rows == 0 {
+            return Err(ConfigError::new(&["split", "rows"], "a file needs at least one row"));
+        }
+        if config.retry.attempts == 0 {
+            return Err(ConfigError::new(&["retry", "attempts"], "at least one attempt is needed"));
+        }
+        Ok(Self { address, subject, lag, config })
+    }
+}
+
+/// The text of `url` is in no message: it may hold a password.
+fn parse_address(url: &str) -> Result<Address, String> {
+    let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
+    let dialect = match scheme.to_ascii_lowercase().as_str() {
+        "postgres" | "postgresql" => Dialect::Postgres,
+        "mysql" | "mariadb" => Dialect::MySql,
+        "sqlite" => {
+            let path = rest.strip_prefix("//").unwrap_or(rest);
+            return match path {
+                "" => Err("the path of the file is missing: write sqlite:PATH".to_owned()),
+                ":memory:" => Err("a database in memory has nothing to read; write sqlite:PATH".to_owned()),
+                path if path.contains('\0') => Err("a path cannot hold a NUL".to_owned()),
+                path => Ok(Address::File(PathBuf::from(path))),
+            };
+        }
+        _ => {
+            return Err("the address of a database begins with postgres://, mysql://, mariadb:// or sqlite:".to_owned());
+        }
+    };
+    let scheme = if dialect == Dialect::Postgres { "postgres" } else { "mysql" };
+    let url = format!("{scheme}:{rest}");
+    let parsed = url::Url::parse(&url).map_err(|error| format!("this is not the address of a database: {error}"))?;
+    if !rest.starts_with("//") {
+        return Err(format!("the address of a server is written {scheme}://USER:PASSWORD@HOST/DATABASE"));
+    }
+    // The drivers write parameters that they do not know to their log, with the value.
+    if let Some((name, _)) = parsed.query_pairs().find(|(name, _)| !is_url_parameter(name)) {
+        return Err(format!("`{name}` is not a parameter of the address; the usual one is `sslmode`"));
+    }
+    Ok(Address::Server { dialect, url: Secret::new(url) })
+}
+
+fn is_url_parameter(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "sslmode", "ssl-mode", "sslrootcert", "ssl-root-cert", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key",
+        "host", "hostaddr", "port", "dbname", "user", "password", "application_name", "options", "charset",
+        "collation", "socket", "timezone", "time-zone", "statement-cache-capacity",
+    ];
+    NAMES.contains(&name) || name.starts_with("options[")
+}
+
+fn parse_table(table: &str) -> Result<String, ConfigError> {
+    if table.is_empty() || table.contains('\0') {
+        return Err(ConfigError::new(&["table"], "this is not the name of a table"));
+    }
+    Ok(table.to_owned())
+}
+
+fn parse_query(query: &str) -> Result<String, ConfigError> {
+    let query = query.trim().trim_end_matches(|c: char| c == ';' || c.is_whitespace());
+    let start = skip_comments(query);
+    let word: String = start.chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_ascii_uppercase();
+    if start.starts_with('(') || matches!(word.as_str(), "SELECT" | "WITH" | "VALUES" | "TABLE") {
+        Ok(query.to_owned())
+    } else {
+        Err(ConfigError::new(&["query"], "a query is one SELECT"))
+    }
+}
+
+fn skip_comments(mut text: &str) -> &str {
+    loop {
+        text = text.trim_start();
+        text = if let Some(rest) = text.strip_prefix("--") {
+            rest.split_once('\n').map_or("", |(_, rest)| rest)
+        } else if let Some(rest) = text.strip_prefix("/*") {
+            rest.split_once("*/").map_or("", |(_, rest)| rest)
+        } else {
+            return text;
+        };
+    }
+}
+
+fn parse_lag(value: &serde_json::Value) -> Result<Lag, ConfigError> {
+    let wrong = |message: String| ConfigError::new(&["lag"], message);
+    match value {
+        serde_json::Value::Number(number) if number.as_f64().is_some_and(|n| n >= 0.0) => {
+            Ok(Lag::Number(number.to_string()))
+        }
+        serde_json::Value::String(text) => parse_duration(text).map(Lag::Time).map_err(wrong),
+        _ => Err(wrong("expected a duration (10m) for a time, a number for a number".to_owned())),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_address_is_known_and_shown_without_secrets() {
+        for (url, shown) in [
+            ("postgres://u:p@h:5432/d", "postgres://***@h:5432/d"),
+            ("postgresql://u:p@h/d?sslmode=disable", "postgres://***@h/d?sslmode=disable"),
+            ("mysql://u:p@h/d", "mysql://***@h/d"),
+            ("mariadb://u:p@h/d", "mysql://***@h/d"),
+            ("sqlite:data/shop.db", "sqlite:data/shop.db"),
+            ("sqlite://data/shop.db", "sqlite:data/shop.db"),
+            ("sqlite:///abs/shop.db", "sqlite:/abs/shop.db"),
+        ] {
+            assert_eq!(parse_address(url).unwrap().shown(), shown);
+        }
+    }
+
+    #[test]
+    fn wrong_keys_are_named_and_a_secret_is_not_repeated() {
+        for (value, path, part) in [
+            (json!({"url": "oracle://u:hunter2@h/d", "table": "t"}), "url", "begins with"),
+            (json!({"url": "postgres:hunter2", "table": "t"}), "url", "written postgres://"),
+            (json!({"url": "postgres://u:hunter2@h:port/d", "table": "t"}), "url", "not the address"),
+            (json!({"url": "postgres://h/d?pasword=hunter2", "table": "t"}), "url", "`pasword`"),
+            (json!({"url": "sqlite:", "table": "t"}), "url", "missing"),
+            (json!({"url": "sqlite::memory:", "table": "t"}), "url", "memory"),
+            (json!({"url": "sqlite:x"}), "", "missing"),
+            (json!({"url": "sqlite:x", "table": "t", "query": "SELECT 1"}), "query", "not both"),
+            (json!({"url": "sqlite:x", "table": ""}), "table", "not the name"),
+            (json!({"url": "sqlite:x", "query": "DELETE FROM t"}), "query", "one SELECT"),
+            (json!({"url": "sqlite:x", "table": "t", "lag": "1h"}), "lag", "cursor"),
+            (json!({"url": "sqlite:x", "table": "t", "cursor": "c", "lag": "soon"}), "lag", "duration"),
+            (json!({"url": "sqlite:x", "table": "t", "cursor": "c", "lag": -1}), "lag", "duration"),
+            (json!({"url": "sqlite:x", "table": "t", "split": {"rows": 0}}), "split.rows", "at least one"),
+            (json!({"url": "sqlite:x", "table": "t", "retry": {"attempts": 0}}), "retry.attempts", "at least one"),
+            (json!({"url": "sqlite:x", "table": "t", "tabel": 1}), "tabel", "unknown field"),
+        ] {
+            let error = Checked::parse(&value).unwrap_err();
+            assert_eq!(error.path.join("."), path, "{value}");
+            assert!(error.message.contains(part), "{}", error.message);
+            assert!(!error.message.contains("hunter2"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_query_may_begin_with_a_comment_and_end_with_a_semicolon() {
+        for good in ["SELECT 1;", " with x as (select 1) select * from x ;\n", "-- why\n/* x */ select 1", "(SELECT 1)"] {
+            assert!(!parse_query(good).unwrap().ends_with(';'));
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the sources: one binary, so that it is linked once.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod contract;
+mod file;
+mod http;
+mod rest;
+mod sql;
+mod support;

@@ -1,0 +1,8 @@
+//! The `sql` source against real databases. SQLite is always there; Postgres and MariaDB are tried
+//! when `POSTGRES_URL` and `MARIADB_URL` say where they are.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod mariadb;
+mod postgres;
+mod sqlite;
+mod support;

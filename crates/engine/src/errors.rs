@@ -1,0 +1,415 @@
+//! From DataFusion's errors to ours: the code, the place inside the SQL text, clean words, a suggestion.
+
+use std::sync::Arc;
+
+use arrow::error::ArrowError;
+use datafusion::{
+    common::{Column, DataFusionError, Diagnostic, SchemaError},
+    parquet::errors::ParquetError,
+    sql::sqlparser::parser::ParserError,
+};
+use lagar_flow::{Code, Error, codes};
+
+use crate::{
+    sql::{self, Spot},
+    suggest,
+};
+
+/// The keywords a statement or clause begins with: what a typo there was meant to be.
+const KEYWORDS: &[&str] = &[
+    "SELECT", "FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "JOIN", "LEFT", "RIGHT", "INNER", "FULL",
+    "WITH", "VALUES", "DISTINCT", "BETWEEN", "EXCEPT", "INTERSECT", "QUALIFY", "EXPLAIN", "DESCRIBE", "SHOW",
+];
+
+/// All problems that planning found, as one error. Places are inside `sql`, their file name is empty.
+pub(crate) fn planning(error: &DataFusionError, sql: &str) -> Error {
+    let mut found = Vec::new();
+    collect(error, None, sql, &mut found);
+    // One mistake is often met on several ways through the planner.
+    let mut unique: Vec<Error> = Vec::new();
+    for error in found {
+        if !unique.iter().any(|seen| seen.message() == error.message() && seen.place() == error.place()) {
+            unique.push(error);
+        }
+    }
+    Error::all(unique).unwrap_or_else(|| Error::bug("planning failed without an error"))
+}
+
+/// The error of a query that was running.
+pub(crate) fn execution(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => execution(inner),
+        DataFusionError::Shared(inner) => execution(inner),
+        DataFusionError::Collection(inner) => {
+            inner.first().map_or_else(|| Error::bug("a query failed without an error"), execution)
+        }
+        DataFusionError::Execution(message) | DataFusionError::Plan(message) => {
+            Error::new(codes::SQL_EXECUTION, clean(message))
+        }
+        DataFusionError::ExecutionJoin(join) => Error::bug(format!("a task of the query broke off: {join}")),
+        other => common(other, codes::SQL_EXECUTION),
+    }
+}
+
+fn collect(error: &DataFusionError, diagnostic: Option<&Diagnostic>, sql: &str, found: &mut Vec<Error>) {
+    match error {
+        DataFusionError::Collection(errors) => {
+            for error in errors {
+                collect(error, None, sql, found);
+            }
+        }
+        DataFusionError::Context(_, inner) => collect(inner, diagnostic, sql, found),
+        DataFusionError::Shared(inner) => collect(inner, diagnostic, sql, found),
+        DataFusionError::Diagnostic(outer, inner) => {
+            let with_place = outer.span.is_some() || diagnostic.is_none();
+            collect(inner, if with_place { Some(outer) } else { diagnostic }, sql, found);
+        }
+        leaf => {
+            let error = problem(leaf, diagnostic, sql);
+            let spot = diagnostic
+                .and_then(|diagnostic| diagnostic.span)
+                .map(|span| (span.start.line as usize, span.start.column as usize));
+            found.push(match spot {
+                Some((line, column)) => error.at("", line, column),
+                None => error,
+            });
+        }
+    }
+}
+
+/// One error of planning; without the place unless only the text says it.
+fn problem(error: &DataFusionError, diagnostic: Option<&Diagnostic>, sql: &str) -> Error {
+    match error {
+        DataFusionError::SQL(error, _) => syntax(error, sql),
+        DataFusionError::SchemaError(error, _) => schema(error, sql),
+        DataFusionError::Plan(message) => plan(message, diagnostic, sql),
+        DataFusionError::NotImplemented(message) => {
+            let message = clean(message);
+            Error::new(codes::SQL_PLAN, format!("this SQL is not supported: {message}"))
+        }
+        DataFusionError::Execution(message) | DataFusionError::Configuration(message) => {
+            Error::new(codes::SQL_PLAN, clean(message))
+        }
+        other => common(other, codes::SQL_PLAN),
+    }
+}
+
+/// What can happen while planning and while running.
+fn common(error: &DataFusionError, otherwise: Code) -> Error {
+    match error {
+        DataFusionError::External(inner) => external(inner.as_ref(), otherwise),
+        DataFusionError::ArrowError(inner, _) => arrow(inner, otherwise),
+        DataFusionError::ResourcesExhausted(message) => exhausted(message),
+        DataFusionError::ObjectStore(inner) => store(inner),
+        DataFusionError::ParquetError(inner) => parquet(inner, otherwise),
+        DataFusionError::IoError(inner) => io(inner),
+        DataFusionError::Internal(message) => {
+            Error::new(codes::BUG, format!("the query engine failed: {}", clean(message)))
+                .hint("write the query in another way, and report this one")
+        }
+        other => Error::new(otherwise, clean(&other.message())),
+    }
+}
+
+/// Our own errors travel through DataFusion in a box.
+fn external(error: &(dyn std::error::Error + Send + Sync + 'static), otherwise: Code) -> Error {
+    if let Some(ours) = error.downcast_ref::<Error>() {
+        return ours.clone();
+    }
+    if let Some(inner) = error.downcast_ref::<DataFusionError>() {
+        return execution(inner);
+    }
+    if let Some(inner) = error.downcast_ref::<Arc<DataFusionError>>() {
+        return execution(inner);
+    }
+    if let Some(inner) = error.downcast_ref::<ArrowError>() {
+        return arrow(inner, otherwise);
+    }
+    if let Some(inner) = error.downcast_ref::<object_store::Error>() {
+        return store(inner);
+    }
+    if let Some(inner) = error.downcast_ref::<std::io::Error>() {
+        return io(inner);
+    }
+    Error::new(otherwise, clean(&error.to_string()))
+}
+
+fn arrow(error: &ArrowError, otherwise: Code) -> Error {
+    match error {
+        ArrowError::ExternalError(inner) => external(inner.as_ref(), otherwise),
+        ArrowError::DivideByZero => {
+            Error::new(otherwise, "a number is divided by zero").hint("write `x / NULLIF(y, 0)`: the result is then NULL")
+        }
+        ArrowError::CastError(message) => Error::new(otherwise, clean(message))
+            .hint("TRY_CAST(x AS type) gives NULL for a value that does not fit"),
+        ArrowError::ArithmeticOverflow(message) => Error::new(otherwise, format!("a number became too large: {message}")),
+        ArrowError::MemoryError(message) => exhausted(message),
+        other => Error::new(otherwise, clean(&other.to_string())),
+    }
+}
+
+fn parquet(error: &ParquetError, otherwise: Code) -> Error {
+    match error {
+        ParquetError::External(inner) => external(inner.as_ref(), otherwise),
+        ParquetError::ArrowError(message) => Error::new(otherwise, clean(message)),
+        other => Error::new(codes::LAKE_CORRUPT, format!("a Parquet file cannot be read: {other}"))
+            .hint("if somebody changed or removed files of the lake, `lagar releases rollback` to a release that has them"),
+    }
+}
+
+fn store(error: &object_store::Error) -> Error {
+    use object_store::Error as Store;
+    let shown = error.to_string();
+    match error {
+        Store::NotFound { path, .. } => Error::new(codes::LAKE_CORRUPT, format!("`{path}` is missing in the lake")),
+        Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Error::new(codes::LAKE_DENIED, shown),
+        _ => Error::new(codes::LAKE_STORE, shown),
+    }
+}
+
+fn io(error: &std::io::Error) -> Error {
+    if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<DataFusionError>()) {
+        return execution(inner);
+    }
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            Error::new(codes::LAKE_SPACE, "there is no space left for temporary files").caused_by(error)
+        }
+        _ => Error::new(codes::SQL_EXECUTION, "a file cannot be read or written").caused_by(error),
+    }
+}
+
+/// Out of memory, or out of spill space.
+fn exhausted(message: &str) -> Error {
+    if message.contains("disk space") || message.contains("temp_directory_size") {
+        return Error::new(codes::SPILL, format!("the query needs more spill space than allowed: {}", clean(message)))
+            .hint("raise `limits: {spill: …}` in lagar.yaml, or read less at once");
+    }
+    Error::new(codes::MEMORY, format!("the query needs more memory than allowed: {}", memory_words(message)))
+        .hint("raise `limits: {memory: …}` in lagar.yaml, join and group fewer columns, or filter earlier")
+}
+
+/// The first sentence of the pool's report and its biggest consumer; the rest names every partition.
+fn memory_words(message: &str) -> String {
+    let first = message
+        .lines()
+        .map(str::trim)
+        .find(|line| line.contains("consumed"))
+        .map(|line| line.trim_end_matches([',', '.']).to_owned());
+    let wanted = message.lines().map(str::trim).find(|line| line.contains("Failed to allocate"));
+    let wanted = wanted.map(|line| {
+        let line = line.split("Error: ").last().unwrap_or(line);
+        line.split(" for the total memory pool").next().unwrap_or(line).to_owned()
+    });
+    match (wanted, first) {
+        (Some(wanted), Some(first)) => format!("{wanted}; the largest part is {first}"),
+        (Some(text), None) | (None, Some(text)) => text,
+        (None, None) => clean(message),
+    }
+}
+
+fn syntax(error: &ParserError, sql: &str) -> Error {
+    let text = match error {
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
+        ParserError::RecursionLimitExceeded => {
+            return Error::new(codes::SQL_SYNTAX, "the SQL is nested too deep").at("", 1, 1);
+        }
+    };
+    let (text, spot) = split_location(text);
+    let spot = spot.or_else(|| sql::last_token(sql));
+    let mut error = Error::new(codes::SQL_SYNTAX, syntax_words(text));
+    if let Some((line, column)) = spot {
+        error = error.at("", line, column);
+    }
+    let word = text.rsplit_once("found: ").map(|(_, found)| found.trim());
+    match word.and_then(|word| suggest::nearest(word, KEYWORDS.iter().copied())) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None if text.contains("Unterminated string") => error.hint("a quotation mark is not closed"),
+        None if text.contains("found: EOF") => error.hint("the query ends too early: is a bracket or a part missing?"),
+        None => error,
+    }
+}
+
+fn syntax_words(text: &str) -> String {
+    let text = clean(text);
+    match text.strip_prefix("Expected: ").and_then(|rest| rest.rsplit_once(", found: ")) {
+        Some((expected, "EOF")) => format!("{expected} is expected at the end"),
+        Some((expected, found)) => format!("{expected} is expected, not `{found}`"),
+        None => text,
+    }
+}
+
+/// Cuts " at Line: 2, Column: 5" off a message of the parser.
+fn split_location(text: &str) -> (&str, Option<Spot>) {
+    let Some((head, tail)) = text.rsplit_once(" at Line: ") else { return (text, None) };
+    let spot = tail.split_once(", Column: ").and_then(|(line, column)| {
+        let digits = column.split(|c: char| !c.is_ascii_digit()).next()?;
+        Some((line.trim().parse().ok()?, digits.parse().ok()?))
+    });
+    (head, spot)
+}
+
+fn schema(error: &SchemaError, sql: &str) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => unknown_column(field, valid_fields, sql),
+        SchemaError::AmbiguousReference { field } => {
+            let error = Error::new(codes::SQL_PLAN, format!("`{}` could be a column of more than one table", field.name));
+            located(error, sql, None, &field.name).hint(format!("write the table in front: `table.{}`", field.name))
+        }
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            let error = Error::new(codes::SQL_PLAN, format!("the column `{name}` comes out twice"));
+            located(error, sql, None, name).hint(format!("give one of them another name: `… AS {name}_2`"))
+        }
+    }
+}
+
+fn unknown_column(field: &Column, valid: &[Column], sql: &str) -> Error {
+    let relation = field.relation.as_ref().map(short_table);
+    let message = match &relation {
+        Some(table) => format!("`{table}` has no column `{}`", field.name),
+        None => format!("there is no column `{}`", field.name),
+    };
+    let error = located(Error::new(codes::SQL_UNKNOWN_COLUMN, message), sql, relation.as_deref(), &field.name);
+    let same_case = valid.iter().find(|column| column.name.eq_ignore_ascii_case(&field.name) && column.name != field.name);
+    if let Some(column) = same_case {
+        return error.hint(format!("names are read in lower case; write it in quotation marks: \"{}\"", column.name));
+    }
+    if let Some(column) = valid.iter().find(|column| column.name == field.name)
+        && let Some(table) = &column.relation
+    {
+        return error.hint(format!("`{}` is a column of `{}`", field.name, short_table(table)));
+    }
+    // Columns of the table that was named come first.
+    let of_table: Vec<&str> = match &field.relation {
+        Some(table) => {
+            valid.iter().filter(|c| c.relation.as_ref() == Some(table)).map(|c| c.name.as_str()).collect()
+        }
+        None => Vec::new(),
+    };
+    let names: Vec<&str> =
+        if of_table.is_empty() { valid.iter().map(|c| c.name.as_str()).collect() } else { of_table };
+    if names.is_empty()
+        && let Some(table) = relation
+    {
+        return error.hint(format!("`{table}` is not a table or alias of this query"));
+    }
+    match suggest::hint(&field.name, names.iter().copied()) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// `trusted.orders` for our catalog's `lagar.trusted.orders`.
+fn short_table(table: &datafusion::common::TableReference) -> String {
+    match table.schema() {
+        Some(schema) => format!("{schema}.{}", table.table()),
+        None => table.table().to_owned(),
+    }
+}
+
+/// Adds the place where `name` stands in the SQL, for the errors that DataFusion gives no place.
+fn located(error: Error, sql: &str, relation: Option<&str>, name: &str) -> Error {
+    match sql::find_identifier(sql, relation, name) {
+        Some((line, column)) => error.at("", line, column),
+        None => error,
+    }
+}
+
+fn plan(message: &str, diagnostic: Option<&Diagnostic>, sql: &str) -> Error {
+    let text = clean(message);
+    if let Some((name, near)) = unknown_function(&text) {
+        let error = located(Error::new(codes::SQL_PLAN, format!("there is no function `{name}`")), sql, None, &name);
+        return match near {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error,
+        };
+    }
+    let help = diagnostic.and_then(|diagnostic| diagnostic.helps.first()).map(|help| help.message.clone());
+    // "…: No function matches the given name and argument types …. You might need to add explicit type casts.\n\tCandidate functions:…"
+    let (text, candidates) = match text.split_once("Candidate functions:") {
+        Some((head, candidates)) => (head.trim().to_owned(), Some(candidates.trim().lines().next().unwrap_or_default().trim().to_owned())),
+        None => (text, None),
+    };
+    let error = Error::new(codes::SQL_PLAN, text);
+    match help.or(candidates.map(|candidates| format!("it takes `{candidates}`"))) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// The name and the suggestion of "Invalid function 'sumx'.\nDid you mean 'sum'?".
+fn unknown_function(text: &str) -> Option<(String, Option<String>)> {
+    let rest = text.strip_prefix("Invalid function '")?;
+    let (name, rest) = rest.split_once('\'')?;
+    let near = rest.split_once("Did you mean '").and_then(|(_, near)| near.split_once('\'')).map(|(near, _)| near);
+    // DataFusion suggests something however far away it is.
+    let near = near.filter(|near| suggest::nearest(name, [*near]).is_some());
+    Some((name.to_owned(), near.map(str::to_owned)))
+}
+
+/// The prefixes with which DataFusion and Arrow nest their texts say nothing to a user.
+const PREFIXES: &[&str] = &[
+    "Error during planning: ",
+    "Execution error: ",
+    "External error: ",
+    "Arrow error: ",
+    "Schema error: ",
+    "SQL error: ",
+    "sql parser error: ",
+    "Parser error: ",
+    "Invalid argument error: ",
+    "Compute error: ",
+    "Cast error: ",
+    "Optimizer rule ",
+    "Internal error: ",
+    "This feature is not implemented: ",
+    "type_coercion",
+    "caused by",
+];
+
+fn clean(text: &str) -> String {
+    let mut text = text.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or(text).trim();
+    text = text.split(".\nThis issue was likely caused by a bug").next().unwrap_or(text);
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
+        text = rest.trim_start();
+    }
+    text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_taken_off() {
+        assert_eq!(clean("type_coercion\ncaused by\nError during planning: Cannot coerce"), "Cannot coerce");
+        let (text, spot) = split_location("Expected: a, found: b at Line: 12, Column: 7");
+        assert_eq!((text, spot), ("Expected: a, found: b", Some((12, 7))));
+    }
+
+    #[test]
+    fn an_error_of_ours_comes_back_as_it_was() {
+        let ours = Error::new(codes::SOURCE_CHANGED, "it changed").hint("again").at("f", 1, 2);
+        let boxed = DataFusionError::External(Box::new(ours));
+        let nested = DataFusionError::Shared(Arc::new(DataFusionError::ArrowError(
+            Box::new(ArrowError::ExternalError(Box::new(boxed))),
+            None,
+        )));
+        let back = execution(&nested);
+        assert_eq!((back.code(), back.message(), back.hint_text()), (codes::SOURCE_CHANGED, "it changed", Some("again")));
+        assert_eq!(back.place().map(ToString::to_string).as_deref(), Some("f:1:2"));
+    }
+
+    #[test]
+    fn memory_and_spill_space_are_told_apart() {
+        let spill = "The used disk space during the spilling process has exceeded the allowable limit of 1 MB.";
+        assert_eq!(exhausted(spill).code(), codes::SPILL);
+        let memory = "Additional allocation failed for ExternalSorter[0] with top memory consumers (across reservations) as:\n  \
+            HashJoinInput[0]#3(can spill: false) consumed 5.0 MB, peak 5.0 MB,\n  X#4(can spill: true) consumed 0.0 B, peak 0.0 B.\nError: Failed \
+            to allocate additional 10.0 MB for ExternalSorter[0] with 0.0 B already allocated for this reservation - 1.0 MB remain available for the total memory pool: fair(pool_size: 6.0 MB)";
+        let error = exhausted(memory);
+        assert_eq!(error.code(), codes::MEMORY);
+        assert!(error.message().contains("HashJoinInput[0]#3"), "{}", error.message());
+        assert!(!error.message().contains('\n'), "{}", error.message());
+    }
+}

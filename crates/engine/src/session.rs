@@ -1,0 +1,404 @@
+//! The engine of a run, and sessions: names bound to tables, queries over them.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use datafusion::{
+    catalog::{
+        CatalogProvider, CatalogProviderList, MemTable, MemoryCatalogProvider, MemoryCatalogProviderList,
+        MemorySchemaProvider, TableProvider,
+    },
+    common::config::SpillCompression,
+    execution::{SessionState, SessionStateBuilder, object_store::ObjectStoreUrl, runtime_env::RuntimeEnv},
+    logical_expr::{LogicalPlan, LogicalPlanBuilder, cast, ident},
+    prelude::SessionConfig,
+};
+use lagar_flow::{Error, Name, Result, TableName, Zone, codes};
+use lagar_lake::{DataFile, Lake, Manifest, RefusedVersion, Table};
+use object_store::ObjectStore;
+
+use crate::{
+    errors,
+    lake_table::FilesTable,
+    memory::{self, Limits},
+    quarantine::QuarantineTable,
+    query::{self, Query},
+    raw_table::{self, RawTable},
+    sql::{self, Allowed, NamedTable, Parsed},
+    store_types, suggest,
+};
+
+/// The catalog and the schema of names without a zone; nothing is ever in the latter.
+const CATALOG: &str = "lagar";
+const NO_ZONE: &str = "none";
+/// The catalog of versions that a check refused.
+const REFUSED: &str = "refused";
+
+/// One for a run or process: its memory pool, its spill folder. Clones share everything.
+#[derive(Clone)]
+pub struct Engine(Arc<Shared>);
+
+struct Shared {
+    limits: Limits,
+    runtime: Arc<RuntimeEnv>,
+    /// Made once, because it is dear; every session begins with a copy.
+    state: SessionState,
+    /// The stores of the lakes seen so far, with the private address under which DataFusion finds each.
+    stores: Mutex<Vec<(Arc<dyn ObjectStore>, ObjectStoreUrl)>>,
+}
+
+impl Engine {
+    /// An engine within `limits`. Creates the spill folder.
+    ///
+    /// Fails with [`codes::CONFIG`] if that folder cannot be made or used.
+    pub fn new(limits: Limits) -> Result<Engine> {
+        let runtime = memory::runtime(&limits)?;
+        let state = SessionStateBuilder::new_with_default_features()
+            .with_config(config(&limits))
+            .with_runtime_env(runtime.clone())
+            .build();
+        Ok(Engine(Arc::new(Shared { limits, runtime, state, stores: Mutex::default() })))
+    }
+
+    /// A session that knows no table yet.
+    pub fn session(&self) -> Session {
+        let catalog = Arc::new(MemoryCatalogProvider::new());
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog(CATALOG.to_owned(), catalog.clone());
+        let mut state = self.0.state.clone();
+        state.register_catalog_list(Arc::new(catalogs));
+        Session { engine: self.clone(), catalog, state, tables: Mutex::default() }
+    }
+
+    /// What this engine may use.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<RuntimeEnv> {
+        &self.0.runtime
+    }
+
+    /// The private address of `store`.
+    fn store_url(&self, store: &Arc<dyn ObjectStore>) -> Result<ObjectStoreUrl> {
+        let mut stores = self.0.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, url)) = stores.iter().find(|(known, _)| Arc::ptr_eq(known, store)) {
+            return Ok(url.clone());
+        }
+        let url = ObjectStoreUrl::parse(format!("lagar://lake{}/", stores.len()))
+            .map_err(|error| Error::bug(error.to_string()))?;
+        self.0.runtime.register_object_store(url.as_ref(), store.clone());
+        stores.push((store.clone(), url.clone()));
+        Ok(url)
+    }
+}
+
+fn config(limits: &Limits) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, NO_ZONE)
+        .with_information_schema(true)
+        .with_target_partitions(limits.threads.max(1));
+    let options = config.options_mut();
+    options.execution.time_zone = Some("UTC".to_owned());
+    options.execution.spill_compression = SpillCompression::Zstd;
+    // A sort sets this much aside in every partition; it must not be most of a small budget.
+    let reserve = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX) / limits.threads.max(1) / 16;
+    options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(reserve);
+    // Has given wrong results in 2026 (rows twice under LIMIT, a dropped predicate).
+    options.execution.parquet.pushdown_filters = false;
+    // Types as other readers of the lake know them.
+    options.execution.parquet.schema_force_view_types = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.collect_spans = true;
+    config
+}
+
+/// How a query is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// Fast: hash joins, a partition for every thread.
+    #[default]
+    Default,
+    /// Joins that can spill, one partition: slower, in less memory.
+    LowMemory,
+}
+
+/// How raw files are read.
+#[derive(Debug, Clone)]
+pub struct RawOptions {
+    /// Folder for copies of remote files while they are read.
+    pub spool: PathBuf,
+    /// Leave out rows of `in_place` files that cannot be decoded, instead of failing. (Rows of copied
+    /// files were checked when they landed.)
+    pub skip_rejects: bool,
+}
+
+/// Tables by name, and queries over them.
+///
+/// Names are `schema.table`; SQL reads them in lower case unless they are quoted.
+pub struct Session {
+    engine: Engine,
+    catalog: Arc<MemoryCatalogProvider>,
+    state: SessionState,
+    tables: Mutex<BTreeMap<String, SchemaRef>>,
+}
+
+impl Session {
+    /// `raw.<source>`: the rows of `loads` with the columns of `schema`, then `_source_file`, `_load`,
+    /// `_loaded_at` and `_row`. A column that an older file lacks is null there. No loads: no rows.
+    pub fn add_raw(
+        &self,
+        source: &Name,
+        lake: &Lake,
+        loads: Vec<Arc<Manifest>>,
+        schema: SchemaRef,
+        options: RawOptions,
+    ) -> Result<()> {
+        let table = RawTable::new(source.clone(), lake.clone(), &loads, &schema, options);
+        self.add(Zone::Raw.as_str(), source.as_str(), Arc::new(table))
+    }
+
+    /// `quarantine.<source>`: the rejected rows of `loads`, as `_load`, `_loaded_at`, `_source_file`,
+    /// `_row`, `_column`, `_reason`, `_value`.
+    pub fn add_quarantine(&self, source: &Name, lake: &Lake, loads: Vec<Arc<Manifest>>) -> Result<()> {
+        let table = QuarantineTable::new(source.clone(), lake.clone(), loads);
+        self.add("quarantine", source.as_str(), Arc::new(table))
+    }
+
+    /// A version of a table of the lake, under its own name.
+    pub fn add_table(&self, table: &Table, lake: &Lake) -> Result<()> {
+        self.add_files(&table.name, table.schema.clone(), &table.partition_by, &table.files, lake)
+    }
+
+    /// Data files under the name of a table: the version that they will be is not committed yet.
+    pub fn add_files(
+        &self,
+        name: &TableName,
+        schema: SchemaRef,
+        partition_by: &[String],
+        files: &[DataFile],
+        lake: &Lake,
+    ) -> Result<()> {
+        let url = self.engine.store_url(lake.store())?;
+        let folder = format!("{}/{}", name.zone, name.name);
+        let table = FilesTable::new(url, &folder, schema, partition_by, files)?;
+        self.add(name.zone.as_str(), name.name.as_str(), Arc::new(table))
+    }
+
+    /// `refused.<zone>.<name>`: the rows of a version that a check refused.
+    pub fn add_refused(&self, refused: &RefusedVersion, lake: &Lake) -> Result<()> {
+        let url = self.engine.store_url(lake.store())?;
+        let (zone, name) = (refused.table.zone.as_str(), refused.table.name.as_str());
+        let files = FilesTable::new(url, &format!("{zone}/{name}"), refused.schema()?, &refused.partition_by, &refused.files)?;
+        let bug = |error: datafusion::common::DataFusionError| Error::bug(error.strip_backtrace());
+        let catalogs = self.state.catalog_list();
+        let catalog = catalogs.catalog(REFUSED).unwrap_or_else(|| {
+            let catalog: Arc<dyn CatalogProvider> = Arc::new(MemoryCatalogProvider::new());
+            catalogs.register_catalog(REFUSED.to_owned(), catalog.clone());
+            catalog
+        });
+        let schema = catalog.schema(zone).unwrap_or_else(|| Arc::new(MemorySchemaProvider::new()));
+        self.names().insert(format!("{REFUSED}.{}", refused.table), files.schema());
+        schema.register_table(name.to_owned(), Arc::new(files)).map_err(bug)?;
+        catalog.register_schema(zone, schema).map_err(bug)?;
+        Ok(())
+    }
+
+    /// Rows in memory as `schema_name.name`.
+    ///
+    /// Fails with [`codes::BUG`] if a batch has other columns than `schema`.
+    pub fn add_rows(
+        &self,
+        schema_name: &str,
+        name: &str,
+        batches: Vec<RecordBatch>,
+        schema: SchemaRef,
+    ) -> Result<()> {
+        let table = MemTable::try_new(schema, vec![batches])
+            .map_err(|error| Error::bug(format!("rows of {schema_name}.{name}: {}", error.strip_backtrace())))?;
+        self.add(schema_name, name, Arc::new(table))
+    }
+
+    /// A table without rows, for planning. The name of a raw table gets the columns that
+    /// [`Self::add_raw`] adds.
+    pub fn add_empty(&self, name: &TableName, schema: SchemaRef) -> Result<()> {
+        let schema = if name.zone == Zone::Raw { raw_table::with_meta_columns(&schema) } else { schema };
+        self.add_rows(name.zone.as_str(), name.name.as_str(), vec![], schema)
+    }
+
+    /// Every table with its columns, by name: for completion and listings.
+    pub fn tables(&self) -> BTreeMap<String, SchemaRef> {
+        self.names().clone()
+    }
+
+    fn names(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, SchemaRef>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, schema_name: &str, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
+        let bug = |error: datafusion::common::DataFusionError| Error::bug(error.strip_backtrace());
+        let schema = match self.catalog.schema(schema_name) {
+            Some(schema) => schema,
+            None => {
+                let schema = Arc::new(MemorySchemaProvider::new());
+                self.catalog.register_schema(schema_name, schema.clone()).map_err(bug)?;
+                schema
+            }
+        };
+        // The newest of a name wins, so that a session can be told about a new version.
+        schema.deregister_table(name).map_err(bug)?;
+        self.names().insert(format!("{schema_name}.{name}"), table.schema());
+        schema.register_table(name.to_owned(), table).map_err(bug)?;
+        Ok(())
+    }
+
+    /// The columns of a query, without running it.
+    ///
+    /// Fails with everything that is known to be wrong with it: [`codes::SQL_SYNTAX`],
+    /// [`codes::SQL_NOT_ALLOWED`], [`codes::SQL_UNKNOWN_TABLE`], [`codes::SQL_UNKNOWN_COLUMN`],
+    /// [`codes::SQL_PLAN`]. Places are inside `sql`, with an empty file name.
+    pub async fn describe(&self, sql: &str) -> Result<SchemaRef> {
+        let plan = self.plan(sql, Allowed::Query).await?;
+        self.optimized(sql, &plan)?;
+        Ok(plan.schema().inner().clone())
+    }
+
+    /// [`Self::describe`] for a query whose result becomes a table: the types are those that tables
+    /// have, and a column without a proper name, or of a type no table can have, is an error.
+    pub async fn describe_stored(&self, sql: &str) -> Result<SchemaRef> {
+        let plan = storable(self.plan(sql, Allowed::Query).await?, sql)?;
+        self.optimized(sql, &plan)?;
+        Ok(plan.schema().inner().clone())
+    }
+
+    /// Starts a query: SELECT, VALUES, WITH, UNION. Errors as of [`Self::describe`]; the rows themselves
+    /// may fail with [`codes::SQL_EXECUTION`], [`codes::MEMORY`], [`codes::SPILL`] and those of the lake.
+    pub async fn query(&self, sql: &str) -> Result<Query> {
+        self.query_with(sql, Strategy::Default).await
+    }
+
+    /// [`Self::query`], planned as told.
+    pub async fn query_with(&self, sql: &str, strategy: Strategy) -> Result<Query> {
+        let plan = self.plan(sql, Allowed::Query).await?;
+        self.start(sql, plan, strategy).await
+    }
+
+    /// [`Self::query_with`] for a query whose result becomes a table; see [`Self::describe_stored`].
+    pub async fn query_stored(&self, sql: &str, strategy: Strategy) -> Result<Query> {
+        let plan = storable(self.plan(sql, Allowed::Query).await?, sql)?;
+        self.start(sql, plan, strategy).await
+    }
+
+    /// [`Self::query`] that also takes EXPLAIN, DESCRIBE and SHOW TABLES | COLUMNS | FUNCTIONS.
+    pub async fn inspect(&self, sql: &str) -> Result<Query> {
+        let plan = self.plan(sql, Allowed::Inspect).await?;
+        self.start(sql, plan, Strategy::Default).await
+    }
+
+    /// Runs `work` with [`Strategy::Default`], and once more from the start with
+    /// [`Strategy::LowMemory`] if it failed with [`codes::MEMORY`]. `work` must undo nothing: what it
+    /// wrote the first time must be invisible. Returns the strategy that worked.
+    pub async fn with_less_memory_if_needed<T, F, W>(&self, mut work: W) -> Result<(T, Strategy)>
+    where
+        W: FnMut(Strategy) -> F,
+        F: Future<Output = Result<T>>,
+    {
+        match work(Strategy::Default).await {
+            Err(error) if error.code() == codes::MEMORY => {
+                tracing::info!(error = %error, "planning the query again for less memory");
+                Ok((work(Strategy::LowMemory).await?, Strategy::LowMemory))
+            }
+            result => Ok((result?, Strategy::Default)),
+        }
+    }
+
+    async fn plan(&self, sql: &str, allowed: Allowed) -> Result<LogicalPlan> {
+        let Parsed { statement, tables } = sql::parse(sql, allowed)?;
+        if let Some(error) = Error::all(tables.iter().filter_map(|table| self.unknown(table))) {
+            return Err(error);
+        }
+        let plan = self.state.statement_to_plan(statement).await.map_err(|error| errors::planning(&error, sql))?;
+        if !sql::is_read_only(&plan, allowed) {
+            return Err(Error::new(codes::SQL_NOT_ALLOWED, "this statement does more than read").at("", 1, 1));
+        }
+        Ok(plan)
+    }
+
+    /// The error for a table that this session does not have.
+    fn unknown(&self, table: &NamedTable) -> Option<Error> {
+        let names = self.names();
+        let name = table.name();
+        if names.contains_key(&name) || table.parts.first().is_some_and(|first| first == "information_schema") {
+            return None;
+        }
+        let error = Error::new(codes::SQL_UNKNOWN_TABLE, format!("there is no table `{name}`"));
+        let error = error.at("", table.spot.0, table.spot.1);
+        Some(match table_hint(&table.parts, names.keys().map(String::as_str)) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        })
+    }
+
+    fn optimized(&self, sql: &str, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        self.state.optimize(plan).map_err(|error| errors::planning(&error, sql))
+    }
+
+    async fn start(&self, sql: &str, plan: LogicalPlan, strategy: Strategy) -> Result<Query> {
+        let mut state = self.state.clone();
+        if strategy == Strategy::LowMemory {
+            let options = state.config_mut().options_mut();
+            options.optimizer.prefer_hash_join = false;
+            options.execution.target_partitions = 1;
+        }
+        let options = state.config_options().clone();
+        state.execution_props_mut().mark_start_execution(options);
+        let physical = state.create_physical_plan(&plan).await.map_err(|error| errors::planning(&error, sql))?;
+        query::start(physical, &state, self.engine.runtime())
+    }
+}
+
+/// What to write instead of a table name that does not exist.
+pub(crate) fn table_hint<'a>(parts: &[String], known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    if let [name] = parts {
+        let same: Vec<&str> =
+            known.clone().filter(|known| known.rsplit_once('.').is_some_and(|(_, table)| table == name)).collect();
+        if !same.is_empty() {
+            return Some(format!("a table is named with its zone: {}", suggest::quoted(&same)));
+        }
+        let tables: Vec<&str> = known.clone().filter_map(|known| known.rsplit_once('.').map(|(_, table)| table)).collect();
+        let near = suggest::nearest(name, tables)?;
+        let full = known.into_iter().find(|known| known.rsplit_once('.').is_some_and(|(_, table)| table == near))?;
+        return Some(format!("did you mean `{full}`?"));
+    }
+    let name = parts.join(".");
+    if let Some(near) = suggest::nearest(&name, known.clone()) {
+        return Some(format!("did you mean `{near}`?"));
+    }
+    // The right name in another zone.
+    let table = parts.last()?;
+    let elsewhere = known.into_iter().find(|known| known.rsplit_once('.').is_some_and(|(_, name)| name == table))?;
+    Some(format!("did you mean `{elsewhere}`?"))
+}
+
+/// Casts every column to a type that a table can have, and checks the names.
+fn storable(plan: LogicalPlan, sql: &str) -> Result<LogicalPlan> {
+    let schema = plan.schema().inner().clone();
+    let target = store_types::stored_schema(&schema)?;
+    if target.fields().iter().zip(schema.fields()).all(|(to, from)| to.data_type() == from.data_type()) {
+        return Ok(plan);
+    }
+    let columns = target.fields().iter().zip(schema.fields()).map(|(to, from)| {
+        let column = ident(from.name());
+        if to.data_type() == from.data_type() { column } else { cast(column, to.data_type().clone()).alias(from.name()) }
+    });
+    LogicalPlanBuilder::from(plan)
+        .alias("result")
+        .and_then(|builder| builder.project(columns))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|error| errors::planning(&error, sql))
+}

@@ -1,0 +1,24 @@
+//! What travels between the other crates: names, errors, positions, raw files and record batches.
+//!
+//! Nothing here does I/O of its own beyond opening a spooled file, and nothing knows a source, a
+//! store or SQL.
+
+mod body;
+mod chunk;
+mod clock;
+pub mod codes;
+mod error;
+mod format;
+mod name;
+mod redact;
+mod schema;
+
+pub use body::{Body, ReadSeek};
+pub use chunk::{Batches, Chunk, InPlace, Note, Origin, Position, RawFile, Reject};
+pub use clock::{Clock, FixedClock, SystemClock};
+pub use codes::Code;
+pub use error::{Blame, Error, Place, Result};
+pub use format::{ColumnType, Compression, CsvOptions, Format, FormatKind};
+pub use name::{Name, TableName, Zone};
+pub use redact::{Secret, redact_url};
+pub use schema::{Column, columns_of, evolve, schema_of};

@@ -1,0 +1,137 @@
+//! The lake: raw loads, tables and releases over any object store.
+//!
+//! Three kinds of commit, all made the same way: data objects are put under names that nobody else
+//! can have, and become visible by one small record that is put last and only if its number is free
+//! ([`store`]). A *load* makes raw files visible ([`raw`]), an entry of the Delta log makes a version
+//! of a table visible ([`table`]), a *release* makes a set of table versions current ([`release`]).
+//! What no record names does not exist; a broken-off write leaves only such objects behind.
+
+pub mod raw;
+pub mod refused;
+pub mod release;
+pub mod store;
+pub mod table;
+
+use std::{fmt, path::Path as FilePath, sync::Arc};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use lagar_flow::{Clock, Name, Result, TableName, Zone};
+use object_store::{ObjectStore, path::Path};
+
+pub use raw::{LoadWriter, Manifest, ManifestFile, RejectRecord};
+pub use refused::RefusedVersion;
+pub use release::Release;
+pub use store::{Deadlines, DurableLocal, Root, S3Settings, open_object};
+pub use table::{DataFile, Table, TableCommit, TableMeta, TableWriter, WriteOptions, delta_schema};
+
+/// Folders looked into at once.
+const LOOKS_AT_ONCE: usize = 16;
+
+/// A lake. Clones share everything.
+#[derive(Clone)]
+pub struct Lake(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn ObjectStore>,
+    root: Root,
+    clock: Arc<dyn Clock>,
+    s3: S3Settings,
+}
+
+impl fmt::Debug for Lake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lake({})", self.url())
+    }
+}
+
+impl Lake {
+    /// The lake at `url`: a folder (relative to `base`), a `file:` URL, `s3://bucket/prefix` or
+    /// `s3a://…`. `env` answers for the environment variables of AWS. Nothing is read or created.
+    ///
+    /// Fails with [`lagar_flow::codes::LAKE_CONFIG`] for an address that cannot be one, and with
+    /// [`lagar_flow::codes::CONFIG_LATER`] for `hdfs://`.
+    pub async fn open(
+        url: &str,
+        base: &FilePath,
+        clock: Arc<dyn Clock>,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Lake> {
+        let s3 = S3Settings::from_env(env);
+        let (store, root) = store::open(url, base, &s3)?;
+        Ok(Self::build(store, root, clock, s3))
+    }
+
+    /// A lake over any store, whose object names start at the lake's root.
+    pub fn with_store(store: Arc<dyn ObjectStore>, root: Root, clock: Arc<dyn Clock>) -> Lake {
+        Self::build(store, root, clock, S3Settings::default())
+    }
+
+    fn build(store: Arc<dyn ObjectStore>, root: Root, clock: Arc<dyn Clock>, s3: S3Settings) -> Lake {
+        let store = Arc::new(store::Guarded::new(store, Deadlines::default()));
+        Lake(Arc::new(Inner { store, root, clock, s3 }))
+    }
+
+    /// The address to show: an absolute path or `s3://bucket/prefix`; no secret is in it.
+    pub fn url(&self) -> &str {
+        &self.0.root.url
+    }
+
+    /// The folder, when the lake is one.
+    pub fn local_path(&self) -> Option<&FilePath> {
+        self.0.root.local.as_deref()
+    }
+
+    /// The store, with object names starting at the lake's root and a deadline around every call.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.0.store
+    }
+
+    /// All sources that have a load, by name.
+    pub async fn sources(&self) -> Result<Vec<Name>> {
+        self.names_in(Zone::Raw, "_loads").await
+    }
+
+    /// All tables that have a version, by zone and name.
+    pub async fn tables(&self) -> Result<Vec<TableName>> {
+        let mut tables = Vec::new();
+        for zone in [Zone::Trusted, Zone::Refined] {
+            let names = self.names_in(zone, "_delta_log").await?;
+            tables.extend(names.into_iter().map(|name| TableName::new(zone, name)));
+        }
+        Ok(tables)
+    }
+
+    /// The names in `zone` with at least one object in their folder `mark`.
+    async fn names_in(&self, zone: Zone, mark: &str) -> Result<Vec<Name>> {
+        let zone = Path::from(zone.as_str());
+        let listing = self.store().list_with_delimiter(Some(&zone)).await;
+        let folders = listing.map_err(|e| self.root().error("list", &zone, &e))?.common_prefixes;
+        let named: Vec<(Name, Path)> = folders
+            .into_iter()
+            .filter_map(|folder| Some((folder.filename()?.parse().ok()?, folder.join(mark))))
+            .collect();
+        stream::iter(named)
+            .map(|(name, mark)| async move {
+                let first = self.store().list(Some(&mark)).try_next().await;
+                let first = first.map_err(|e| self.root().error("list", &mark, &e))?;
+                Ok(first.map(|_| name))
+            })
+            .buffered(LOOKS_AT_ONCE)
+            .try_filter_map(|name| async move { Ok(name) })
+            .try_collect()
+            .await
+    }
+
+    fn root(&self) -> &Root {
+        &self.0.root
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self.0.clock.as_ref()
+    }
+}
+
+/// The version that stands in every record.
+fn lagar_version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}

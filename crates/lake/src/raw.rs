@@ -1,0 +1,529 @@
+//! The raw zone: files as they came, made visible load by load.
+//!
+//! `raw/<source>/load_date=YYYY-MM-DD/<load>-<n>.<ext>` are the bytes, never rewritten;
+//! `raw/<source>/_quarantine/<load>.ndjson` the rows that were not taken;
+//! `raw/<source>/_loads/<20-digit number>.json` the manifest that makes them visible, put last.
+
+use std::{io::Read, path::Path as FilePath, sync::Arc};
+
+use arrow::datatypes::Schema;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
+use lagar_flow::{
+    Body, Chunk, Column, Error, Format, InPlace, Name, Note, Origin, Position, Reject, Result, codes, columns_of,
+    evolve, redact_url, schema_of,
+};
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::{NoContext, Timestamp, Uuid};
+
+use crate::{
+    Lake, lagar_version,
+    store::{FORMAT_VERSION, Records, Upload},
+};
+
+/// Bytes read from a body at once.
+const COPY_BYTES: usize = 1 << 20;
+/// A remote file up to this size is read into memory, a bigger one into a spool file.
+const MEMORY_BYTES_MAX: u64 = 8 << 20;
+
+/// One load: what became visible together, and how far the source was read then.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format_version: u32,
+    /// From 1, without a gap.
+    pub number: u64,
+    pub id: Uuid,
+    pub source: Name,
+    pub run_id: String,
+    pub created_at: DateTime<Utc>,
+    pub lagar_version: String,
+    pub files: Vec<ManifestFile>,
+    /// The source's columns after this load.
+    pub columns: Vec<Column>,
+    /// Rows that can be used; `None` if a file was only sampled.
+    pub rows: Option<u64>,
+    /// Rows in quarantine.
+    pub rejected: u64,
+    pub bytes: u64,
+    /// How far the source was read; `None` if it has no position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
+    /// The file of the rejected rows, relative to `raw/<source>/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<String>,
+}
+
+/// One raw file of a load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ManifestFile {
+    /// Relative to `raw/<source>/`; the address of an `in_place` file.
+    pub path: String,
+    /// Set for a file that stays where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_place: Option<InPlace>,
+    pub bytes: u64,
+    /// Rows that can be used; `None` if the file was only sampled.
+    pub rows: Option<u64>,
+    /// `_row` numbers of the rejected rows, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected_rows: Vec<u64>,
+    /// Hex; `None` for an `in_place` file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    pub format: Format,
+    /// Columns of this file's rows.
+    pub columns: Vec<Column>,
+    pub origin: Origin,
+}
+
+/// A row in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectRecord {
+    #[serde(rename = "_load")]
+    pub load: Uuid,
+    /// [`ManifestFile::path`] of its file.
+    #[serde(rename = "_source_file")]
+    pub source_file: String,
+    /// Place in its file, from 1.
+    #[serde(rename = "_row")]
+    pub row: u64,
+    #[serde(rename = "_column", default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    #[serde(rename = "_reason")]
+    pub reason: String,
+    #[serde(rename = "_value")]
+    pub value: String,
+}
+
+impl Lake {
+    /// All loads of `source`, the oldest first.
+    ///
+    /// Fails with [`codes::LAKE_CORRUPT`] naming a manifest that is missing or damaged, and with
+    /// [`codes::LAKE_VERSION`] for one of a newer Lagar.
+    pub async fn loads(&self, source: &Name) -> Result<Vec<Arc<Manifest>>> {
+        let folder = loads_folder(source);
+        let loads: Vec<Manifest> = self.load_records(&folder).all().await?;
+        Ok(loads.into_iter().map(Arc::new).collect())
+    }
+
+    /// Starts a load; nothing of it is visible before [`LoadWriter::commit`].
+    pub fn begin_load(&self, source: &Name, run_id: &str) -> LoadWriter {
+        let created_at = self.clock().now();
+        LoadWriter {
+            lake: self.clone(),
+            source: source.clone(),
+            run_id: run_id.to_owned(),
+            id: id_at(created_at),
+            created_at,
+            files: Vec::new(),
+            schemas: Vec::new(),
+            rejected: 0,
+            notes: Vec::new(),
+            quarantine: None,
+        }
+    }
+
+    /// The bytes of a raw file: the file itself in a local lake, memory for a small remote one, else
+    /// a file in the folder `spool`.
+    ///
+    /// Fails with [`codes::LAKE_CORRUPT`] if it is missing or not what the manifest says, and with
+    /// [`codes::SOURCE_CHANGED`] if it is an `in_place` file that changed since the load.
+    pub async fn raw_body(&self, source: &Name, file: &ManifestFile, spool: &FilePath) -> Result<Body> {
+        if let Some(in_place) = &file.in_place {
+            return self.in_place_body(in_place, file.bytes, spool).await;
+        }
+        let path = raw_path(source, &file.path)?;
+        let name = self.root().name_of(&path);
+        let changed = |length: u64| {
+            Error::new(
+                codes::LAKE_CORRUPT,
+                format!("{name} has {length} bytes, its manifest says {}", file.bytes),
+            )
+            .hint("raw files are never rewritten: bring it back from a backup")
+        };
+        if let Some(folder) = self.local_path() {
+            let head = self.store().head(&path).await.map_err(|e| self.root().error("read", &path, &e))?;
+            if head.size != file.bytes {
+                return Err(changed(head.size));
+            }
+            return Ok(Body::Local(path.parts().fold(folder.to_path_buf(), |p, part| p.join(part.as_ref()))));
+        }
+        let fetched = fetch(self.store().as_ref(), &path, spool).await.map_err(|e| e.of(self, &path))?;
+        if fetched.bytes != file.bytes {
+            return Err(changed(fetched.bytes));
+        }
+        match &file.sha256 {
+            Some(expected) if *expected != fetched.sha256 => {
+                Err(Error::new(codes::LAKE_CORRUPT, format!("the bytes of {name} are not those that were loaded"))
+                    .hint("raw files are never rewritten: bring it back from a backup"))
+            }
+            _ => Ok(fetched.body),
+        }
+    }
+
+    async fn in_place_body(&self, file: &InPlace, bytes: u64, spool: &FilePath) -> Result<Body> {
+        let shown = redact_url(&file.url);
+        let changed = || {
+            Error::new(codes::SOURCE_CHANGED, format!("{shown} is not the file any more that was loaded"))
+                .hint("load the source again")
+        };
+        let missing = |e: &(dyn std::error::Error + 'static)| {
+            Error::new(codes::SOURCE_MISSING, format!("{shown}, which is used in place, cannot be read")).caused_by(e)
+        };
+        if file.url.starts_with("s3://") || file.url.starts_with("s3a://") {
+            let (store, path) = self.0.s3.open_object(&file.url)?;
+            let fetched = fetch(store.as_ref(), &path, spool).await.map_err(|e| match e {
+                Fetch::Store(e) => missing(&e),
+                Fetch::Ours(e) => e,
+            })?;
+            return if fetched.bytes == bytes { Ok(fetched.body) } else { Err(changed()) };
+        }
+        let path = match url::Url::parse(&file.url) {
+            Ok(url) if url.scheme() == "file" => url
+                .to_file_path()
+                .map_err(|()| Error::new(codes::SOURCE_MISSING, format!("{shown} is not a path on this machine")))?,
+            Ok(url) if file.url.contains("://") => {
+                return Err(Error::new(
+                    codes::CONFIG_LATER,
+                    format!("{shown}: a file behind {}:// cannot be used in place yet", url.scheme()),
+                )
+                .hint("leave out `in_place`"));
+            }
+            _ => file.url.clone().into(),
+        };
+        let length = tokio::fs::metadata(&path).await.map_err(|e| missing(&e))?.len();
+        if length == bytes { Ok(Body::Local(path)) } else { Err(changed()) }
+    }
+
+    /// The rows of a load that were not taken.
+    pub async fn rejects(&self, source: &Name, manifest: &Manifest) -> Result<Vec<RejectRecord>> {
+        let Some(quarantine) = &manifest.quarantine else { return Ok(Vec::new()) };
+        let path = raw_path(source, quarantine)?;
+        let read = async { self.store().get(&path).await?.bytes().await };
+        let bytes = read.await.map_err(|e| self.root().error("read", &path, &e))?;
+        serde_json::Deserializer::from_slice(&bytes).into_iter().collect::<Result<_, _>>().map_err(|e| {
+            Error::new(codes::LAKE_CORRUPT, format!("{} is damaged", self.root().name_of(&path))).caused_by(&e)
+        })
+    }
+
+    /// The newest load of `source` that was refused for its rejected rows, if no load came after it.
+    /// Only its quarantine can be read.
+    pub async fn refused_load(&self, source: &Name) -> Result<Option<Manifest>> {
+        let refused: Option<Manifest> = self.note(&raw_path(source, REFUSED)?).await?;
+        let Some(refused) = refused else { return Ok(None) };
+        let newest = self.loads(source).await?.last().map(|load| load.number);
+        Ok(newest.is_none_or(|newest| newest < refused.number).then_some(refused))
+    }
+
+    fn load_records<'a>(&'a self, folder: &'a Path) -> Records<'a> {
+        Records { store: self.store(), root: self.root(), folder }
+    }
+}
+
+fn source_folder(source: &Name) -> Path {
+    Path::from("raw").join(source.as_str())
+}
+
+fn loads_folder(source: &Name) -> Path {
+    source_folder(source).join("_loads")
+}
+
+/// A path in a manifest is one that we wrote; a damaged one must not lead out of the source's folder.
+fn raw_path(source: &Name, relative: &str) -> Result<Path> {
+    Path::parse(format!("{}/{relative}", source_folder(source))).map_err(|e| {
+        Error::new(codes::LAKE_CORRUPT, format!("a manifest of `{source}` names the impossible file `{relative}`"))
+            .caused_by(&e)
+    })
+}
+
+/// Sorts by time, as the clock shows it.
+fn id_at(now: DateTime<Utc>) -> Uuid {
+    let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
+    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos()))
+}
+
+/// A load in the making. Dropping it gives it up: its files stay behind, named by no manifest.
+pub struct LoadWriter {
+    lake: Lake,
+    source: Name,
+    run_id: String,
+    id: Uuid,
+    created_at: DateTime<Utc>,
+    files: Vec<ManifestFile>,
+    schemas: Vec<Arc<Schema>>,
+    rejected: u64,
+    notes: Vec<Note>,
+    quarantine: Option<Upload>,
+}
+
+impl LoadWriter {
+    /// The id of the load, as it stands in `_load`.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Copies the bytes of `chunk` into the lake (not of an `in_place` file) and keeps its rejects.
+    ///
+    /// Fails with [`codes::SOURCE_CHANGED`] if the bytes are not those that the chunk was made from.
+    pub async fn add(&mut self, chunk: &Chunk) -> Result<()> {
+        let file = &chunk.file;
+        let (path, sha256) = match &file.in_place {
+            Some(in_place) => (redact_url(&in_place.url), None),
+            None => {
+                let number = self.files.len() + 1;
+                let date = self.created_at.format("load_date=%Y-%m-%d");
+                let path = format!("{date}/{}-{number}.{}", self.id, file.extension);
+                let sha256 = self.copy(chunk, &raw_path(&self.source, &path)?).await?;
+                (path, Some(sha256))
+            }
+        };
+        let mut rejected_rows: Vec<u64> = chunk.rejects.iter().map(|r| r.row).collect();
+        rejected_rows.sort_unstable();
+        rejected_rows.dedup();
+        for reject in &chunk.rejects {
+            self.reject(&path, reject).await?;
+        }
+        self.rejected += rejected_rows.len() as u64;
+        self.notes.extend(chunk.notes.iter().cloned());
+        self.schemas.push(file.schema.clone());
+        self.files.push(ManifestFile {
+            path,
+            in_place: file.in_place.clone(),
+            bytes: file.bytes,
+            rows: file.rows,
+            rejected_rows,
+            sha256,
+            format: file.format.clone(),
+            columns: columns_of(&file.schema),
+            origin: file.origin.clone(),
+        });
+        Ok(())
+    }
+
+    /// Returns the sha256 of what was copied, in hex.
+    async fn copy(&self, chunk: &Chunk, path: &Path) -> Result<String> {
+        let failed = |e: object_store::Error| self.lake.root().error("write", path, &e);
+        let mut upload = Upload::new(self.lake.store().clone(), path.clone());
+        let mut pieces = Pieces::of(&chunk.file.body).await?;
+        while let Some(piece) = pieces.next().await? {
+            upload.write(&piece).await.map_err(failed)?;
+        }
+        let sha256 = pieces.sha256();
+        let expected = chunk.file.sha256.as_ref();
+        if upload.bytes() != chunk.file.bytes || expected.is_some_and(|expected| *expected != sha256) {
+            return Err(Error::new(
+                codes::SOURCE_CHANGED,
+                format!("{} changed while it was loaded", chunk.file.origin.url),
+            )
+            .hint("load it when nobody writes to it"));
+        }
+        upload.finish().await.map_err(failed)?;
+        Ok(sha256)
+    }
+
+    async fn reject(&mut self, source_file: &str, reject: &Reject) -> Result<()> {
+        let record = RejectRecord {
+            load: self.id,
+            source_file: source_file.to_owned(),
+            row: reject.row,
+            column: reject.column.clone(),
+            reason: reject.reason.clone(),
+            value: reject.value.clone(),
+        };
+        let mut line = serde_json::to_vec(&record)
+            .map_err(|e| Error::bug("a rejected row cannot be written as JSON").caused_by(&e))?;
+        line.push(b'\n');
+        let upload = match &mut self.quarantine {
+            Some(upload) => upload,
+            none => {
+                let path = raw_path(&self.source, &quarantine_path(self.id))?;
+                none.insert(Upload::new(self.lake.store().clone(), path))
+            }
+        };
+        let written = upload.write(&line).await;
+        written.map_err(|e| self.lake.root().error("write", upload.path(), &e))
+    }
+
+    /// Makes the load visible. `expected_previous` is the newest load when the read began (`None`: no
+    /// load yet); `position` is where the next read begins.
+    ///
+    /// Fails with [`codes::LAKE_CONFLICT`] if another load came in between; nothing is visible then.
+    pub async fn commit(
+        self,
+        expected_previous: Option<u64>,
+        position: Option<Position>,
+        notes: Vec<Note>,
+    ) -> Result<Manifest> {
+        let lake = self.lake.clone();
+        let folder = loads_folder(&self.source);
+        let manifest = self.finish(expected_previous, position, notes).await?;
+        lake.load_records(&folder).put(manifest.number, &manifest).await?;
+        Ok(manifest)
+    }
+
+    /// Gives the load up, but keeps its rejected rows to be looked at: see [`Lake::refused_load`].
+    pub async fn refuse(self, expected_previous: Option<u64>) -> Result<()> {
+        let lake = self.lake.clone();
+        let manifest = self.finish(expected_previous, None, Vec::new()).await?;
+        lake.put_note(&raw_path(&manifest.source, REFUSED)?, &manifest).await
+    }
+
+    /// The manifest of all that was added, not yet put.
+    async fn finish(
+        mut self,
+        expected_previous: Option<u64>,
+        position: Option<Position>,
+        notes: Vec<Note>,
+    ) -> Result<Manifest> {
+        let folder = loads_folder(&self.source);
+        let records = self.lake.load_records(&folder);
+        let known = match expected_previous {
+            Some(number) => schema_of(&records.read::<Manifest>(number).await?.columns)?,
+            None => Arc::new(Schema::empty()),
+        };
+        let schema = self.schemas.iter().fold(known.as_ref().clone(), |known, next| evolve(&known, next));
+        let quarantine = match self.quarantine.take() {
+            None => None,
+            Some(upload) => {
+                let path = upload.path().clone();
+                upload.finish().await.map_err(|e| self.lake.root().error("write", &path, &e))?;
+                Some(quarantine_path(self.id))
+            }
+        };
+        self.notes.extend(notes);
+        Ok(Manifest {
+            format_version: FORMAT_VERSION,
+            number: expected_previous.map_or(1, |n| n + 1),
+            id: self.id,
+            source: self.source.clone(),
+            run_id: self.run_id.clone(),
+            created_at: self.created_at,
+            lagar_version: lagar_version(),
+            columns: columns_of(&schema),
+            rows: self.files.iter().map(|f| f.rows).sum(),
+            rejected: self.rejected,
+            bytes: self.files.iter().map(|f| f.bytes).sum(),
+            files: self.files,
+            position,
+            notes: self.notes,
+            quarantine,
+        })
+    }
+}
+
+/// The manifest of the newest load that was refused, relative to the source's folder.
+const REFUSED: &str = "_quarantine/refused.json";
+
+fn quarantine_path(load: Uuid) -> String {
+    format!("_quarantine/{load}.ndjson")
+}
+
+/// The bytes of a body piece by piece, read and hashed off the async threads.
+struct Pieces {
+    state: Option<(Box<dyn lagar_flow::ReadSeek>, Sha256)>,
+}
+
+impl Pieces {
+    async fn of(body: &Body) -> Result<Self> {
+        let body = body.clone();
+        let reader = blocking(move || body.open()).await?;
+        Ok(Self { state: Some((reader, Sha256::new())) })
+    }
+
+    async fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        let Some((mut reader, mut hash)) = self.state.take() else { return Ok(None) };
+        let (piece, state) = blocking(move || {
+            let mut piece = Vec::new();
+            reader.by_ref().take(COPY_BYTES as u64).read_to_end(&mut piece)?;
+            hash.update(&piece);
+            Ok((piece, (reader, hash)))
+        })
+        .await?;
+        self.state = Some(state);
+        Ok((!piece.is_empty()).then_some(piece))
+    }
+
+    fn sha256(self) -> String {
+        self.state.map(|(_, hash)| hex(hash)).unwrap_or_default()
+    }
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
+    let unreadable = |e: &(dyn std::error::Error + 'static)| {
+        Error::new(codes::SOURCE_IO, "a spooled file cannot be read").caused_by(e)
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(|e| unreadable(&e)),
+        Err(e) => Err(unreadable(&e)),
+    }
+}
+
+struct Fetched {
+    body: Body,
+    bytes: u64,
+    sha256: String,
+}
+
+/// Why an object could not be brought here.
+enum Fetch {
+    Store(object_store::Error),
+    Ours(Error),
+}
+
+impl From<object_store::Error> for Fetch {
+    fn from(e: object_store::Error) -> Self {
+        Fetch::Store(e)
+    }
+}
+
+impl Fetch {
+    fn of(self, lake: &Lake, path: &Path) -> Error {
+        match self {
+            Fetch::Store(e) => lake.root().error("read", path, &e),
+            Fetch::Ours(e) => e,
+        }
+    }
+}
+
+async fn fetch(store: &dyn ObjectStore, path: &Path, spool: &FilePath) -> Result<Fetched, Fetch> {
+    let found = store.get(path).await?;
+    let small = found.meta.size <= MEMORY_BYTES_MAX;
+    let mut stream = found.into_stream();
+    let mut hash = Sha256::new();
+    let mut bytes = 0;
+    if small {
+        let mut whole = Vec::new();
+        while let Some(piece) = stream.try_next().await? {
+            hash.update(&piece);
+            whole.extend_from_slice(&piece);
+        }
+        let bytes = whole.len() as u64;
+        return Ok(Fetched { body: Body::Memory(Bytes::from(whole)), bytes, sha256: hex(hash) });
+    }
+    let unspooled = |e: &std::io::Error| {
+        let code = match e.kind() {
+            std::io::ErrorKind::StorageFull => codes::LAKE_SPACE,
+            _ => codes::SOURCE_IO,
+        };
+        Fetch::Ours(Error::new(code, format!("cannot write to the spool folder {}", spool.display())).caused_by(e))
+    };
+    let file = tempfile::NamedTempFile::new_in(spool).map_err(|e| unspooled(&e))?;
+    let (file, temp) = file.into_parts();
+    let mut file = tokio::fs::File::from_std(file);
+    while let Some(piece) = stream.try_next().await? {
+        hash.update(&piece);
+        bytes += piece.len() as u64;
+        tokio::io::AsyncWriteExt::write_all(&mut file, &piece).await.map_err(|e| unspooled(&e))?;
+    }
+    tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(|e| unspooled(&e))?;
+    Ok(Fetched { body: Body::Temp(Arc::new(temp)), bytes, sha256: hex(hash) })
+}

@@ -1,0 +1,112 @@
+//! What was refused and is kept to be looked at: notes that no reader of the lake follows.
+//!
+//! A note is overwritten by the next refusal, and ignored once a commit came after it.
+
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use lagar_flow::{Column, Error, Result, TableName, codes, columns_of, schema_of};
+use object_store::{ObjectStoreExt, path::Path};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{DataFile, Lake};
+
+/// The note of a table's refused version, in the table's folder.
+const REFUSED: &str = "_refused.json";
+
+/// A version of a table that a check refused: its files are there, its log entry is not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RefusedVersion {
+    pub table: TableName,
+    pub run_id: String,
+    pub refused_at: DateTime<Utc>,
+    /// The newest version when it was built.
+    pub base: Option<u64>,
+    columns: Vec<Column>,
+    pub partition_by: Vec<String>,
+    pub files: Vec<DataFile>,
+}
+
+impl RefusedVersion {
+    /// The columns of its rows.
+    pub fn schema(&self) -> Result<SchemaRef> {
+        schema_of(&self.columns)
+    }
+}
+
+impl Lake {
+    /// Keeps files of `table` that will not be committed, until the next version is.
+    pub async fn refuse_version(
+        &self,
+        table: &TableName,
+        run_id: &str,
+        base: Option<u64>,
+        schema: &SchemaRef,
+        partition_by: &[String],
+        files: &[DataFile],
+    ) -> Result<()> {
+        let refused = RefusedVersion {
+            table: table.clone(),
+            run_id: run_id.to_owned(),
+            refused_at: self.clock().now(),
+            base,
+            columns: columns_of(schema),
+            partition_by: partition_by.to_vec(),
+            files: files.to_vec(),
+        };
+        self.put_note(&self.table_folder(table).join(REFUSED), &refused).await
+    }
+
+    /// The newest refused version of `table`, if no version came after it.
+    pub async fn refused_version(&self, table: &TableName) -> Result<Option<RefusedVersion>> {
+        let refused: Option<RefusedVersion> = self.note(&self.table_folder(table).join(REFUSED)).await?;
+        let Some(refused) = refused else { return Ok(None) };
+        let newest = self.table(table, None).await?.map(|newest| newest.version);
+        Ok((newest == refused.base).then_some(refused))
+    }
+
+    pub(crate) async fn put_note<T: Serialize>(&self, path: &Path, note: &T) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(note).map_err(|e| Error::bug("a note is not JSON").caused_by(&e))?;
+        let put = self.store().put(path, Bytes::from(bytes).into()).await;
+        put.map(|_| ()).map_err(|e| self.root().error("write", path, &e))
+    }
+
+    pub(crate) async fn note<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>> {
+        let read = async { self.store().get(path).await?.bytes().await };
+        match read.await {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| {
+                Error::new(codes::LAKE_CORRUPT, format!("{} is damaged", self.root().name_of(path)))
+                    .caused_by(&e)
+                    .hint("it only notes what was refused, and can be removed")
+            }),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(self.root().error("read", path, &e)),
+        }
+    }
+
+    /// Tries a put, a put-if-absent onto it, a read, a list and a delete below `_probe/`.
+    pub async fn probe(&self) -> Result<()> {
+        use futures::TryStreamExt;
+        use object_store::{ObjectStore, PutMode};
+        let path = Path::from("_probe").join(uuid::Uuid::now_v7().to_string());
+        let failed = |what: &'static str| move |e: object_store::Error| (what, e);
+        let store = self.store();
+        let probed = async {
+            store.put(&path, Bytes::from_static(b"1").into()).await.map_err(failed("write"))?;
+            let again = store.put_opts(&path, Bytes::from_static(b"2").into(), PutMode::Create.into()).await;
+            let kept = matches!(again, Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }));
+            let bytes = async { store.get(&path).await?.bytes().await }.await.map_err(failed("read"))?;
+            let folder = Path::from("_probe");
+            let listed: Vec<_> = store.list(Some(&folder)).try_collect().await.map_err(failed("list"))?;
+            store.delete(&path).await.map_err(failed("delete"))?;
+            Ok((kept && bytes.as_ref() == b"1", listed.iter().any(|meta| meta.location == path)))
+        };
+        match probed.await {
+            Err((what, e)) => Err(self.root().error(what, &path, &e)),
+            Ok((true, true)) => Ok(()),
+            Ok((false, _)) => Err(Error::new(codes::LAKE_STORE, "the store overwrites what a put-if-absent must keep")
+                .hint("commits need put-if-absent (If-None-Match on S3); use a store that has it")),
+            Ok((_, false)) => Err(Error::new(codes::LAKE_STORE, "the store does not list what was just put")),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! A deadline around every call of a store: a store that hangs is an error, not a run that looks busy.
+
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{FutureExt, Stream, StreamExt, stream, stream::BoxStream};
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
+    path::Path,
+};
+
+/// How long a store may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// For one call without a big body, for the next piece of a body, and for the next page of a list.
+    pub call: Duration,
+    /// On top of it, for each MiB sent.
+    pub per_mib: Duration,
+    /// For putting the parts of an upload together and for listing a folder in one call.
+    pub long: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            call: Duration::from_secs(60),
+            per_mib: Duration::from_secs(4),
+            long: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Deadlines {
+    fn sending(&self, payload: &PutPayload) -> Duration {
+        self.call + self.per_mib * u32::try_from(payload.content_length() >> 20).unwrap_or(u32::MAX)
+    }
+}
+
+/// A call that took too long. Whether it had an effect is not known.
+#[derive(Debug)]
+pub struct DeadlinePassed(Duration);
+
+impl fmt::Display for DeadlinePassed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no answer after {} s", self.0.as_secs_f64())
+    }
+}
+
+impl std::error::Error for DeadlinePassed {}
+
+async fn within<T>(deadline: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(deadline, call).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Generic { store: "lake", source: Box::new(DeadlinePassed(deadline)) }),
+    }
+}
+
+fn each_within<T: Send + 'static>(
+    deadline: Duration,
+    items: impl Stream<Item = Result<T>> + Send + Unpin + 'static,
+) -> BoxStream<'static, Result<T>> {
+    stream::unfold(Some(items), move |items| async move {
+        let mut items = items?;
+        match tokio::time::timeout(deadline, items.next()).await {
+            Ok(item) => Some((item?, Some(items))),
+            Err(_) => {
+                let late = Error::Generic { store: "lake", source: Box::new(DeadlinePassed(deadline)) };
+                Some((Err(late), None))
+            }
+        }
+    })
+    .boxed()
+}
+
+/// A store whose every call ends.
+#[derive(Debug)]
+pub struct Guarded {
+    inner: Arc<dyn ObjectStore>,
+    deadlines: Deadlines,
+}
+
+impl Guarded {
+    pub fn new(inner: Arc<dyn ObjectStore>, deadlines: Deadlines) -> Self {
+        Self { inner, deadlines }
+    }
+}
+
+impl fmt::Display for Guarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Guarded {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        within(self.deadlines.sending(&payload), self.inner.put_opts(location, payload, opts)).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let inner = within(self.deadlines.call, self.inner.put_multipart_opts(location, opts)).await?;
+        Ok(Box::new(GuardedUpload { inner, deadlines: self.deadlines }))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let mut result = within(self.deadlines.call, self.inner.get_opts(location, options)).await?;
+        if let GetResultPayload::Stream(body) = result.payload {
+            result.payload = GetResultPayload::Stream(each_within(self.deadlines.call, body));
+        }
+        Ok(result)
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        within(self.deadlines.long, self.inner.get_ranges(location, ranges)).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        each_within(self.deadlines.call, self.inner.delete_stream(locations))
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        each_within(self.deadlines.call, self.inner.list(prefix))
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        each_within(self.deadlines.call, self.inner.list_with_offset(prefix, offset))
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        within(self.deadlines.long, self.inner.list_with_delimiter(prefix)).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        within(self.deadlines.long, self.inner.copy_opts(from, to, options)).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        within(self.deadlines.long, self.inner.rename_opts(from, to, options)).await
+    }
+}
+
+#[derive(Debug)]
+struct GuardedUpload {
+    inner: Box<dyn MultipartUpload>,
+    deadlines: Deadlines,
+}
+
+#[async_trait]
+impl MultipartUpload for GuardedUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        within(self.deadlines.sending(&data), self.inner.put_part(data)).boxed()
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        within(self.deadlines.long, self.inner.complete()).await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        within(self.deadlines.call, self.inner.abort()).await
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use object_store::{ObjectStoreExt, throttle::ThrottleConfig, throttle::ThrottledStore};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_an_error() {
+        let slow = ThrottleConfig {
+            wait_get_per_call: Duration::from_secs(600),
+            wait_list_per_entry: Duration::from_secs(600),
+            ..Default::default()
+        };
+        let slow = ThrottledStore::new(object_store::memory::InMemory::new(), slow);
+        let deadlines = Deadlines { call: Duration::from_millis(30), ..Default::default() };
+        let store = Guarded::new(Arc::new(slow), deadlines);
+        store.put(&Path::from("a"), "x".into()).await.unwrap();
+        let late = store.get(&Path::from("a")).await.unwrap_err();
+        assert!(late.to_string().contains("no answer after 0.03 s"), "{late}");
+        let late = store.list(None).next().await.unwrap().unwrap_err();
+        assert!(late.to_string().contains("no answer after 0.03 s"), "{late}");
+    }
+}

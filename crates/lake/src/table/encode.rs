@@ -1,0 +1,208 @@
+//! Rows to Parquet bytes, the columns side by side on several threads. Nothing here is async.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, RecordBatch},
+    datatypes::{DataType, FieldRef, Float32Type, Float64Type, SchemaRef},
+};
+use lagar_flow::{Error, Result};
+use parquet::{
+    arrow::{
+        ArrowWriter,
+        arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves},
+    },
+    basic::{Compression, ZstdLevel},
+    errors::ParquetError,
+    file::{
+        metadata::{KeyValue, ParquetMetaData},
+        properties::WriterProperties,
+        writer::SerializedFileWriter,
+    },
+};
+
+use super::schema::to_delta;
+
+const GROUP_ROWS: usize = 1 << 20;
+/// Encoded; what a row group may hold in memory.
+const GROUP_BYTES: usize = 64 << 20;
+const ZSTD_LEVEL: i32 = 3;
+
+/// One Parquet file in the making; its bytes are taken out as they come.
+pub(crate) struct Encoder {
+    file: SerializedFileWriter<Vec<u8>>,
+    groups: ArrowRowGroupWriterFactory,
+    columns: Vec<Column>,
+    threads: usize,
+    group_number: usize,
+    /// Whether a row group is open.
+    group_open: bool,
+    group_rows: usize,
+    /// Bytes of the open row group.
+    pub buffered: usize,
+}
+
+struct Column {
+    field: FieldRef,
+    /// One for each leaf, while a row group is open.
+    leaves: Vec<ArrowColumnWriter>,
+    leaf_count: usize,
+    nan: bool,
+}
+
+fn failed(e: ParquetError) -> Error {
+    Error::bug("rows cannot be encoded as Parquet").caused_by(&e)
+}
+
+impl Encoder {
+    /// `schema` comes from `delta_schema`.
+    pub(crate) fn new(schema: &SchemaRef, run_id: &str, threads: usize) -> Result<Self> {
+        let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(failed)?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            .set_created_by(format!("lagar {}", crate::lagar_version()))
+            .set_key_value_metadata(Some(vec![KeyValue::new("lagar.run_id".to_owned(), run_id.to_owned())]))
+            .build();
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options).map_err(failed)?;
+        let (file, groups) = writer.into_serialized_writer().map_err(failed)?;
+        let columns = schema.fields().iter().map(|field| Column {
+            field: field.clone(),
+            leaves: Vec::new(),
+            leaf_count: super::stats::leaves(field.data_type()),
+            nan: false,
+        });
+        Ok(Self {
+            file,
+            groups,
+            columns: columns.collect(),
+            threads: threads.max(1),
+            group_number: 0,
+            group_open: false,
+            group_rows: 0,
+            buffered: 0,
+        })
+    }
+
+    /// Adds the rows of `batches`; their columns may still have the types that the schema was made from.
+    pub(crate) fn encode(&mut self, batches: &[RecordBatch]) -> Result<()> {
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        if rows == 0 {
+            return Ok(());
+        }
+        if !self.group_open {
+            self.open_group()?;
+        }
+        let work = std::mem::take(&mut self.columns).into_iter().enumerate().collect();
+        let encoded = parallel(work, self.threads, |(index, mut column): (usize, Column)| {
+            for batch in batches {
+                column.encode(batch.column(index))?;
+            }
+            Ok(column)
+        });
+        self.columns = encoded?;
+        self.group_rows += rows;
+        self.buffered = self.columns.iter().flat_map(|c| &c.leaves).map(ArrowColumnWriter::memory_size).sum();
+        if self.group_rows >= GROUP_ROWS || self.buffered >= GROUP_BYTES {
+            self.close_group()?;
+        }
+        Ok(())
+    }
+
+    fn open_group(&mut self) -> Result<()> {
+        let mut writers = self.groups.create_column_writers(self.group_number).map_err(failed)?.into_iter();
+        for column in &mut self.columns {
+            column.leaves = writers.by_ref().take(column.leaf_count).collect();
+        }
+        self.group_open = true;
+        self.group_number += 1;
+        Ok(())
+    }
+
+    /// Ends the open row group: its bytes can be taken then.
+    pub(crate) fn close_group(&mut self) -> Result<()> {
+        if !self.group_open {
+            return Ok(());
+        }
+        let work = self.columns.iter_mut().flat_map(|c| c.leaves.drain(..)).collect();
+        let chunks = parallel(work, self.threads, |writer: ArrowColumnWriter| writer.close().map_err(failed))?;
+        let mut group = self.file.next_row_group().map_err(failed)?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut group).map_err(failed)?;
+        }
+        group.close().map_err(failed)?;
+        self.group_open = false;
+        self.group_rows = 0;
+        self.buffered = 0;
+        Ok(())
+    }
+
+    /// The bytes that are ready.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(self.file.inner_mut())
+    }
+
+    /// The last bytes, the footer, and by column whether it has a NaN.
+    pub(crate) fn finish(mut self) -> Result<(Vec<u8>, ParquetMetaData, Vec<bool>)> {
+        self.close_group()?;
+        let metadata = self.file.finish().map_err(failed)?;
+        let nan = self.columns.iter().map(|c| c.nan).collect();
+        Ok((self.take(), metadata, nan))
+    }
+}
+
+impl Column {
+    fn encode(&mut self, array: &ArrayRef) -> Result<()> {
+        let array = to_delta(array, &self.field)?;
+        self.nan = self.nan || has_nan(&array);
+        let leaves = compute_leaves(&self.field, &array).map_err(failed)?;
+        for (writer, leaf) in self.leaves.iter_mut().zip(&leaves) {
+            writer.write(leaf).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+fn has_nan(array: &ArrayRef) -> bool {
+    match array.data_type() {
+        DataType::Float32 => array.as_primitive::<Float32Type>().iter().flatten().any(f32::is_nan),
+        DataType::Float64 => array.as_primitive::<Float64Type>().iter().flatten().any(f64::is_nan),
+        _ => false,
+    }
+}
+
+/// `work` done by up to `threads` threads, the results in the order of the items. Each thread takes
+/// the next item when it is done with one, so that one wide column does not hold up the others.
+fn parallel<T: Send, R: Send>(
+    work: Vec<T>,
+    threads: usize,
+    each: impl Fn(T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let threads = threads.min(work.len());
+    if threads <= 1 {
+        return work.into_iter().map(each).collect();
+    }
+    let mut results: Vec<Option<Result<R>>> = work.iter().map(|_| None).collect();
+    let queue: Mutex<VecDeque<(T, &mut Option<Result<R>>)>> =
+        Mutex::new(work.into_iter().zip(results.iter_mut()).collect());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let run = || {
+        while let Some((item, result)) = next() {
+            *result = Some(each(item));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(run);
+        }
+        run();
+    });
+    drop(queue);
+    results
+        .into_iter()
+        .map(|result| result.unwrap_or_else(|| Err(Error::bug("a column was not encoded"))))
+        .collect()
+}

@@ -1,0 +1,252 @@
+//! Tables: Parquet files and a Delta log in `trusted/<name>/` and `refined/<name>/`.
+//!
+//! Versions are read through the `deltalake` crate. They are written by [`commit`], which explains why.
+
+mod commit;
+mod encode;
+mod partition;
+mod schema;
+mod stats;
+mod write;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use chrono::{DateTime, Utc};
+use deltalake::{
+    DeltaTable, DeltaTableError,
+    kernel::engine::arrow_conversion::TryIntoArrow,
+    logstore::{StorageConfig, logstore_with},
+    table::state::DeltaTableState,
+};
+use futures::TryStreamExt;
+use lagar_flow::{Error, Result, TableName, Zone, codes};
+use object_store::{ObjectStoreExt, path::Path};
+use serde::{Deserialize, Serialize};
+
+use crate::Lake;
+
+pub use commit::TableCommit;
+pub use schema::delta_schema;
+pub use write::{TableWriter, WriteOptions};
+
+/// The key of an Arrow field's metadata that Delta reads as the column's comment.
+const COMMENT: &str = "comment";
+
+/// One data file of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFile {
+    /// Relative to the table's folder, as the object is named (not as it is encoded in the log).
+    pub path: String,
+    pub bytes: u64,
+    pub rows: u64,
+    /// Name and value of each partition column, in the table's order; a value as Delta's log has it.
+    pub partition: Vec<(String, Option<String>)>,
+    /// Delta's statistics, as JSON.
+    pub stats: Option<String>,
+}
+
+/// One version of a table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub name: TableName,
+    pub version: u64,
+    /// All columns, also those that `partition_by` takes out of the files.
+    pub schema: SchemaRef,
+    pub partition_by: Vec<String>,
+    pub files: Vec<DataFile>,
+    /// `None` if the version was written by another program.
+    pub meta: Option<TableMeta>,
+    pub committed_at: DateTime<Utc>,
+}
+
+/// What a commit says about itself, in the log's `commitInfo`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableMeta {
+    /// Nobody else's, so that a lost answer can be told from a lost race.
+    pub commit_id: String,
+    pub run_id: String,
+    /// Of the model that made it.
+    pub fingerprint: String,
+    /// `raw.orders` → load number, `trusted.x` → version.
+    pub inputs: BTreeMap<String, u64>,
+    pub rows_in: u64,
+    pub rows_out: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+impl Lake {
+    /// The folder of a table, from the lake's root.
+    pub fn table_folder(&self, name: &TableName) -> Path {
+        Path::from(name.zone.as_str()).join(name.name.as_str())
+    }
+
+    /// The object of a data file, from the lake's root.
+    pub fn file_path(&self, table: &TableName, file: &DataFile) -> Result<Path> {
+        write::object_path(&self.table_folder(table), &file.path)
+    }
+
+    /// A version of a table, the newest if `version` is `None`; `None` if there is no such table or version.
+    ///
+    /// Fails with [`codes::LAKE_CORRUPT`] if the log is damaged, and with [`codes::LAKE_VERSION`] if the
+    /// table uses features of Delta that Lagar does not read.
+    pub async fn table(&self, name: &TableName, version: Option<u64>) -> Result<Option<Table>> {
+        if name.zone == Zone::Raw {
+            return Ok(None);
+        }
+        match self.snapshot(name, version).await? {
+            Some(state) => Ok(Some(self.table_of(name, &state).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn snapshot(&self, name: &TableName, version: Option<u64>) -> Result<Option<DeltaTableState>> {
+        let mut table = self.delta_table(name)?;
+        let loaded = match version {
+            None => table.load().await,
+            Some(version) => table.load_version(version).await,
+        };
+        match loaded {
+            Ok(()) => Ok(table.state),
+            Err(DeltaTableError::NotATable(_)) => Ok(None),
+            Err(e) => {
+                let newest = match version {
+                    Some(_) => Box::pin(self.snapshot(name, None)).await?.map(|s| s.version()),
+                    None => None,
+                };
+                match (version, newest) {
+                    (Some(version), Some(newest)) if version > newest => Ok(None),
+                    _ => Err(self.unreadable(name, &e).await),
+                }
+            }
+        }
+    }
+
+    /// The library's handle of a table: its log lies in our store, so every call has a deadline.
+    fn delta_table(&self, name: &TableName) -> Result<DeltaTable> {
+        let bug = |e: &(dyn std::error::Error + 'static)| {
+            Error::bug(format!("{name} has no address")).caused_by(e)
+        };
+        // For `file:` the library sorts lists itself, and it never opens the path on its own.
+        let url = format!("file:///{}", self.table_folder(name));
+        let url = url::Url::parse(&url).map_err(|e| bug(&e))?;
+        let log = logstore_with(self.store().clone(), &url, StorageConfig::default());
+        Ok(DeltaTable::new(log.map_err(|e| bug(&e))?))
+    }
+
+    /// The library hides the store's error: if the store still has it, that one is told.
+    async fn unreadable(&self, name: &TableName, e: &DeltaTableError) -> Error {
+        let log = log_folder(&self.table_folder(name));
+        let listed: object_store::Result<Vec<_>> = self.store().list(Some(&log)).try_collect().await;
+        match listed {
+            Err(refused) => self.root().error("read", &log, &refused),
+            Ok(_) if e.to_string().contains("object store") => {
+                Error::new(codes::LAKE_STORE, format!("cannot read {}", self.root().name_of(&log)))
+                    .caused_by(e)
+                    .hint("the store may be down or slow; try again")
+            }
+            Ok(_) => Error::new(
+                codes::LAKE_CORRUPT,
+                format!("the log of {name} in {} is damaged", self.root().name_of(&log)),
+            )
+            .caused_by(e)
+            .hint("bring it back from a backup or from the bucket's old versions"),
+        }
+    }
+
+    async fn table_of(&self, name: &TableName, state: &DeltaTableState) -> Result<Table> {
+        if state.protocol().min_reader_version() > 1 {
+            return Err(foreign(name, "it needs a newer reader of Delta tables"));
+        }
+        let arrow: Schema = state
+            .schema()
+            .as_ref()
+            .try_into_arrow()
+            .map_err(|e| foreign(name, "it has columns of unknown types").caused_by(&e))?;
+        let partition_by = state.metadata().partition_columns().to_vec();
+        let log = state.log_data();
+        let files = log.iter().map(|file| {
+            let stats = file.stats();
+            let values = file.partition_values_map();
+            let path = file.path().into_owned();
+            if path.contains("://") || file.deletion_vector_descriptor().is_some() {
+                return Err(foreign(name, "it has deleted rows, or files outside its folder"));
+            }
+            Ok(DataFile {
+                rows: file.num_records().ok_or_else(|| foreign(name, "its files have no row counts"))? as u64,
+                path,
+                bytes: u64::try_from(file.size()).unwrap_or(0),
+                partition: partition_of(&partition_by, values),
+                stats,
+            })
+        });
+        let mut files: Vec<DataFile> = files.collect::<Result<_>>()?;
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let version = state.version();
+        let (committed_at, meta) = self.commit_info(name, version).await?;
+        Ok(Table {
+            name: name.clone(),
+            version,
+            schema: without_comments(&arrow),
+            partition_by,
+            files,
+            meta,
+            committed_at: committed_at
+                .or_else(|| state.version_timestamp(version).and_then(DateTime::from_timestamp_millis))
+                .unwrap_or_default(),
+        })
+    }
+
+    /// When a version was committed and what it says about itself, as far as its log entry is still
+    /// there and tells.
+    async fn commit_info(
+        &self,
+        name: &TableName,
+        version: u64,
+    ) -> Result<(Option<DateTime<Utc>>, Option<TableMeta>)> {
+        let path = entry_path(&self.table_folder(name), version);
+        let bytes = match self.store().get(&path).await {
+            Ok(found) => found.bytes().await,
+            Err(object_store::Error::NotFound { .. }) => return Ok((None, None)),
+            Err(e) => Err(e),
+        };
+        let bytes = bytes.map_err(|e| self.root().error("read", &path, &e))?;
+        let info = bytes
+            .split(|b| *b == b'\n')
+            .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
+            .find_map(|mut action| action.get_mut("commitInfo").map(serde_json::Value::take));
+        let Some(mut info) = info else { return Ok((None, None)) };
+        let at = info.get("timestamp").and_then(serde_json::Value::as_i64);
+        let meta = info.get_mut(commit::META).map(serde_json::Value::take);
+        let meta = meta.map(serde_json::from_value).transpose().map_err(|e| {
+            Error::new(codes::LAKE_CORRUPT, format!("{} is damaged", self.root().name_of(&path))).caused_by(&e)
+        })?;
+        Ok((at.and_then(DateTime::from_timestamp_millis), meta))
+    }
+}
+
+fn foreign(name: &TableName, why: &str) -> Error {
+    Error::new(codes::LAKE_VERSION, format!("{name} was written by another program: {why}"))
+        .hint("let only Lagar write to its tables")
+}
+
+fn partition_of(by: &[String], mut values: HashMap<String, Option<String>>) -> partition::Partition {
+    by.iter().map(|name| (name.clone(), values.remove(name).flatten().filter(|v| !v.is_empty()))).collect()
+}
+
+fn without_comments(schema: &Schema) -> SchemaRef {
+    let plain = |field: &Field| Field::new(field.name(), field.data_type().clone(), field.is_nullable());
+    Arc::new(Schema::new(schema.fields().iter().map(|f| plain(f)).collect::<Vec<_>>()))
+}
+
+fn log_folder(table: &Path) -> Path {
+    table.clone().join("_delta_log")
+}
+
+fn entry_path(table: &Path, version: u64) -> Path {
+    log_folder(table).join(format!("{version:020}.json"))
+}

@@ -1,0 +1,333 @@
+//! The model step: SELECT → files that nobody sees → checks on them → one Delta commit.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+};
+
+use futures::StreamExt;
+use lagar_engine::{
+    QueryStats, RawOptions, Session, Strategy,
+    checks::{self, Severity},
+    model::{Materialize, Model},
+};
+use lagar_flow::{Error, Result, TableName, Zone, codes, schema_of};
+use lagar_lake::{DataFile, Lake, Manifest, Release, Table, TableCommit, TableMeta, WriteOptions};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    report::{CheckReport, Status, StepReport},
+    run::Context,
+};
+
+/// Files of a table are about this large.
+const TARGET_FILE_BYTES: u64 = 256 << 20;
+
+/// Builds `model` if anything that it depends on has changed. `report` is filled as far as the build came.
+pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepReport) -> Result<()> {
+    let inputs = Inputs::of(context, model).await?;
+    let fingerprint = fingerprint(model, &inputs.numbers);
+    let newest = context.lake.table(&model.name, None).await?;
+    if let Some(up_to_date) = up_to_date(context, model, &fingerprint, newest.as_ref()).await? {
+        report.status = Status::NothingNew;
+        report.version = Some(up_to_date.version);
+        report.notes.push(up_to_date.why);
+        return Ok(());
+    }
+    let base = base(context, model, newest.as_ref()).await?;
+    if let (Some(base), Some(incremental)) = (&base, &model.front.incremental) {
+        if inputs.used_by(base, incremental) == inputs.numbers.get(incremental).copied() {
+            report.status = Status::NothingNew;
+            report.version = Some(base.version);
+            report.notes.push(format!("`{incremental}` has nothing new"));
+            return Ok(());
+        }
+    }
+
+    let staged = stage(context, model, &inputs, base.as_ref(), report).await?;
+    // The rows that stay are tested again with the new ones: a key may stand in both.
+    let mut files = base.as_ref().map(|base| base.files.clone()).unwrap_or_default();
+    files.extend(staged.files);
+    let staged = Staged { schema: staged.schema, files };
+    if let Some(error) = check(context, model, &inputs, &staged, report).await? {
+        let base = newest.map(|table| table.version);
+        let partition_by = &model.front.partition_by;
+        let lake = &context.lake;
+        lake.refuse_version(&model.name, &context.run_id, base, &staged.schema, partition_by, &staged.files).await?;
+        return Err(error);
+    }
+    let rows_out = report.rows_out;
+    let table = context
+        .lake
+        .commit_table(TableCommit {
+            name: model.name.clone(),
+            schema: staged.schema,
+            partition_by: model.front.partition_by.clone(),
+            files: staged.files,
+            meta: TableMeta {
+                commit_id: uuid::Uuid::now_v7().to_string(),
+                run_id: context.run_id.clone(),
+                fingerprint,
+                inputs: inputs.numbers.iter().map(|(table, number)| (table.to_string(), *number)).collect(),
+                rows_in: report.rows_in,
+                rows_out,
+                description: Some(model.description.clone()).filter(|text| !text.is_empty()),
+            },
+            base: newest.map(|table| table.version),
+            column_docs: model.column_docs.clone(),
+        })
+        .await?;
+    report.version = Some(table.version);
+    Ok(())
+}
+
+/// What a model reads, at the versions that this run reads.
+struct Inputs {
+    raw: BTreeMap<TableName, Vec<Arc<Manifest>>>,
+    tables: BTreeMap<TableName, Table>,
+    /// Load number or table version.
+    numbers: BTreeMap<TableName, u64>,
+}
+
+impl Inputs {
+    async fn of(context: &Context, model: &Model) -> Result<Self> {
+        let mut inputs = Self { raw: BTreeMap::new(), tables: BTreeMap::new(), numbers: BTreeMap::new() };
+        for name in model.needs() {
+            let missing = |hint: &str| {
+                Error::new(codes::TABLE_MISSING, format!("`{}` reads `{name}`, which has no data yet", model.name))
+                    .hint(hint)
+            };
+            if name.zone == Zone::Raw {
+                let loads = context.lake.loads(&name.name).await?;
+                let last = loads.last().ok_or_else(|| missing("run its source first"))?;
+                inputs.numbers.insert(name.clone(), last.number);
+                inputs.raw.insert(name, loads);
+            } else {
+                let version = context.version(&name).ok_or_else(|| missing("select it too, with `+` in front"))?;
+                let table = context.lake.table(&name, Some(version)).await?;
+                let table = table.ok_or_else(|| missing("its files are gone; run with --full-refresh"))?;
+                inputs.numbers.insert(name.clone(), version);
+                inputs.tables.insert(name, table);
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// Up to which load or version of `incremental` the rows of `base` come.
+    fn used_by(&self, base: &Table, incremental: &TableName) -> Option<u64> {
+        base.meta.as_ref().and_then(|meta| meta.inputs.get(&incremental.to_string()).copied())
+    }
+
+    /// A session that sees the inputs; of the incremental one only what `base` has not used.
+    fn session(&self, context: &Context, model: &Model, base: Option<&Table>) -> Result<Session> {
+        let session = context.engine.session();
+        for (name, loads) in &self.raw {
+            let schema = match loads.last() {
+                Some(last) => schema_of(&last.columns)?,
+                None => return Err(Error::bug(format!("`{name}` was registered without a load"))),
+            };
+            let mut loads = loads.clone();
+            if let (Some(base), true) = (base, model.front.incremental.as_ref() == Some(name)) {
+                let used = self.used_by(base, name).unwrap_or(0);
+                loads.retain(|load| load.number > used);
+            }
+            let options = RawOptions { spool: context.spool_dir.clone(), skip_rejects: false };
+            session.add_raw(&name.name, &context.lake, loads, schema, options)?;
+        }
+        for table in self.tables.values() {
+            session.add_table(table, &context.lake)?;
+        }
+        Ok(session)
+    }
+}
+
+struct UpToDate {
+    version: u64,
+    why: String,
+}
+
+/// A version that was made from the same inputs by the same SQL, or that a rollback holds.
+async fn up_to_date(
+    context: &Context,
+    model: &Model,
+    fingerprint: &str,
+    newest: Option<&Table>,
+) -> Result<Option<UpToDate>> {
+    if context.full_refresh {
+        return Ok(None);
+    }
+    let same = |table: &Table| table.meta.as_ref().is_some_and(|meta| meta.fingerprint == fingerprint);
+    let released = context.released(&model.name);
+    if let (Some(taken_back), Some(held)) = (&context.taken_back, released) {
+        let version = taken_back.tables.get(&model.name).copied();
+        if let Some(version) = version.filter(|version| *version != held) {
+            if context.lake.table(&model.name, Some(version)).await?.as_ref().is_some_and(same) {
+                let why = format!(
+                    "held at version {held} by a rollback; version {version} of release {} comes back when its inputs or SQL change, or with --full-refresh",
+                    taken_back.number
+                );
+                return Ok(Some(UpToDate { version: held, why }));
+            }
+        }
+    }
+    if let Some(newest) = newest.filter(|newest| same(newest)) {
+        let why = match released == Some(newest.version) {
+            true => "its SQL and its inputs are unchanged".to_owned(),
+            false => "built by an earlier run that did not end".to_owned(),
+        };
+        return Ok(Some(UpToDate { version: newest.version, why }));
+    }
+    if let Some(version) = released.filter(|version| newest.is_none_or(|newest| newest.version != *version)) {
+        if context.lake.table(&model.name, Some(version)).await?.as_ref().is_some_and(same) {
+            return Ok(Some(UpToDate { version, why: "its SQL and its inputs are unchanged".into() }));
+        }
+    }
+    Ok(None)
+}
+
+/// The version whose rows stay. What a broken-off run left behind is not built upon: its rows come
+/// again from the same inputs.
+async fn base(context: &Context, model: &Model, newest: Option<&Table>) -> Result<Option<Table>> {
+    if model.front.materialize == Materialize::Replace || context.full_refresh {
+        return Ok(None);
+    }
+    match context.released(&model.name) {
+        Some(version) if newest.is_some_and(|newest| newest.version == version) => Ok(newest.cloned()),
+        Some(version) => context.lake.table(&model.name, Some(version)).await,
+        None => Ok(None),
+    }
+}
+
+/// The files of a version that no commit names yet.
+struct Staged {
+    schema: arrow::datatypes::SchemaRef,
+    files: Vec<DataFile>,
+}
+
+/// Runs the SELECT into files. Too little memory is answered once with a plan that needs less.
+async fn stage(
+    context: &Context,
+    model: &Model,
+    inputs: &Inputs,
+    base: Option<&Table>,
+    report: &mut StepReport,
+) -> Result<Staged> {
+    let session = inputs.session(context, model, base)?;
+    let written = session.with_less_memory_if_needed(|strategy| write(context, model, &session, strategy)).await;
+    let ((staged, stats), strategy) = written.map_err(|error| model.locate(error))?;
+    if strategy == Strategy::LowMemory {
+        report.notes.push("planned again for less memory: joins that spill, one partition".into());
+    }
+    report.rows_in = stats.rows_scanned;
+    report.peak_memory_bytes = stats.peak_memory_bytes;
+    report.spilled_bytes = stats.spilled_bytes;
+    report.rows_out = staged.files.iter().map(|file| file.rows).sum();
+    report.bytes_out = staged.files.iter().map(|file| file.bytes).sum();
+    Ok(staged)
+}
+
+async fn write(
+    context: &Context,
+    model: &Model,
+    session: &Session,
+    strategy: Strategy,
+) -> Result<(Staged, QueryStats)> {
+    let mut query = session.query_stored(&model.sql, strategy).await?;
+    let schema = query.schema().clone();
+    let options = WriteOptions {
+        target_file_bytes: TARGET_FILE_BYTES,
+        run_id: context.run_id.clone(),
+        threads: context.project.limits.threads,
+    };
+    let mut writer = context.lake.begin_table(&model.name, schema.clone(), &model.front.partition_by, options)?;
+    let mut rows = 0;
+    loop {
+        let batch = tokio::select! {
+            batch = query.batches.stream.next() => batch,
+            () = context.cancel.cancelled() => return Err(Error::new(codes::STOPPED, "stopped")),
+        };
+        let Some(batch) = batch.transpose()? else { break };
+        rows += batch.num_rows() as u64;
+        writer.write(&batch).await?;
+    }
+    let files = writer.finish().await?;
+    let written: u64 = files.iter().map(|file| file.rows).sum();
+    if written != rows {
+        return Err(Error::bug(format!("`{}` made {rows} rows, its files hold {written}", model.name)));
+    }
+    Ok((Staged { schema, files }, query.stats.now()))
+}
+
+/// Runs the checks over the files of the version to be. Returns the error of those of severity `error`.
+async fn check(
+    context: &Context,
+    model: &Model,
+    inputs: &Inputs,
+    staged: &Staged,
+    report: &mut StepReport,
+) -> Result<Option<Error>> {
+    if model.checks().is_empty() {
+        return Ok(None);
+    }
+    let session = inputs.session(context, model, None)?;
+    session.add_files(&model.name, staged.schema.clone(), &model.front.partition_by, &staged.files, &context.lake)?;
+    let results = checks::run(&session, &model.name, &model.checks()).await.map_err(|error| model.locate(error))?;
+    let mut failed = Vec::new();
+    for result in results {
+        if result.rows_failed > 0 && result.severity == Severity::Error {
+            let sample: Vec<String> = result.sample.iter().map(ToString::to_string).collect();
+            failed.push(
+                Error::new(
+                    codes::CHECK_FAILED,
+                    format!(
+                        "check `{}` of `{}` failed for {} of {} rows",
+                        result.name, model.name, result.rows_failed, result.rows_tested
+                    ),
+                )
+                .hint(format!(
+                    "for example {}; see the refused table with: lagar sql \"SELECT * FROM refused.{}\"",
+                    sample.first().map_or("no row", String::as_str),
+                    model.name
+                )),
+            );
+        }
+        report.checks.push(CheckReport {
+            name: result.name,
+            severity: result.severity.as_str().to_owned(),
+            rows_tested: result.rows_tested,
+            rows_failed: result.rows_failed,
+            sample: result.sample,
+        });
+    }
+    Ok(Error::all(failed))
+}
+
+/// Why `model` would be built from what lies in the lake now; `None` if it is up to date.
+pub(crate) async fn staleness(lake: &Lake, model: &Model, release: Option<&Release>) -> Result<Option<String>> {
+    let Some(newest) = lake.table(&model.name, None).await? else {
+        return Ok(Some("it was never built".into()));
+    };
+    let Some(meta) = newest.meta.as_ref() else {
+        return Ok(Some("its newest version was not written by Lagar".into()));
+    };
+    let mut numbers = BTreeMap::new();
+    for name in model.needs() {
+        let now = match name.zone {
+            Zone::Raw => lake.loads(&name.name).await?.last().map(|load| load.number),
+            _ => release.and_then(|release| release.tables.get(&name).copied()),
+        };
+        if meta.inputs.get(&name.to_string()).copied() != now {
+            return Ok(Some(format!("`{name}` has changed since")));
+        }
+        numbers.extend(now.map(|now| (name, now)));
+    }
+    let unchanged = fingerprint(model, &numbers) == meta.fingerprint;
+    Ok((!unchanged).then(|| "its SQL has changed since".into()))
+}
+
+/// Says of a table what it was made from and how: as long as it is the same, so is the table.
+fn fingerprint(model: &Model, inputs: &BTreeMap<TableName, u64>) -> String {
+    let inputs: BTreeMap<String, u64> = inputs.iter().map(|(table, number)| (table.to_string(), *number)).collect();
+    let text = serde_json::json!({"sql": model.sql, "front": model.front, "inputs": inputs});
+    Sha256::digest(text.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,97 @@
+//! What of a project needs what.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lagar_engine::graph;
+use lagar_flow::{Result, TableName, Zone};
+
+use crate::{project::Project, report::StepKind};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeKind {
+    Source,
+    Model,
+}
+
+impl NodeKind {
+    pub fn step(self) -> StepKind {
+        match self {
+            NodeKind::Source => StepKind::Load,
+            NodeKind::Model => StepKind::Model,
+        }
+    }
+}
+
+/// The sources and models of a project, each after what it needs.
+pub struct Graph {
+    order: Vec<TableName>,
+    needs: BTreeMap<TableName, BTreeSet<TableName>>,
+    labels: BTreeMap<String, graph::Labels>,
+}
+
+impl Graph {
+    /// # Errors
+    /// Models that read each other in a circle.
+    pub fn of(project: &Project) -> Result<Self> {
+        let mut needs: BTreeMap<TableName, BTreeSet<TableName>> = BTreeMap::new();
+        let mut labels = BTreeMap::new();
+        for (name, source) in &project.sources {
+            let node = TableName::new(Zone::Raw, name.clone());
+            labels.insert(
+                node.to_string(),
+                graph::Labels { tags: source.common.tags.clone(), path: "lagar.yaml".to_owned() },
+            );
+            needs.insert(node, BTreeSet::new());
+        }
+        for (name, model) in &project.models {
+            labels.insert(
+                name.to_string(),
+                graph::Labels { tags: model.front.tags.clone(), path: model.path.clone() },
+            );
+            needs.insert(name.clone(), model.needs());
+        }
+        // What is in neither list is reported by `check`, with its place; the order is not concerned.
+        let known: BTreeSet<TableName> = needs.keys().cloned().collect();
+        for tables in needs.values_mut() {
+            tables.retain(|table| known.contains(table));
+        }
+        let by_text: BTreeMap<String, BTreeSet<String>> = needs
+            .iter()
+            .map(|(node, tables)| (node.to_string(), tables.iter().map(TableName::to_string).collect()))
+            .collect();
+        let order = graph::order(&by_text)?.iter().map(|node| node.parse()).collect::<Result<_>>()?;
+        Ok(Self { order, needs, labels })
+    }
+
+    /// Every node after those that it needs.
+    pub fn order(&self) -> &[TableName] {
+        &self.order
+    }
+
+    /// What `node` reads, directly.
+    pub fn needs(&self, node: &TableName) -> &BTreeSet<TableName> {
+        static NOTHING: BTreeSet<TableName> = BTreeSet::new();
+        self.needs.get(node).unwrap_or(&NOTHING)
+    }
+
+    pub fn kind(&self, node: &TableName) -> NodeKind {
+        if node.zone == Zone::Raw { NodeKind::Source } else { NodeKind::Model }
+    }
+
+    /// The nodes that the selections name; no selection means all.
+    ///
+    /// # Errors
+    /// A selection that matches nothing.
+    pub fn select(&self, selections: &[String]) -> Result<BTreeSet<TableName>> {
+        if selections.is_empty() {
+            return Ok(self.needs.keys().cloned().collect());
+        }
+        let by_text: BTreeMap<String, BTreeSet<String>> = self
+            .needs
+            .iter()
+            .map(|(node, tables)| (node.to_string(), tables.iter().map(TableName::to_string).collect()))
+            .collect();
+        let selected = graph::select(&selections.join(" "), &by_text, &self.labels)?;
+        selected.iter().map(|node| node.parse()).collect()
+    }
+}

@@ -1,0 +1,125 @@
+//! The load step: source → raw files → one manifest.
+
+use lagar_connectors::{Chunks, Cx, Outcome};
+use lagar_flow::{Error, Result, codes, schema_of};
+
+use crate::{
+    project::{MaxRejected, SourceDef},
+    report::{Status, StepReport},
+    run::Context,
+};
+
+/// Files that may wait between a source and the lake: one is written while the next is fetched.
+const CHUNKS_WAITING_MAX: usize = 2;
+
+/// Reads what is new of `source` and commits it as one load. `report` is filled as far as the load came.
+pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut StepReport) -> Result<()> {
+    let lake = &context.lake;
+    let loads = lake.loads(&source.name).await?;
+    let previous = loads.last();
+    let cx = Cx {
+        clock: context.clock.clone(),
+        project_dir: context.project.dir.clone(),
+        spool_dir: context.spool_dir.clone(),
+        stores: context.stores.clone(),
+        columns: source.common.columns.clone(),
+        known: previous.map(|manifest| schema_of(&manifest.columns)).transpose()?,
+        seed: context.seed,
+        cancel: context.cancel.clone(),
+    };
+    let from = match context.full_refresh {
+        true => None,
+        false => previous.and_then(|manifest| manifest.position.as_ref()),
+    };
+
+    let mut writer = lake.begin_load(&source.name, &context.run_id);
+    let (chunks, mut waiting) = Chunks::channel(CHUNKS_WAITING_MAX);
+    // `chunks` moves in: the loop below ends when the read has.
+    let read = async move { source.source.read(&cx, from, &chunks).await };
+    let write = async {
+        let mut counts = Counts::default();
+        while let Some(chunk) = waiting.recv().await {
+            counts.add(&chunk);
+            writer.add(&chunk).await?;
+        }
+        Ok(counts)
+    };
+    let (outcome, counts) = tokio::try_join!(read, write)?;
+
+    report.rows_in = counts.rows + counts.rejected;
+    report.rows_rejected = counts.rejected;
+    report.bytes_in = counts.bytes;
+    let (position, notes) = match outcome {
+        Outcome::Nothing { why } => {
+            report.status = Status::NothingNew;
+            report.version = previous.map(|manifest| manifest.number);
+            report.notes.push(why);
+            return Ok(());
+        }
+        Outcome::Read { position, notes } => (position, notes),
+    };
+
+    if let Some(error) = refuse(source, &counts) {
+        if counts.rejected > 0 {
+            writer.refuse(previous.map(|manifest| manifest.number)).await?;
+        }
+        return Err(error);
+    }
+    let manifest = writer.commit(previous.map(|manifest| manifest.number), Some(position), notes.clone()).await?;
+    report.rows_out = counts.rows;
+    report.bytes_out = manifest.bytes;
+    report.version = Some(manifest.number);
+    report.notes.extend(notes.into_iter().map(|note| note.0));
+    if counts.sampled {
+        report.notes.push("read in place: rows are counted when a model reads them".into());
+    } else if counts.rows == 0 {
+        report.notes.push("no rows".into());
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Counts {
+    rows: u64,
+    rejected: u64,
+    bytes: u64,
+    /// At least one file was only sampled: `rows` is not the whole truth.
+    sampled: bool,
+}
+
+impl Counts {
+    fn add(&mut self, chunk: &lagar_flow::Chunk) {
+        self.rows += chunk.file.rows.unwrap_or(0);
+        self.rejected += chunk.rejects.len() as u64;
+        self.bytes += chunk.file.bytes;
+        self.sampled |= chunk.file.rows.is_none();
+    }
+}
+
+/// Why these rows must not become visible, if so.
+fn refuse(source: &SourceDef, counts: &Counts) -> Option<Error> {
+    let name = &source.name;
+    let all = counts.rows + counts.rejected;
+    let allowed = match source.common.max_rejected {
+        MaxRejected::Rows(rows) => rows,
+        MaxRejected::Share(share) => (all as f64 * share).floor() as u64,
+    };
+    if counts.rejected > allowed {
+        return Some(
+            Error::new(
+                codes::REJECTED,
+                format!("{} of {all} rows of `{name}` were rejected, {allowed} may be", counts.rejected),
+            )
+            .hint(format!(
+                "see them with: lagar sql \"SELECT * FROM quarantine.{name}\"; `max_rejected` of the source sets the limit"
+            )),
+        );
+    }
+    if source.common.require_rows && all == 0 && !counts.sampled {
+        return Some(
+            Error::new(codes::SOURCE_EMPTY, format!("`{name}` answered without a single row"))
+                .hint("`require_rows: true` of the source makes this an error; the rows loaded before stay"),
+        );
+    }
+    None
+}

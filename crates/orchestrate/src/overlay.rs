@@ -1,0 +1,477 @@
+//! The layers of a configuration laid over each other: flags over the environment over `.env` over
+//! `lagar.yaml` (the profile over the rest). Every value keeps the place that it came from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lagar_connectors::config::ConfigError;
+use lagar_engine::{
+    suggest,
+    yaml::{self, Document, Path, Spans},
+};
+use lagar_flow::{Error, Place, Result, codes};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use crate::{
+    secrets::{self, Secrets, is_secret_path},
+    vars::{RawVar, Scope},
+};
+
+/// Variables of the environment with this prefix are keys of the project file; `__` goes one level down.
+pub(crate) const ENV_PREFIX: &str = "LAGAR__";
+/// One section reports at most this many problems.
+const PROBLEMS_MAX: usize = 20;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// `--var` on the command line.
+    Flag,
+    /// A variable of the environment.
+    Environment(String),
+    /// A variable in the `.env` file.
+    DotEnv(String),
+    Profile(String),
+    File,
+}
+
+/// The merged values of a project file.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    pub value: Value,
+    spans: Spans,
+    /// Only where it is not the file; what is below has the same origin.
+    origins: BTreeMap<Path, Origin>,
+    /// Texts that may stand for a number or a boolean: one whole `${…}`, or from outside of the file.
+    loose: BTreeSet<Path>,
+    /// Not to be shown whatever their key is.
+    hidden: BTreeSet<Path>,
+    pub secrets: Secrets,
+}
+
+impl Tree {
+    /// The file as it is, without the profiles.
+    pub fn new(document: Document) -> Self {
+        let value = match document.value {
+            Value::Null => Value::Object(Map::new()),
+            value => value,
+        };
+        Self {
+            value,
+            spans: document.spans,
+            origins: BTreeMap::new(),
+            loose: BTreeSet::new(),
+            hidden: BTreeSet::new(),
+            secrets: Secrets::default(),
+        }
+    }
+
+    /// Takes `profiles` out and lays the one called `wanted` over the rest.
+    pub fn apply_profile(&mut self, wanted: Option<&str>) -> Result<()> {
+        let Value::Object(root) = &mut self.value else { return Ok(()) };
+        let profiles = match root.shift_remove("profiles") {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(profiles)) => profiles,
+            Some(_) => {
+                return Err(Error::new(codes::CONFIG, "`profiles` must be a map of names and keys")
+                    .at_place(self.spans.value_place(&["profiles"])));
+            }
+        };
+        for (name, keys) in &profiles {
+            if !matches!(keys, Value::Object(_) | Value::Null) {
+                return Err(Error::new(
+                    codes::CONFIG,
+                    format!("the profile `{name}` must be a map of keys and values"),
+                )
+                .at_place(self.spans.value_place(&["profiles", name])));
+            }
+        }
+        let Some(wanted) = wanted else { return Ok(()) };
+        let Some(profile) = profiles.get(wanted) else {
+            let error = Error::new(codes::USAGE, format!("there is no profile `{wanted}`"))
+                .at_place(self.spans.key_place(&["profiles"]));
+            return Err(match suggest::hint(wanted, profiles.keys().map(String::as_str)) {
+                Some(hint) => error.hint(hint),
+                None => error.hint("`profiles` in the project file lists them; it has none"),
+            });
+        };
+        let from = vec!["profiles".to_owned(), wanted.to_owned()];
+        let origin = Origin::Profile(wanted.to_owned());
+        let mut value = std::mem::take(&mut self.value);
+        self.lay_over(&mut value, profile, &mut Vec::new(), &from, &origin);
+        self.value = value;
+        Ok(())
+    }
+
+    fn lay_over(
+        &mut self,
+        base: &mut Value,
+        over: &Value,
+        path: &mut Path,
+        from: &[String],
+        origin: &Origin,
+    ) {
+        match (base, over) {
+            (Value::Object(base), Value::Object(over)) => {
+                for (key, value) in over {
+                    path.push(key.clone());
+                    let slot = base.entry(key.clone()).or_insert(Value::Null);
+                    self.lay_over(slot, value, path, from, origin);
+                    path.pop();
+                }
+            }
+            // `live:` with nothing below it changes nothing.
+            (_, Value::Null) if path.is_empty() => {}
+            (base, over) => {
+                *base = over.clone();
+                let source: Path = from.iter().chain(path.iter()).cloned().collect();
+                let spans = self.spans.clone();
+                self.spans.graft(&spans, &source, path);
+                self.origins.insert(path.clone(), origin.clone());
+            }
+        }
+    }
+
+    /// Puts a text from outside of the file at `path`.
+    pub fn set(&mut self, path: &[String], text: &str, origin: Origin) {
+        let mut slot = &mut self.value;
+        for key in path {
+            if !slot.is_object() {
+                *slot = Value::Object(Map::new());
+            }
+            let Value::Object(map) = slot else { return };
+            slot = map.entry(key.clone()).or_insert(Value::Null);
+        }
+        *slot = Value::String(text.to_owned());
+        self.origins.insert(path.to_vec(), origin);
+        self.loose.insert(path.to_vec());
+    }
+
+    /// Where the value at `path` came from.
+    pub fn origin(&self, path: &[String]) -> &Origin {
+        let around = || (0..=path.len()).rev().find_map(|end| self.origins.get(&path[..end]));
+        // A map that no file has came with what is in it.
+        let inside = || {
+            let mut below =
+                self.origins.range(path.to_vec()..).take_while(|(other, _)| other.starts_with(path));
+            below.next().map(|(_, origin)| origin).filter(|_| self.spans.get(path).is_none())
+        };
+        around().or_else(inside).unwrap_or(&Origin::File)
+    }
+
+    /// The origin in the words of `lagar config show --origin`.
+    pub fn origin_text(&self, path: &[String]) -> String {
+        let written = || {
+            let place = self.spans.value_place(path);
+            format!("{}:{}", place.file.rsplit('/').next().unwrap_or_default(), place.line)
+        };
+        match self.origin(path) {
+            Origin::Flag => "flag --var".to_owned(),
+            Origin::Environment(name) => format!("environment {name}"),
+            Origin::DotEnv(name) => format!(".env {name}"),
+            Origin::Profile(name) => format!("profile {name} ({})", written()),
+            Origin::File => written(),
+        }
+    }
+
+    /// The place of the value at `path`.
+    pub fn value_place(&self, path: &[String]) -> Place {
+        self.outside_place(path).unwrap_or_else(|| self.spans.value_place(path))
+    }
+
+    /// The place of the key at `path`.
+    pub fn key_place(&self, path: &[String]) -> Place {
+        self.outside_place(path).unwrap_or_else(|| self.spans.key_place(path))
+    }
+
+    fn outside_place(&self, path: &[String]) -> Option<Place> {
+        let file = match self.origin(path) {
+            Origin::Flag => format!("--var {}", path.last().map_or("", String::as_str)),
+            Origin::Environment(name) => format!("the environment variable {name}"),
+            Origin::DotEnv(name) => format!("{name} in .env"),
+            Origin::Profile(_) | Origin::File => return None,
+        };
+        Some(Place { file, line: 0, column: 0 })
+    }
+
+    /// Fills in every `${…}`; returns the values of `vars` and which of them were asked for.
+    /// Problems go to `problems`, and what could not be filled in stays as it is.
+    pub fn fill(
+        &mut self,
+        env: &dyn Fn(&str) -> Option<String>,
+        problems: &mut Vec<Error>,
+    ) -> (BTreeMap<String, String>, BTreeSet<String>) {
+        let mut scope = Scope::new(env, self.raw_vars(problems));
+        let names: Vec<String> = scope.names();
+        let mut vars = BTreeMap::new();
+        for name in names {
+            let path = ["vars".to_owned(), name.clone()];
+            match scope.var(&name) {
+                Ok(value) => {
+                    vars.insert(name, value.unwrap_or_default());
+                }
+                Err(error) => problems.push(error.at_place(self.value_place(&path))),
+            }
+        }
+        let mut value = std::mem::take(&mut self.value);
+        if let Value::Object(root) = &mut value {
+            for (key, value) in root.iter_mut() {
+                if key == "vars" {
+                    *value =
+                        vars.iter().map(|(name, text)| (name.clone(), Value::from(text.clone()))).collect();
+                } else {
+                    self.fill_value(value, &mut vec![key.clone()], &mut scope, problems);
+                }
+            }
+        }
+        secrets::collect(&value, &mut Vec::new(), &mut self.secrets);
+        self.value = value;
+        self.secrets.extend(std::mem::take(&mut scope.secrets));
+        (vars, scope.used)
+    }
+
+    fn fill_value(
+        &mut self,
+        value: &mut Value,
+        path: &mut Path,
+        scope: &mut Scope<'_>,
+        problems: &mut Vec<Error>,
+    ) {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map.iter_mut() {
+                    path.push(key.clone());
+                    self.fill_value(value, path, scope, problems);
+                    path.pop();
+                }
+            }
+            Value::Array(list) => {
+                for (index, value) in list.iter_mut().enumerate() {
+                    path.push(index.to_string());
+                    self.fill_value(value, path, scope, problems);
+                    path.pop();
+                }
+            }
+            // What came from outside of the file is taken as it is.
+            Value::String(text) if text.contains('$') && !self.loose.contains(path) => match scope.fill(text)
+            {
+                Ok(filled) => {
+                    if filled.whole {
+                        self.loose.insert(path.clone());
+                    }
+                    if filled.hidden {
+                        self.hidden.insert(path.clone());
+                    }
+                    *text = filled.text;
+                }
+                Err(error) => problems.push(error.at_place(self.value_place(path))),
+            },
+            _ => {}
+        }
+    }
+
+    fn raw_vars(&self, problems: &mut Vec<Error>) -> BTreeMap<String, RawVar> {
+        let vars = match self.value.get("vars") {
+            None | Some(Value::Null) => return BTreeMap::new(),
+            Some(Value::Object(vars)) => vars,
+            Some(_) => {
+                let path = ["vars".to_owned()];
+                problems.push(
+                    Error::new(codes::CONFIG, "`vars` must be a map of names and values")
+                        .at_place(self.value_place(&path)),
+                );
+                return BTreeMap::new();
+            }
+        };
+        let mut raw = BTreeMap::new();
+        for (name, value) in vars {
+            let path = ["vars".to_owned(), name.clone()];
+            if let Err(error) = name.parse::<lagar_flow::Name>() {
+                problems.push(error.at_place(self.key_place(&path)));
+                continue;
+            }
+            let text = match value {
+                Value::String(text) => text.clone(),
+                Value::Number(number) => number.to_string(),
+                Value::Bool(flag) => flag.to_string(),
+                Value::Null => String::new(),
+                Value::Array(_) | Value::Object(_) => {
+                    let message = format!("`vars.{name}` must be a text, a number, true or false");
+                    problems.push(Error::new(codes::CONFIG, message).at_place(self.value_place(&path)));
+                    String::new()
+                }
+            };
+            raw.insert(name.clone(), RawVar { text, literal: self.loose.contains(&path[..]) });
+        }
+        raw
+    }
+
+    /// Reads `value`, which stands at `path`, as a `T`; returns every problem that `parse` finds by leaving
+    /// out, one after the other, the keys that it does not take. `more_keys` are allowed here beside those
+    /// that `parse` knows.
+    pub fn read<T>(
+        &self,
+        path: &[String],
+        mut value: Value,
+        more_keys: &[&str],
+        parse: impl Fn(&Value) -> Result<T, ConfigError>,
+    ) -> Result<T, Vec<Error>> {
+        let mut problems = Vec::new();
+        loop {
+            let fault = match parse(&value) {
+                Ok(parsed) if problems.is_empty() => return Ok(parsed),
+                Ok(_) => return Err(problems),
+                Err(fault) => fault,
+            };
+            let mut retyped = value.clone();
+            if self.retype(&mut retyped, path, &fault.path) {
+                match parse(&retyped) {
+                    Err(second) if second.path == fault.path => {}
+                    _ => {
+                        value = retyped;
+                        continue;
+                    }
+                }
+            }
+            // Without the keys left out, what is missing now may be of our own making.
+            if !problems.is_empty() && !is_about_a_value(&mut value, &fault) {
+                return Err(problems);
+            }
+            let unknown = unknown_key(&fault.message);
+            let mut at = fault.path.clone();
+            if let Some(key) = unknown
+                && at.last().map(String::as_str) != Some(key)
+            {
+                at.push(key.to_owned());
+            }
+            problems.push(self.explain(path, &fault, &at, more_keys));
+            if !leave_out(&mut value, &at) || problems.len() == PROBLEMS_MAX {
+                return Err(problems);
+            }
+        }
+    }
+
+    /// Gives the loose texts at and below `path` + `below` their other type. `false` if there are none.
+    fn retype(&self, value: &mut Value, path: &[String], below: &[String]) -> bool {
+        let full: Path = path.iter().chain(below).cloned().collect();
+        let mut changed = false;
+        for loose in self.loose.range(full.clone()..).take_while(|loose| loose.starts_with(&full)) {
+            let slot = at_mut(value, &loose[path.len()..]);
+            if let Some(slot @ Value::String(_)) = slot
+                && let Some(other) = slot.as_str().and_then(scalar)
+            {
+                *slot = other;
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    fn explain(&self, path: &[String], fault: &ConfigError, at: &[String], more_keys: &[&str]) -> Error {
+        let place_path: Path = path.iter().chain(at).cloned().collect();
+        let mut message = fault.message.clone();
+        if let Some(key) = unknown_key(&message) {
+            if LATER_KEYS.contains(&key) {
+                return Error::new(codes::CONFIG_LATER, format!("`{key}` is not supported yet"))
+                    .at_place(self.key_place(&place_path));
+            }
+            // `at` is the key itself: only directly in the section are there other keys than `parse` knows.
+            if at.len() == 1 && !more_keys.is_empty() {
+                let more: Vec<String> = more_keys.iter().map(|key| format!("`{key}`")).collect();
+                let join = if message.contains("`, ") { ", " } else { ", expected one of " };
+                let known = message.split(", there are no fields").next().unwrap_or_default().to_owned();
+                message = format!("{known}{join}{}", more.join(", "));
+            }
+        }
+        let message = self.secrets.redact(&message);
+        let full: Path = path.iter().chain(&fault.path).cloned().collect();
+        let mut error = explained(self.written(&full), &message, &self.spans);
+        if let Some(place) = self.outside_place(&place_path) {
+            error = error.at_place(place);
+        }
+        if fault.message.contains("not supported yet") {
+            let place = error.place().cloned().unwrap_or_default();
+            return Error::new(codes::CONFIG_LATER, error.message()).at_place(place);
+        }
+        error
+    }
+
+    /// As much of `path` as there is: the name of a variant stands in no file.
+    fn written<'p>(&self, path: &'p [String]) -> &'p [String] {
+        let mut value = &self.value;
+        let there = path.iter().take_while(|key| {
+            let below = match value {
+                Value::Object(map) => map.get(key.as_str()),
+                Value::Array(list) => key.parse::<usize>().ok().and_then(|index| list.get(index)),
+                _ => None,
+            };
+            below.map(|below| value = below).is_some()
+        });
+        &path[..there.count()]
+    }
+
+    /// The values as they may be shown.
+    pub fn shown(&self, value: &Value) -> Value {
+        let hidden = |path: &[String]| is_secret_path(path) || self.hidden.contains(path);
+        self.secrets.shown(value, &mut Vec::new(), &hidden)
+    }
+}
+
+/// Keys of sources that the contract has and this version does not.
+const LATER_KEYS: &[&str] = &["window"];
+
+/// serde's words about the value at `path` in ours, with a place and a suggestion.
+fn explained(path: &[String], message: &str, spans: &Spans) -> Error {
+    /// Fails with the text that it is made from.
+    struct Refused;
+    impl<'de> Deserialize<'de> for Refused {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Err(serde::de::Error::custom(String::deserialize(deserializer)?))
+        }
+    }
+    let prefix: Vec<&str> = path.iter().map(String::as_str).collect();
+    match yaml::deserialize::<Refused>(&Value::from(message), spans, &prefix) {
+        Err(error) => error,
+        Ok(Refused) => Error::bug("a refused value was taken"),
+    }
+}
+
+/// The key of "unknown field `key`, …".
+fn unknown_key(message: &str) -> Option<&str> {
+    message.strip_prefix("unknown field `")?.split('`').next()
+}
+
+/// The fault is about something that is there, not about something that is missing.
+fn is_about_a_value(value: &mut Value, fault: &ConfigError) -> bool {
+    let there = !fault.path.is_empty() && at_mut(value, &fault.path).is_some();
+    unknown_key(&fault.message).is_some() || there && !fault.message.starts_with("missing field ")
+}
+
+/// Removes the value at `path`; `false` if it is in a list, where the places of the others would move.
+fn leave_out(value: &mut Value, path: &[String]) -> bool {
+    let Some((key, outer)) = path.split_last() else { return false };
+    match at_mut(value, outer) {
+        Some(Value::Object(map)) => map.shift_remove(key).is_some(),
+        _ => false,
+    }
+}
+
+fn at_mut<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
+    path.iter().try_fold(value, |value, key| match value {
+        Value::Object(map) => map.get_mut(key),
+        Value::Array(list) => list.get_mut(key.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+/// The number or boolean that a text stands for.
+fn scalar(text: &str) -> Option<Value> {
+    match text.trim() {
+        "true" => Some(Value::Bool(true)),
+        "false" => Some(Value::Bool(false)),
+        text => {
+            let number: serde_json::Number = text.parse().ok()?;
+            Some(Value::Number(number))
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a run would do, and why, without doing it.
+
+use lagar_flow::{Result, TableName};
+use serde::Serialize;
+
+use crate::{
+    build,
+    graph::{Graph, NodeKind},
+    report::StepKind,
+    workplace::Workplace,
+};
+
+/// What a run would do with one step.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlannedStep {
+    pub name: String,
+    pub kind: StepKind,
+    pub action: Action,
+    pub why: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// A source is asked; only its answer tells whether there is something new.
+    Ask,
+    Build,
+    /// Built only if a step before it brings something new.
+    Depends,
+    Keep,
+}
+
+impl Action {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Ask => "ask",
+            Action::Build => "build",
+            Action::Depends => "build if new",
+            Action::Keep => "keep",
+        }
+    }
+}
+
+/// The steps of a run of `select`, in order.
+pub async fn plan(workplace: &Workplace, select: &[String]) -> Result<Vec<PlannedStep>> {
+    let graph = Graph::of(&workplace.project)?;
+    let selected = graph.select(select)?;
+    let release = workplace.lake.current_release().await?;
+    let mut steps: Vec<PlannedStep> = Vec::new();
+    let mut changing: Vec<TableName> = Vec::new();
+    let mut asked: Vec<TableName> = Vec::new();
+    for node in graph.order().iter().filter(|node| selected.contains(*node)) {
+        let kind = graph.kind(node);
+        let (action, why) = match (kind, workplace.project.models.get(node)) {
+            (NodeKind::Model, Some(model)) => {
+                let needs = graph.needs(node);
+                let first = needs.iter().find(|need| changing.contains(need));
+                match (build::staleness(&workplace.lake, model, release.as_ref()).await?, first) {
+                    (_, Some(first)) => (Action::Build, format!("`{first}` is built before it")),
+                    (Some(why), None) => (Action::Build, why),
+                    (None, None) => match needs.iter().find(|need| asked.contains(need)) {
+                        Some(source) => (Action::Depends, format!("up to date unless `{source}` brings something")),
+                        None => (Action::Keep, "its SQL and its inputs are unchanged".into()),
+                    },
+                }
+            }
+            _ => {
+                let loads = workplace.lake.loads(&node.name).await?;
+                let why = match loads.last() {
+                    Some(last) => format!(
+                        "load {} of {} is the newest",
+                        last.number,
+                        last.created_at.format("%Y-%m-%d %H:%M UTC")
+                    ),
+                    None => "it has no load yet".into(),
+                };
+                (Action::Ask, why)
+            }
+        };
+        match action {
+            Action::Build => changing.push(node.clone()),
+            Action::Ask | Action::Depends => asked.push(node.clone()),
+            Action::Keep => {}
+        }
+        steps.push(PlannedStep { name: node.to_string(), kind: kind.step(), action, why });
+    }
+    Ok(steps)
+}

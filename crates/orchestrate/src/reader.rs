@@ -1,0 +1,134 @@
+//! What a person sees of the lake: the tables of one release, all loads, what was refused, and the
+//! record of runs.
+
+use std::sync::Arc;
+
+use lagar_engine::{Engine, Query, RawOptions, Session, suggest, tables_of};
+use lagar_flow::{Error, Name, Result, TableName, codes, schema_of};
+use lagar_lake::{Release, Table};
+
+use crate::workplace::{Scratch, Workplace};
+
+/// Answers queries over one state of the lake.
+pub struct Reader<'w> {
+    workplace: &'w Workplace,
+    engine: Engine,
+    scratch: Scratch,
+    release: Option<Release>,
+    sources: Vec<Name>,
+}
+
+impl<'w> Reader<'w> {
+    /// Pins the current release.
+    pub async fn open(workplace: &'w Workplace) -> Result<Self> {
+        let scratch = workplace.scratch()?;
+        Ok(Self {
+            engine: workplace.engine(&scratch)?,
+            scratch,
+            release: workplace.lake.current_release().await?,
+            sources: workplace.lake.sources().await?,
+            workplace,
+        })
+    }
+
+    /// The release that is read, if there is one.
+    pub fn release(&self) -> Option<&Release> {
+        self.release.as_ref()
+    }
+
+    /// Every table that a query can name: `raw.x`, `trusted.y`, `quarantine.x`, `refused.trusted.y`, `system.runs` …
+    pub async fn tables(&self) -> Result<Vec<String>> {
+        let mut names: Vec<String> = self.sources.iter().map(|name| format!("raw.{name}")).collect();
+        names.extend(self.release.iter().flat_map(|release| release.tables.keys()).map(TableName::to_string));
+        names.extend(self.sources.iter().map(|name| format!("quarantine.{name}")));
+        for table in self.workplace.project.models.keys() {
+            if self.workplace.lake.refused_version(table).await?.is_some() {
+                names.push(format!("refused.{table}"));
+            }
+        }
+        names.extend(SYSTEM_TABLES.iter().map(|name| format!("system.{name}")));
+        Ok(names)
+    }
+
+    /// The released version of `table`.
+    pub async fn table(&self, table: &TableName) -> Result<Option<Table>> {
+        match self.release.as_ref().and_then(|release| release.tables.get(table)) {
+            Some(version) => self.workplace.lake.table(table, Some(*version)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Runs one SELECT.
+    ///
+    /// # Errors
+    /// Places in the SQL count from its own first line.
+    pub async fn query(&self, sql: &str) -> Result<Query> {
+        let session = self.engine.session();
+        let tables = self.tables().await?;
+        for (name, (line, column)) in tables_of(sql)? {
+            self.add(&session, &name, &tables).await.map_err(|error| match error.place() {
+                Some(_) => error,
+                None => error.at("the query", line, column),
+            })?;
+        }
+        session.inspect(sql).await
+    }
+
+    async fn add(&self, session: &Session, name: &str, tables: &[String]) -> Result<()> {
+        let lake = &self.workplace.lake;
+        if !tables.iter().any(|table| table == name) {
+            let error = Error::new(codes::SQL_UNKNOWN_TABLE, format!("there is no table `{name}`"));
+            return Err(match suggest::nearest(name, tables.iter().map(String::as_str)) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None if self.release.is_none() => error.hint("nothing is released yet; `lagar run` does"),
+                None => error.hint("`lagar ls` lists the tables"),
+            });
+        }
+        match name.split_once('.') {
+            Some(("raw", source)) => {
+                let source: Name = source.parse()?;
+                let loads = lake.loads(&source).await?;
+                let schema = match loads.last() {
+                    Some(last) => schema_of(&last.columns)?,
+                    None => return Err(Error::new(codes::TABLE_MISSING, format!("`{name}` has no load yet"))),
+                };
+                let options = RawOptions { spool: self.scratch.spool_dir(), skip_rejects: true };
+                session.add_raw(&source, lake, loads, schema, options)
+            }
+            Some(("quarantine", source)) => {
+                let source: Name = source.parse()?;
+                let mut loads = lake.loads(&source).await?;
+                loads.extend(lake.refused_load(&source).await?.map(Arc::new));
+                session.add_quarantine(&source, lake, loads)
+            }
+            Some(("refused", table)) => {
+                let table: TableName = table.parse()?;
+                match lake.refused_version(&table).await? {
+                    Some(refused) => session.add_refused(&refused, lake),
+                    None => Err(Error::new(codes::TABLE_MISSING, format!("`{name}` has gone"))),
+                }
+            }
+            Some(("system", table)) => self.add_system(session, table).await,
+            _ => {
+                let table: TableName = name.parse()?;
+                match self.table(&table).await? {
+                    Some(table) => session.add_table(&table, lake),
+                    None => Err(Error::new(codes::TABLE_MISSING, format!("`{name}` has gone"))),
+                }
+            }
+        }
+    }
+
+    async fn add_system(&self, session: &Session, table: &str) -> Result<()> {
+        let batch = match table {
+            "loads" => crate::system::loads(&self.workplace.lake, &self.sources).await?,
+            "runs" => self.workplace.history().await?.runs_batch().await?,
+            "steps" => self.workplace.history().await?.steps_batch().await?,
+            _ => self.workplace.history().await?.checks_batch().await?,
+        };
+        let schema = batch.schema();
+        session.add_rows("system", table, vec![batch], schema)
+    }
+}
+
+const SYSTEM_TABLES: &[&str] = &["checks", "loads", "runs", "steps"];

@@ -1,0 +1,47 @@
+//! The history, made again from what the lake knows.
+
+use std::collections::BTreeMap;
+
+use lagar_flow::Result;
+use lagar_lake::Lake;
+
+use crate::{
+    history::RebuiltRun,
+    report::{StepKind, StepReport},
+};
+
+/// The runs that left something in the lake. Timings, attempts and failed steps are not in it.
+pub(crate) async fn runs_of(lake: &Lake) -> Result<Vec<RebuiltRun>> {
+    let mut runs: BTreeMap<String, RebuiltRun> = BTreeMap::new();
+    for source in lake.sources().await? {
+        for load in lake.loads(&source).await? {
+            let mut step = StepReport::new(format!("raw.{source}"), StepKind::Load);
+            step.rows_out = load.rows.unwrap_or(0);
+            step.rows_rejected = load.rejected;
+            step.rows_in = step.rows_out + step.rows_rejected;
+            step.bytes_out = load.bytes;
+            step.version = Some(load.number);
+            let run = runs.entry(load.run_id.clone()).or_insert_with(|| RebuiltRun::new(&load.run_id, load.created_at));
+            run.add(step, load.created_at);
+        }
+    }
+    for name in lake.tables().await? {
+        let Some(newest) = lake.table(&name, None).await? else { continue };
+        for version in 0..=newest.version {
+            let Some(table) = lake.table(&name, Some(version)).await? else { continue };
+            let Some(meta) = &table.meta else { continue };
+            let mut step = StepReport::new(name.to_string(), StepKind::Model);
+            step.rows_in = meta.rows_in;
+            step.rows_out = meta.rows_out;
+            step.version = Some(version);
+            let run = runs.entry(meta.run_id.clone()).or_insert_with(|| RebuiltRun::new(&meta.run_id, table.committed_at));
+            run.add(step, table.committed_at);
+        }
+    }
+    for release in lake.releases().await? {
+        if let Some(run) = runs.get_mut(&release.run_id) {
+            run.released(release.number, release.created_at);
+        }
+    }
+    Ok(runs.into_values().collect())
+}

@@ -1,0 +1,182 @@
+//! What a run did, as people and scripts read it.
+
+use lagar_flow::{Blame, Error};
+use serde::Serialize;
+
+/// How a run or a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Ok,
+    /// All was up to date; nothing was written.
+    NothingNew,
+    Failed,
+    /// Not done, because the run was asked to stop.
+    Skipped,
+    /// Not done, because a step that it needs failed.
+    UpstreamFailed,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Ok => "ok",
+            Status::NothingNew => "nothing_new",
+            Status::Failed => "failed",
+            Status::Skipped => "skipped",
+            Status::UpstreamFailed => "upstream_failed",
+        }
+    }
+
+    /// The step's table can be read by the steps behind it.
+    pub fn is_good(self) -> bool {
+        matches!(self, Status::Ok | Status::NothingNew)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepKind {
+    Load,
+    Model,
+    /// Publishing the tables; it only stands in a report when it failed.
+    Release,
+}
+
+impl StepKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StepKind::Load => "load",
+            StepKind::Model => "model",
+            StepKind::Release => "release",
+        }
+    }
+}
+
+/// One step of a run. For a load `rows_in = rows_out + rows_rejected`; a model counts the rows that it
+/// scanned and the rows that it made.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepReport {
+    pub name: String,
+    pub kind: StepKind,
+    pub status: Status,
+    pub attempts: u32,
+    pub seconds: f64,
+    pub rows_in: u64,
+    pub rows_out: u64,
+    pub rows_rejected: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// Number of the load, version of the table.
+    pub version: Option<u64>,
+    pub peak_memory_bytes: u64,
+    pub spilled_bytes: u64,
+    /// Why nothing was done, and what a person should know ("2 zero dates are null now").
+    pub notes: Vec<String>,
+    pub checks: Vec<CheckReport>,
+    #[serde(serialize_with = "error_json")]
+    pub error: Option<Error>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckReport {
+    pub name: String,
+    pub severity: String,
+    pub rows_tested: u64,
+    pub rows_failed: u64,
+    /// Up to five failing rows.
+    pub sample: Vec<serde_json::Value>,
+}
+
+impl StepReport {
+    pub fn new(name: impl Into<String>, kind: StepKind) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            status: Status::Ok,
+            attempts: 1,
+            seconds: 0.0,
+            rows_in: 0,
+            rows_out: 0,
+            rows_rejected: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            version: None,
+            peak_memory_bytes: 0,
+            spilled_bytes: 0,
+            notes: Vec::new(),
+            checks: Vec::new(),
+            error: None,
+        }
+    }
+
+    pub fn nothing_new(mut self, why: impl Into<String>) -> Self {
+        self.status = Status::NothingNew;
+        self.notes.push(why.into());
+        self
+    }
+
+    /// What was counted so far stays in the report: it is what a person starts from.
+    pub fn failed(mut self, error: Error) -> Self {
+        self.status = if error.blame() == Blame::Stopped { Status::Skipped } else { Status::Failed };
+        self.error = Some(error);
+        self
+    }
+}
+
+/// The whole run; its JSON is the last line of stdout with `--json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    pub run_id: String,
+    pub project: String,
+    pub status: Status,
+    /// The release that this run published; `None` if it published none.
+    pub release: Option<u64>,
+    pub seconds: f64,
+    pub steps: Vec<StepReport>,
+    /// What went wrong outside the steps and did not fail the run (the history, for one).
+    pub warnings: Vec<String>,
+}
+
+impl Report {
+    /// The error that decides the exit code: a defect of ours before wrong data before what may pass by
+    /// itself, so that 75 ("try again") is only said when trying again may be enough.
+    pub fn worst_error(&self) -> Option<&Error> {
+        let rank = |error: &Error| match error.blame() {
+            Blame::Stopped => 0,
+            Blame::Lagar => 1,
+            Blame::Usage => 2,
+            Blame::Data => 3,
+            Blame::Outside => 4,
+        };
+        self.steps.iter().filter_map(|step| step.error.as_ref()).min_by_key(|error| rank(error))
+    }
+}
+
+fn error_json<S: serde::Serializer>(error: &Option<Error>, serializer: S) -> Result<S::Ok, S::Error> {
+    error.as_ref().map(Error::to_json).serialize(serializer)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use lagar_flow::codes;
+
+    #[test]
+    fn exit_75_only_when_nothing_worse_happened() {
+        let step = |code| StepReport::new("raw.a", StepKind::Load).failed(Error::new(code, "x"));
+        let mut report = Report {
+            run_id: "r".into(),
+            project: "p".into(),
+            status: Status::Failed,
+            release: None,
+            seconds: 0.0,
+            steps: vec![step(codes::HTTP_TEMPORARY)],
+            warnings: vec![],
+        };
+        assert_eq!(report.worst_error().unwrap().blame(), Blame::Outside);
+        report.steps.push(step(codes::CHECK_FAILED));
+        assert_eq!(report.worst_error().unwrap().blame(), Blame::Data);
+    }
+}

@@ -1,0 +1,345 @@
+//! One run: every selected step once, in the order of its needs, some at a time, then one release.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use lagar_connectors::Stores;
+use lagar_engine::Engine;
+use lagar_flow::{Blame, Clock, Error, Result, TableName, Zone, codes};
+use lagar_lake::{Lake, Release};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    build,
+    graph::{Graph, NodeKind},
+    history::History,
+    load,
+    project::Project,
+    report::{Report, Status, StepKind, StepReport},
+    workplace::Workplace,
+};
+
+/// A step is tried this often when its error's blame is outside.
+const ATTEMPTS_MAX: u32 = 3;
+/// Wait before the second attempt; it doubles.
+const RETRY_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// How to run; everything that is not the project.
+pub struct RunOptions {
+    /// Selections as in dbt; empty: everything.
+    pub select: Vec<String>,
+    /// Reads sources from their beginning and rebuilds every selected table.
+    pub full_refresh: bool,
+    pub seed: u64,
+    pub cancel: CancellationToken,
+    /// Told of each step as it starts and ends.
+    pub watcher: Arc<dyn Watcher>,
+}
+
+/// Sees a run while it goes on.
+pub trait Watcher: Send + Sync {
+    fn run_started(&self, _steps: usize) {}
+    fn step_started(&self, _name: &str, _kind: StepKind) {}
+    fn step_retried(&self, _name: &str, _attempt: u32, _error: &Error) {}
+    fn step_finished(&self, _report: &StepReport) {}
+}
+
+/// Watches nothing.
+pub struct Unwatched;
+impl Watcher for Unwatched {}
+
+/// What the steps of one run share.
+pub(crate) struct Context {
+    pub project: Arc<Project>,
+    pub lake: Lake,
+    pub engine: Engine,
+    pub clock: Arc<dyn Clock>,
+    pub seed: u64,
+    pub cancel: CancellationToken,
+    pub run_id: String,
+    pub full_refresh: bool,
+    pub spool_dir: PathBuf,
+    pub stores: Arc<dyn Stores>,
+    /// The release that readers saw when the run began.
+    pub release: Option<Release>,
+    /// The release whose tables a rollback took back: they are not published again by themselves.
+    pub taken_back: Option<Release>,
+    /// The versions that steps behind must read: what this run made or found up to date.
+    versions: Mutex<BTreeMap<TableName, u64>>,
+}
+
+impl Context {
+    /// The version of `table` that this run reads: made by this run, else the released one.
+    pub fn version(&self, table: &TableName) -> Option<u64> {
+        let versions = self.versions.lock().unwrap_or_else(|e| e.into_inner());
+        versions.get(table).copied().or_else(|| self.released(table))
+    }
+
+    pub fn released(&self, table: &TableName) -> Option<u64> {
+        self.release.as_ref().and_then(|release| release.tables.get(table).copied())
+    }
+
+    fn made(&self, table: TableName, version: u64) {
+        self.versions.lock().unwrap_or_else(|e| e.into_inner()).insert(table, version);
+    }
+}
+
+/// Runs the selected part of `project` and records it.
+///
+/// # Errors
+/// Only what keeps the run from starting; what happens in a step stands in the [`Report`].
+pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
+    let started = Instant::now();
+    let project = workplace.project.clone();
+    let graph = Graph::of(&project)?;
+    let selected = graph.select(&options.select)?;
+    let run_id = uuid::Uuid::now_v7().to_string();
+    let (release, taken_back) = releases(&workplace.lake).await?;
+
+    let mut warnings = Vec::new();
+    let history = note_failure(&mut warnings, workplace.history().await);
+    if let Some(history) = &history {
+        let begun = history.start_run(&run_id, project.name.as_str(), "run", workplace.clock.now()).await;
+        note_failure(&mut warnings, begun);
+    }
+
+    let scratch = workplace.scratch()?;
+    let context = Arc::new(Context {
+        lake: workplace.lake.clone(),
+        engine: workplace.engine(&scratch)?,
+        stores: workplace.stores(),
+        spool_dir: scratch.spool_dir(),
+        clock: workplace.clock.clone(),
+        seed: options.seed,
+        cancel: options.cancel.clone(),
+        run_id: run_id.clone(),
+        full_refresh: options.full_refresh,
+        release,
+        taken_back,
+        versions: Mutex::default(),
+        project: project.clone(),
+    });
+
+    options.watcher.run_started(selected.len());
+    let steps = run_steps(&context, &graph, &selected, &options.watcher, history.as_ref(), &mut warnings).await;
+
+    let mut report = Report {
+        run_id,
+        project: project.name.to_string(),
+        status: status_of(&steps),
+        release: None,
+        seconds: 0.0,
+        steps,
+        warnings,
+    };
+    if report.status == Status::Ok || report.status == Status::NothingNew {
+        match publish(&context).await {
+            Ok(release) => {
+                report.release = release;
+                if release.is_some() {
+                    report.status = Status::Ok;
+                }
+            }
+            Err(error) => {
+                report.status = Status::Failed;
+                report.steps.push(StepReport::new("release", StepKind::Release).failed(error));
+            }
+        }
+    }
+    report.seconds = started.elapsed().as_secs_f64();
+    if let Some(history) = &history {
+        let ended = history.end_run(&report, workplace.clock.now()).await;
+        note_failure(&mut report.warnings, ended);
+    }
+    Ok(report)
+}
+
+/// The current release and, when it is a rollback, the newest release that was made before it.
+async fn releases(lake: &Lake) -> Result<(Option<Release>, Option<Release>)> {
+    let mut releases = lake.releases().await?;
+    let current = releases.pop();
+    let taken_back = match &current {
+        Some(release) if release.rollback_of.is_some() => {
+            releases.into_iter().rev().find(|earlier| earlier.rollback_of.is_none())
+        }
+        _ => None,
+    };
+    Ok((current, taken_back))
+}
+
+/// The history is a convenience: its failure is said, and the run goes on.
+fn note_failure<T>(warnings: &mut Vec<String>, result: Result<T>) -> Option<T> {
+    result.map_err(|error| warnings.push(format!("the history is not complete: {error}"))).ok()
+}
+
+async fn run_steps(
+    context: &Arc<Context>,
+    graph: &Graph,
+    selected: &BTreeSet<TableName>,
+    watcher: &Arc<dyn Watcher>,
+    history: Option<&History>,
+    warnings: &mut Vec<String>,
+) -> Vec<StepReport> {
+    let mut waiting: Vec<TableName> = graph.order().iter().filter(|node| selected.contains(*node)).cloned().collect();
+    let order: BTreeMap<String, usize> =
+        waiting.iter().enumerate().map(|(place, node)| (node.to_string(), place)).collect();
+    let mut ended: BTreeMap<TableName, Status> = BTreeMap::new();
+    let mut running = JoinSet::new();
+    let mut reports = Vec::new();
+
+    loop {
+        let mut index = 0;
+        while index < waiting.len() {
+            let node = &waiting[index];
+            let needs: Vec<&TableName> = graph.needs(node).iter().filter(|need| selected.contains(*need)).collect();
+            let failed = needs.iter().find(|need| ended.get(**need).is_some_and(|status| !status.is_good()));
+            if let Some(failed) = failed {
+                let mut report = StepReport::new(node.to_string(), graph.kind(node).step());
+                report.attempts = 0;
+                report.status = match ended.get(*failed) {
+                    Some(Status::Skipped) => Status::Skipped,
+                    _ => Status::UpstreamFailed,
+                };
+                report.error = (report.status == Status::UpstreamFailed)
+                    .then(|| Error::new(codes::UPSTREAM, format!("`{failed}`, which it reads, failed")));
+                ended.insert(node.clone(), report.status);
+                finish(report, watcher, history, context, warnings, &mut reports).await;
+                waiting.remove(index);
+                index = 0; // steps before this one in the list may wait for it no longer
+            } else if running.len() < context.project.limits.concurrency
+                && !context.cancel.is_cancelled()
+                && needs.iter().all(|need| ended.contains_key(*need))
+            {
+                let node = waiting.remove(index);
+                let kind = graph.kind(&node);
+                watcher.step_started(&node.to_string(), kind.step());
+                running.spawn(run_step(context.clone(), node, kind, watcher.clone()));
+            } else {
+                index += 1;
+            }
+        }
+        let Some(joined) = running.join_next().await else { break };
+        let (node, report) = match joined {
+            Ok(done) => done,
+            // The step panicked: the others end in order, the run says that the defect is ours.
+            Err(error) => {
+                let bug = Error::bug("a step panicked").caused_by(&error).hint("please report this");
+                reports.push(StepReport::new("run", StepKind::Release).failed(bug));
+                context.cancel.cancel();
+                continue;
+            }
+        };
+        ended.insert(node.clone(), report.status);
+        if let (true, Some(version)) = (report.status.is_good(), report.version) {
+            context.made(node, version);
+        }
+        finish(report, watcher, history, context, warnings, &mut reports).await;
+    }
+    // Only a stop leaves steps behind.
+    for node in waiting {
+        let mut report = StepReport::new(node.to_string(), graph.kind(&node).step());
+        report.attempts = 0;
+        report.status = Status::Skipped;
+        report.error = Some(Error::new(codes::STOPPED, "not started: the run was asked to stop"));
+        finish(report, watcher, history, context, warnings, &mut reports).await;
+    }
+    reports.sort_by_key(|report| order.get(&report.name).copied().unwrap_or(usize::MAX));
+    reports
+}
+
+async fn finish(
+    report: StepReport,
+    watcher: &Arc<dyn Watcher>,
+    history: Option<&History>,
+    context: &Context,
+    warnings: &mut Vec<String>,
+    reports: &mut Vec<StepReport>,
+) {
+    watcher.step_finished(&report);
+    if let Some(history) = history {
+        let recorded = history.record_step(&context.run_id, &report, context.clock.now()).await;
+        note_failure(warnings, recorded);
+    }
+    reports.push(report);
+}
+
+async fn run_step(
+    context: Arc<Context>,
+    node: TableName,
+    kind: NodeKind,
+    watcher: Arc<dyn Watcher>,
+) -> (TableName, StepReport) {
+    let started = Instant::now();
+    let mut attempt = 1;
+    loop {
+        let mut report = StepReport::new(node.to_string(), kind.step());
+        let result = match kind {
+            NodeKind::Source => match context.project.sources.get(&node.name) {
+                Some(source) => load::load(&context, source, &mut report).await,
+                None => Err(Error::bug(format!("source `{node}` is in no project"))),
+            },
+            NodeKind::Model => match context.project.models.get(&node) {
+                Some(model) => build::build(&context, model, &mut report).await,
+                None => Err(Error::bug(format!("model `{node}` is in no project"))),
+            },
+        };
+        report.attempts = attempt;
+        report.seconds = started.elapsed().as_secs_f64();
+        let error = match result {
+            Ok(()) => return (node, report),
+            Err(error) => error,
+        };
+        if !worth_another_attempt(&error) || attempt == ATTEMPTS_MAX || context.cancel.is_cancelled() {
+            return (node, report.failed(error));
+        }
+        watcher.step_retried(&node.to_string(), attempt, &error);
+        tokio::select! {
+            () = tokio::time::sleep(RETRY_WAIT * 2u32.pow(attempt - 1)) => attempt += 1,
+            () = context.cancel.cancelled() => return (node, report.failed(error)),
+        }
+    }
+}
+
+/// Sources have retried their own calls already, as their `retry:` says; doing that again from here
+/// would multiply the attempts that the user asked for.
+fn worth_another_attempt(error: &Error) -> bool {
+    error.blame() == Blame::Outside
+        && error.code() != codes::HTTP_TEMPORARY
+        && error.code() != codes::DATABASE_DOWN
+}
+
+fn status_of(steps: &[StepReport]) -> Status {
+    if steps.iter().any(|step| matches!(step.status, Status::Failed | Status::UpstreamFailed)) {
+        Status::Failed
+    } else if steps.iter().any(|step| step.status == Status::Skipped) {
+        Status::Skipped
+    } else if steps.iter().any(|step| step.status == Status::Ok) {
+        Status::Ok
+    } else {
+        Status::NothingNew
+    }
+}
+
+/// Makes the tables of this run visible together. `None` when readers already see all of them.
+async fn publish(context: &Context) -> Result<Option<u64>> {
+    let made = context.versions.lock().unwrap_or_else(|e| e.into_inner()).clone();
+    let mut tables = context.release.as_ref().map(|release| release.tables.clone()).unwrap_or_default();
+    tables.extend(made.into_iter().filter(|(table, _)| table.zone != Zone::Raw));
+    // A model that is gone from the project is gone from its next release; its files stay.
+    tables.retain(|table, _| context.project.models.contains_key(table));
+    let unchanged = match &context.release {
+        Some(release) => release.tables == tables,
+        None => tables.is_empty(),
+    };
+    if unchanged {
+        return Ok(None);
+    }
+    let base = context.release.as_ref().map(|release| release.number);
+    let release = context.lake.publish(base, tables, &context.run_id, None).await?;
+    Ok(Some(release.number))
+}

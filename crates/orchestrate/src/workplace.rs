@@ -1,0 +1,178 @@
+//! A project together with its lake and the machine: what every command that does something needs.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use lagar_connectors::Stores;
+use lagar_engine::{Engine, Limits};
+use lagar_flow::{Clock, Error, Result, codes};
+use lagar_lake::{Lake, Release};
+use object_store::ObjectStore;
+
+use crate::{history::History, project::Project};
+
+/// Name of the file whose lock says that a scratch folder is in use.
+const SCRATCH_LOCK: &str = "lock";
+
+/// A project with its lake opened.
+pub struct Workplace {
+    pub project: Arc<Project>,
+    pub lake: Lake,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Workplace {
+    /// # Errors
+    /// The lake's address is wrong or its store does not let us in.
+    pub async fn open(project: Arc<Project>, clock: Arc<dyn Clock>) -> Result<Self> {
+        let env = project.env.clone();
+        let lake = Lake::open(&project.lake_url, &project.dir, clock.clone(), &|name| env(name)).await?;
+        Ok(Self { project, lake, clock })
+    }
+
+    /// The same with a lake of the caller's: tests put faults below it.
+    pub fn with_lake(project: Arc<Project>, lake: Lake, clock: Arc<dyn Clock>) -> Self {
+        Self { project, lake, clock }
+    }
+
+    /// Opens stores for sources that read from them.
+    pub fn stores(&self) -> Arc<dyn Stores> {
+        Arc::new(ProjectStores(self.project.clone()))
+    }
+
+    /// An engine within the project's limits, spilling below `scratch`.
+    pub fn engine(&self, scratch: &Scratch) -> Result<Engine> {
+        let limits = &self.project.limits;
+        Engine::new(Limits {
+            memory_bytes: limits.memory.unwrap_or_else(lagar_engine::default_memory_bytes),
+            spill_bytes: limits.spill,
+            spill_dir: scratch.path().join("spill"),
+            threads: limits.threads,
+        })
+    }
+
+    /// A folder of this process for spool and spill files.
+    pub fn scratch(&self) -> Result<Scratch> {
+        Scratch::new(&self.project.state_dir()?.join("tmp"))
+    }
+
+    /// The record of runs; made new from the lake when it was lost.
+    pub async fn history(&self) -> Result<History> {
+        let (history, state) = History::open(&self.project.state_dir()?).await?;
+        if state.is_new() {
+            history.rebuild(self.project.name.as_str(), crate::rebuild::runs_of(&self.lake).await?).await?;
+        }
+        Ok(history)
+    }
+
+    /// Makes the tables of release `number` current again, as a new release.
+    ///
+    /// # Errors
+    /// There is no such release, or it is the current one.
+    pub async fn rollback(&self, number: u64) -> Result<Release> {
+        let releases = self.lake.releases().await?;
+        let known = || releases.iter().map(|r| r.number.to_string()).collect::<Vec<_>>().join(", ");
+        let Some(wanted) = releases.iter().find(|release| release.number == number) else {
+            return Err(Error::new(codes::USAGE, format!("there is no release {number}"))
+                .hint(format!("the releases are {}", known())));
+        };
+        let current = releases.last().map(|release| release.number);
+        if current == Some(number) {
+            return Err(Error::new(codes::USAGE, format!("release {number} is the current one")));
+        }
+        for (table, version) in &wanted.tables {
+            if self.lake.table(table, Some(*version)).await?.is_none() {
+                return Err(Error::new(codes::TABLE_MISSING, format!("version {version} of `{table}` is gone"))
+                    .hint("it was vacuumed; roll back to a newer release"));
+            }
+        }
+        let run_id = uuid::Uuid::now_v7().to_string();
+        self.lake.publish(current, wanted.tables.clone(), &run_id, Some(number)).await
+    }
+}
+
+struct ProjectStores(Arc<Project>);
+
+impl Stores for ProjectStores {
+    fn open(&self, url: &str) -> Result<(Arc<dyn ObjectStore>, object_store::path::Path)> {
+        lagar_lake::open_object(url, &|name| (self.0.env)(name))
+    }
+}
+
+/// A folder for files that nobody needs after this process. It is removed on drop; what a killed
+/// process left is removed when the next one makes its own.
+pub struct Scratch {
+    path: PathBuf,
+    /// Held as long as the folder is in use; the kernel lets go of it even after `kill -9`.
+    _lock: File,
+}
+
+impl Scratch {
+    fn new(parent: &Path) -> Result<Self> {
+        let failed = |error: &std::io::Error| {
+            Error::new(codes::SPILL, format!("no scratch folder can be made in {}", parent.display()))
+                .caused_by(error)
+                .hint("temporary files need a folder that can be written to")
+        };
+        fs::create_dir_all(parent).map_err(|e| failed(&e))?;
+        sweep(parent);
+        let path = parent.join(uuid::Uuid::now_v7().to_string());
+        fs::create_dir(&path).map_err(|e| failed(&e))?;
+        let lock = File::create(path.join(SCRATCH_LOCK)).map_err(|e| failed(&e))?;
+        lock.lock().map_err(|e| failed(&e))?;
+        for folder in ["spool", "spill"] {
+            fs::create_dir(path.join(folder)).map_err(|e| failed(&e))?;
+        }
+        Ok(Self { path, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where sources put files on their way to the lake.
+    pub fn spool_dir(&self) -> PathBuf {
+        self.path.join("spool")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes the folders of processes that are gone. A folder without a lock file is just being made.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        if let Ok(lock) = File::open(entry.path().join(SCRATCH_LOCK)) {
+            if lock.try_lock().is_ok() {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_killed_process_leaves_nothing_for_long() {
+        let parent = tempfile::tempdir().unwrap();
+        let dead = parent.path().join("dead");
+        fs::create_dir(&dead).unwrap();
+        File::create(dead.join(SCRATCH_LOCK)).unwrap();
+        let alive = Scratch::new(parent.path()).unwrap();
+        assert!(!dead.exists(), "nobody holds its lock");
+        let other = Scratch::new(parent.path()).unwrap();
+        assert!(alive.path().exists(), "its lock is held");
+        let path = other.path().to_owned();
+        drop(other);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,180 @@
+//! The command line: help, errors, exit codes, formats.
+
+use std::process::{Command, Stdio};
+use std::io::Write;
+
+use serde_json::json;
+
+use crate::support::{Done, Place};
+
+fn lagar(args: &[&str]) -> Done {
+    Done::of(Command::new(env!("CARGO_BIN_EXE_lagar")).args(args).current_dir("/").output().unwrap())
+}
+
+#[test]
+fn help_names_every_command() {
+    let done = lagar(&["--help"]);
+    assert_eq!(done.code, 0);
+    for command in
+        ["run", "check", "plan", "test", "sql", "show", "ls", "runs", "releases", "config", "doctor", "connectors", "init", "version", "completions"]
+    {
+        assert!(done.stdout.contains(&format!("\n  {command}")), "{command}: {}", done.stdout);
+        assert_eq!(lagar(&[command, "--help"]).code, 0, "{command}");
+    }
+    assert_eq!(lagar(&["version"]).stdout, format!("lagar {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(lagar(&["completions", "bash"]).stdout.contains("lagar"));
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    lagar(&["rn"]).says(2, &["run"]);
+    lagar(&["run", "--nope"]).says(2, &["--nope"]);
+    lagar(&["run", "/nowhere/at/all"]).says(2, &["/nowhere/at/all"]);
+    lagar(&["connectors", "ftp"]).says(2, &["file", "rest", "sql"]);
+    let done = lagar(&["run", "/nowhere/at/all", "--json"]);
+    assert_eq!(done.json()["error"]["code"], "E1002");
+}
+
+#[test]
+fn init_makes_a_project_that_runs_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        Done::of(Command::new(env!("CARGO_BIN_EXE_lagar")).args(args).current_dir(dir.path()).output().unwrap())
+    };
+    assert_eq!(run(&["init", "Bad-Name"]).code, 2);
+    run(&["init", "first"]).says(0, &[]);
+    run(&["check", "first"]).says(0, &[]);
+    run(&["run", "first"]).says(0, &["released as 1"]);
+    run(&["test", "first"]).says(0, &[]);
+    let done = run(&["sql", "-p", "first", "SELECT sum(visits) AS n FROM refined.visits_by_day", "--format", "csv"]);
+    assert_eq!(done.stdout, "n\n5\n", "{}", done.stderr);
+    run(&["init", "first"]).says(2, &["exists already"]);
+}
+
+fn small() -> Place {
+    let yaml = "name: small\nsources:\n  items:\n    type: file\n    url: items.ndjson\n";
+    let place = Place::project(&[
+        ("lagar.yaml", yaml),
+        ("items.ndjson", "{\"id\":1,\"name\":\"a|b\",\"tags\":[\"x\"]}\n{\"id\":2,\"name\":null,\"tags\":[]}\n"),
+        ("trusted/items.sql", "-- Items.\nSELECT id, name, tags FROM raw.items\n"),
+    ]);
+    place.run(&[]);
+    place
+}
+
+#[test]
+fn every_format_has_the_same_rows() {
+    let place = small();
+    let sql = "SELECT id, name, tags FROM trusted.items ORDER BY id";
+    let show = |format: &str| {
+        let done = place.lagar(&["sql", sql, "--format", format]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        done.stdout
+    };
+    assert_eq!(show("csv"), "id,name,tags\n1,a|b,\"[\"\"x\"\"]\"\n2,,[]\n");
+    assert_eq!(show("ndjson"), "{\"id\":1,\"name\":\"a|b\",\"tags\":[\"x\"]}\n{\"id\":2,\"name\":null,\"tags\":[]}\n");
+    assert_eq!(show("markdown"), "| id | name | tags |\n| ---: | --- | --- |\n| 1 | a\\|b | [x] |\n| 2 |  | [] |\n");
+    let text = show("box");
+    assert!(text.contains("│ id") && text.contains("int") && text.ends_with("2 rows\n"), "{text}");
+    for (format, magic) in [("parquet", &b"PAR1"[..]), ("arrow", &b"\xff\xff\xff\xff"[..])] {
+        let file = place.dir.path().join(format);
+        let done = place.lagar(&["sql", sql, "--format", format, "-o", file.to_str().unwrap()]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        assert!(std::fs::read(&file).unwrap().starts_with(magic));
+    }
+    let empty = place.lagar(&["sql", "SELECT id FROM trusted.items WHERE id = 9", "--format", "csv"]);
+    assert_eq!(empty.stdout, "id\n");
+    let long = place.lagar(&["sql", "SELECT value FROM generate_series(1, 100) AS t(value)"]);
+    assert!(long.stdout.ends_with("100 rows (40 shown)\n"), "{}{}", long.stdout, long.stderr);
+    assert!(long.stdout.contains("20") && long.stdout.contains("81") && !long.stdout.contains(" 50 "), "{}", long.stdout);
+}
+
+#[test]
+fn a_query_comes_from_stdin_too() {
+    let place = small();
+    let mut child =
+        place.command(&["sql", "-", "--format", "csv"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"SELECT count(*) AS n FROM trusted.items").unwrap();
+    assert_eq!(Done::of(child.wait_with_output().unwrap()).stdout, "n\n2\n");
+}
+
+#[test]
+fn sql_only_reads() {
+    let place = small();
+    let target = place.dir.path().join("out.csv");
+    for sql in [
+        "DROP TABLE trusted.items",
+        "DELETE FROM trusted.items",
+        "INSERT INTO trusted.items VALUES (1)",
+        "CREATE TABLE x AS SELECT 1",
+        "CREATE EXTERNAL TABLE x STORED AS CSV LOCATION '/etc/passwd'",
+        &format!("COPY (SELECT 1) TO '{}'", target.display()),
+        "SET datafusion.execution.batch_size = 1",
+        "SELECT 1; SELECT 2",
+    ] {
+        let done = place.lagar(&["sql", sql]);
+        assert_eq!(done.code, 2, "{sql}: {}{}", done.stdout, done.stderr);
+    }
+    let done = place.lagar(&["sql", "SELECT * FROM '/etc/passwd'"]);
+    assert_ne!(done.code, 0, "{}", done.stdout);
+    assert!(!target.exists());
+    assert_eq!(place.rows("SELECT count(*) AS n FROM trusted.items"), vec![json!({"n": 2})]);
+}
+
+#[test]
+fn errors_say_what_where_and_what_next() {
+    let place = small();
+    place.lagar(&["sql", "SELECT * FROM trusted.item"]).says(2, &["trusted.item", "did you mean `trusted.items`?"]);
+    place.lagar(&["sql", "SELECT nam FROM trusted.items"]).says(2, &["nam", "name"]);
+    place.lagar(&["sql", "SELEC 1"]).says(2, &["SELEC"]);
+    place.lagar(&["show", "trusted.nothing"]).says(1, &["trusted.nothing"]);
+    place.write("trusted/items.sql", "-- Items.\nSELECT id FROM raw.itemz\n");
+    place.lagar(&["check"]).says(2, &["raw.itemz", "trusted/items.sql:2:16", "did you mean `raw.items`?"]);
+    place.write("trusted/items.sql", "SELECT id FROM raw.items");
+    place.write("lagar.yaml", "name: small\nsources:\n  items:\n    type: file\n    urll: items.ndjson\n");
+    place.lagar(&["check"]).says(2, &["urll", "lagar.yaml:5:5", "url"]);
+}
+
+#[test]
+fn listings_show_what_there_is() {
+    let place = small();
+    let ls = place.lagar(&["ls"]).stdout;
+    assert!(ls.contains("raw.items") && ls.contains("trusted.items") && ls.contains("release 1"), "{ls}");
+    let show = place.lagar(&["show", "trusted.items"]).stdout;
+    assert!(show.contains("version 0") && show.contains("tags") && show.contains("raw.items (1)"), "{show}");
+    let runs = place.lagar(&["runs"]).stdout;
+    assert!(runs.contains("ok"), "{runs}");
+    assert!(place.lagar(&["runs", "show"]).stdout.contains("raw.items"));
+    assert!(place.lagar(&["releases"]).stdout.contains("current"));
+    assert!(place.lagar(&["connectors", "rest"]).stdout.contains("url"));
+    let doctor = place.lagar(&["doctor"]);
+    assert_eq!(doctor.code, 0, "{}{}", doctor.stdout, doctor.stderr);
+    let schema: serde_json::Value = serde_json::from_str(&place.lagar(&["config", "schema"]).stdout).unwrap();
+    assert!(schema["properties"]["sources"].is_object());
+    assert!(place.lagar(&["config", "show", "--origin"]).stdout.contains("lagar.yaml"));
+    let loads = place.rows("SELECT source, load, rows FROM system.loads");
+    assert_eq!(loads, vec![json!({"source": "items", "load": 1, "rows": 2})]);
+    assert_eq!(place.rows("SELECT status FROM system.runs"), vec![json!({"status": "ok"})]);
+}
+
+#[test]
+fn append_takes_only_what_is_new() {
+    let yaml = "name: grow\nsources:\n  events:\n    type: file\n    url: events/*.csv\n";
+    let place = Place::project(&[
+        ("lagar.yaml", yaml),
+        ("events/1.csv", "id\n1\n2\n"),
+        ("trusted/events.sql", "-- Events.\n/*---\nmaterialize: append\nincremental: raw.events\nkey: [id]\n---*/\nSELECT id FROM raw.events\n"),
+    ]);
+    place.run(&[]);
+    place.write("events/2.csv", "id\n3\n");
+    let report = place.run(&[]);
+    assert_eq!(crate::support::step(&report, "trusted.events")["rows_out"], 1);
+    let rows = place.rows("SELECT id FROM trusted.events ORDER BY id");
+    assert_eq!(rows, vec![json!({"id": 1}), json!({"id": 2}), json!({"id": 3})]);
+    // A key that stands in an old row already is refused, and the load is not lost: mended, it is taken.
+    place.write("events/3.csv", "id\n3\n");
+    place.lagar(&["run"]).says(1, &["unique"]);
+    assert_eq!(place.rows("SELECT count(*) AS n FROM trusted.events"), vec![json!({"n": 3})]);
+    place.run(&["--full-refresh", "-s", "raw.events"]);
+    assert_eq!(place.rows("SELECT count(*) AS n FROM trusted.events"), vec![json!({"n": 3})]);
+}
