@@ -18,7 +18,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures::StreamExt;
 use lagar_benches::{city311, shop};
 use lagar_connectors::decode;
-use lagar_engine::{Engine, Session, Strategy};
+use lagar_engine::{Engine, RawOptions, Session, Strategy};
 use lagar_flow::{
     Body, Chunk, ColumnType, Compression, CsvOptions, Format, FormatKind, InPlace, Name, Origin, RawFile,
     SystemClock, TableName, schema_of,
@@ -105,8 +105,8 @@ impl Workshop {
     fn session(&self, manifest: &Arc<Manifest>) -> Session {
         let session = self.engine.session();
         let schema = schema_of(&manifest.columns).unwrap();
-        let spool = self.folder.path().to_path_buf();
-        session.add_raw(&manifest.source, &self.lake, vec![manifest.clone()], schema, spool).unwrap();
+        let options = RawOptions { spool: self.folder.path().to_path_buf(), skip_rejects: false };
+        session.add_raw(&manifest.source, &self.lake, vec![manifest.clone()], schema, options).unwrap();
         session
     }
 
@@ -124,8 +124,8 @@ impl Workshop {
     /// Writes what `sql` selects into files of the table `name`; nothing is committed.
     async fn write(&self, session: &Session, sql: &str, name: &str) -> Written<'_> {
         let name: TableName = name.parse().unwrap();
-        let mut query = session.query_with(sql, Strategy::Default).await.unwrap();
-        let schema = delta_schema(&query.batches.schema).unwrap();
+        let mut query = session.query_stored(sql, Strategy::Default).await.unwrap();
+        let schema = delta_schema(query.schema()).unwrap();
         let options =
             WriteOptions { target_file_bytes: 256 << 20, run_id: "bench".into(), threads: threads() };
         let mut writer = self.lake.begin_table(&name, schema.clone(), &[], options).unwrap();
@@ -196,7 +196,7 @@ impl Drop for Written<'_> {
 
 /// How many rows `sql` gives.
 async fn count(session: &Session, sql: &str) -> u64 {
-    let mut query = session.query_with(sql, Strategy::Default).await.unwrap();
+    let mut query = session.query(sql).await.unwrap();
     let mut rows = 0;
     while let Some(batch) = query.batches.stream.next().await {
         rows += batch.unwrap().num_rows() as u64;

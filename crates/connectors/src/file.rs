@@ -14,8 +14,8 @@ use arrow::datatypes::Schema;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use lagar_flow::{
-    Body, Compression, Error, Format, FormatKind, InPlace, Note, Origin, Position, Result, codes, evolve,
-    redact_url,
+    Body, Chunk, Compression, Error, Format, FormatKind, InPlace, Note, Origin, Position, Result, codes,
+    evolve, redact_url,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,8 +25,7 @@ use crate::{
     Chunks, Cx, Kind, Outcome, Source,
     config::{self, ConfigError},
     http::{Answer, Fetched, Get, Http, TokenCache, first_bytes, http_url, unless_stopped, with_http_keys},
-    rest::{position, to_position},
-    spool::{Landing, blocking, hash_bytes, hash_file, land},
+    spool::{Landing, blocking, hash_bytes, hash_file, land, position, to_position},
 };
 use format::{Csv, Packing, Reading};
 use local::{Found, Stamp};
@@ -302,7 +301,8 @@ impl<'a> Read<'a> {
             sample_bytes: None,
         };
         let is_same_now = || Ok::<_, Error>(Stamp::of(&found)? == stamp);
-        self.hand_over(&found.shown, landing, SeenFile { sha256: Some(sha256), ..seen }, is_same_now).await
+        let chunk = self.land(landing).await?;
+        self.hand_over(&found.shown, chunk, SeenFile { sha256: Some(sha256), ..seen }, is_same_now).await
     }
 
     async fn local_in_place(&mut self, found: Found, stamp: Stamp, seen: SeenFile) -> Result<()> {
@@ -323,7 +323,8 @@ impl<'a> Read<'a> {
             sample_bytes: Some(SAMPLE_BYTES),
         };
         let is_same_now = || Ok::<_, Error>(Stamp::of(&found)? == stamp);
-        self.hand_over(&found.shown, landing, seen, is_same_now).await
+        let chunk = self.land(landing).await?;
+        self.hand_over(&found.shown, chunk, seen, is_same_now).await
     }
 
     async fn server(&mut self, url: &Url) -> Result<()> {
@@ -382,7 +383,8 @@ impl<'a> Read<'a> {
             bytes_max: source.config.http().bytes_max,
             sample_bytes: None,
         };
-        self.hand_over(&key, landing, seen, || Ok(true)).await
+        let chunk = self.land(landing).await?;
+        self.hand_over(&key, chunk, seen, || Ok(true)).await
     }
 
     async fn object(&mut self, objects: &Objects, object: FoundObject) -> Result<()> {
@@ -397,7 +399,7 @@ impl<'a> Read<'a> {
         }
         let format = self.source.reading.of(&object.shown)?;
         let bytes_max = self.source.unpacked_max(&format.compression, object.meta.size);
-        let landing = if self.source.config.in_place {
+        let chunk = if self.source.config.in_place {
             self.object_in_place(objects, &object, format, bytes_max).await?
         } else {
             let fetch = objects.fetch(self.cx, &object, self.source.config.max_bytes.unwrap_or(u64::MAX));
@@ -406,59 +408,70 @@ impl<'a> Read<'a> {
                 self.unchanged.push(format!("content of {} unchanged (sha256)", object.shown));
                 return Ok(());
             }
-            let origin = self.object_origin(&object.shown, &meta);
-            Landing {
+            let landing = Landing {
                 body: spooled.body,
                 in_place: None,
                 format,
                 bytes: spooled.bytes,
                 sha256: Some(spooled.sha256),
-                origin,
+                origin: self.object_origin(&object.shown, &meta),
                 bytes_max,
                 sample_bytes: None,
-            }
+            };
+            self.land(landing).await?
         };
         let seen = SeenFile {
-            bytes: landing.bytes,
-            sha256: landing.sha256.clone(),
+            bytes: chunk.file.bytes,
+            sha256: chunk.file.sha256.clone(),
             read_at: Some(self.cx.clock.now()),
-            etag: landing.origin.etag.clone(),
+            etag: chunk.file.origin.etag.clone(),
             ..SeenFile::default()
         };
-        self.hand_over(&object.shown, landing, seen, || Ok(true)).await
+        self.hand_over(&object.shown, chunk, seen, || Ok(true)).await
     }
 
-    /// Rows follow each other in text, so its beginning shows the columns; a Parquet file shows them at
-    /// its end, and a JSON document or an archive only as a whole.
+    /// Rows follow each other in text, so its beginning shows the columns; a Parquet file describes
+    /// them at its end; a JSON document and an archive show them only as a whole.
     async fn object_in_place(
         &self,
         objects: &Objects,
         object: &FoundObject,
         format: Format,
         bytes_max: u64,
-    ) -> Result<Landing> {
-        let is_text = matches!(format.kind, FormatKind::Csv(_) | FormatKind::Ndjson)
-            && !matches!(format.compression, Compression::Zip { .. });
-        let body = if is_text {
-            unless_stopped(self.cx, objects.head_bytes(object, SAMPLE_FETCH_BYTES)).await??
-        } else {
-            unless_stopped(self.cx, objects.fetch(self.cx, object, bytes_max)).await??.0.body
+    ) -> Result<Chunk> {
+        let is_archive = matches!(format.compression, Compression::Zip { .. });
+        let part = match (&format.kind, &format.compression) {
+            (FormatKind::Csv(_) | FormatKind::Ndjson, _) if !is_archive => {
+                Some(unless_stopped(self.cx, objects.head_bytes(object, SAMPLE_FETCH_BYTES)).await??)
+            }
+            (FormatKind::Parquet, Compression::None) => {
+                unless_stopped(self.cx, objects.parquet_end(self.cx, object)).await??
+            }
+            _ => None,
         };
-        let meta = &object.meta;
-        let fingerprint = match &meta.e_tag {
-            Some(etag) => etag.clone(),
-            None => format!("{}-{}", meta.size, meta.last_modified.timestamp_micros()),
-        };
-        Ok(Landing {
+        let landing = |body| Landing {
             body,
-            in_place: Some(InPlace { url: object.shown.clone(), fingerprint }),
-            format,
-            bytes: meta.size,
+            in_place: Some(InPlace { url: object.shown.clone(), fingerprint: fingerprint(&object.meta) }),
+            format: format.clone(),
+            bytes: object.meta.size,
             sha256: None,
-            origin: self.object_origin(&object.shown, meta),
+            origin: self.object_origin(&object.shown, &object.meta),
             bytes_max,
             sample_bytes: Some(SAMPLE_BYTES),
-        })
+        };
+        if let Some(part) = part {
+            match self.land(landing(part)).await {
+                // An asked type can make it necessary to look at the values of a Parquet file.
+                Err(error) if error.code() == codes::DECODE && format.kind == FormatKind::Parquet => {}
+                landed => return landed,
+            }
+        }
+        let whole = unless_stopped(self.cx, objects.fetch(self.cx, object, bytes_max)).await??.0.body;
+        self.land(landing(whole)).await
+    }
+
+    async fn land(&self, landing: Landing) -> Result<Chunk> {
+        land(self.cx, landing, self.known.as_ref()).await
     }
 
     fn origin(&self, shown: &str) -> Origin {
@@ -473,15 +486,14 @@ impl<'a> Read<'a> {
         }
     }
 
-    /// Decodes and sends one file, and remembers it under `key`.
+    /// Sends one file, and remembers it under `key`.
     async fn hand_over(
         &mut self,
         key: &str,
-        landing: Landing,
+        chunk: Chunk,
         seen: SeenFile,
         is_same_now: impl Fn() -> Result<bool>,
     ) -> Result<()> {
-        let chunk = land(self.cx, landing, self.known.as_ref()).await?;
         if !is_same_now()? {
             return Err(Error::new(codes::SOURCE_CHANGED, format!("{key} changed while it was read"))
                 .hint("write files under another name and rename them when they are complete"));
@@ -502,6 +514,14 @@ fn is_settled(seen: &SeenFile) -> bool {
     seen.modified_ns.zip(seen.read_at).is_some_and(|(modified_ns, read_at)| {
         DateTime::from_timestamp_nanos(modified_ns) + SETTLED_AFTER < read_at
     })
+}
+
+/// What tells this content of an object from another.
+fn fingerprint(meta: &object_store::ObjectMeta) -> String {
+    match &meta.e_tag {
+        Some(etag) => etag.clone(),
+        None => format!("{}-{}", meta.size, meta.last_modified.timestamp_micros()),
+    }
 }
 
 /// A server may have unpacked `x.csv.gz` on the way: it calls the compression of the file its own.

@@ -94,7 +94,7 @@ impl<'a> Get<'a> {
 pub(crate) enum Answer {
     /// The server says that nothing changed.
     NotModified,
-    Fetched(Fetched),
+    Fetched(Box<Fetched>),
 }
 
 /// A complete answer with a status of success.
@@ -368,10 +368,10 @@ impl<'a> Http<'a> {
                 headers.insert(name.clone(), value.clone());
             }
             // A redirect's target is complete as it stands.
-            Some(Login::Query(name, value)) if at_home && hop == 0 => {
-                if !url.query_pairs().any(|(n, _)| n == name.as_str()) {
-                    url.query_pairs_mut().append_pair(name, value.expose());
-                }
+            Some(Login::Query(name, value))
+                if at_home && hop == 0 && !url.query_pairs().any(|(n, _)| n == name.as_str()) =>
+            {
+                url.query_pairs_mut().append_pair(name, value.expose());
             }
             _ => {}
         }

@@ -28,7 +28,10 @@ use crate::{
     http::{
         self, Answer, Fetched, Get, Http, TokenCache, http_url, remove_keys, unless_stopped, with_http_keys,
     },
-    spool::{Landing, MEMORY_BYTES_MAX, Spool, Spooled, blocking, hash_bytes, land, too_large, write_error},
+    spool::{
+        Landing, MEMORY_BYTES_MAX, Spool, Spooled, blocking, hash_bytes, land, position, to_position,
+        too_large, write_error,
+    },
 };
 use paginate::{Next, PageRead, Pages, Walk, set_param};
 use saved::SavedAnswer;
@@ -41,7 +44,7 @@ pub const KIND: Kind = Kind {
 };
 
 /// Keys of the contract that later versions bring.
-const LATER: &[&str] = &["window", "for_each", "each", "children", "select", "body"];
+const LATER: &[&str] = &["window", "for_each", "children"];
 
 with_http_keys! {
     struct Config {
@@ -49,7 +52,7 @@ with_http_keys! {
         url: String,
         /// How to ask; only GET.
         #[serde(default)]
-        #[allow(dead_code)]
+        #[expect(dead_code, reason = "GET is all there is; the key may be written all the same")]
         method: Method,
         /// Query parameters of every request that Lagar makes up itself.
         #[serde(default, deserialize_with = "crate::http::secret_texts")]
@@ -155,15 +158,6 @@ impl Source for Rest {
     }
 }
 
-/// What `position` says to the kind of source that wrote it.
-pub(crate) fn position<T: serde::de::DeserializeOwned>(position: &Position) -> Result<T> {
-    serde_json::from_value(position.0.clone()).map_err(|error| {
-        Error::new(codes::LAKE_CORRUPT, "the position of the last load cannot be read")
-            .caused_by(&error)
-            .hint("if the source was of another `type` before, give it a new name")
-    })
-}
-
 impl Rest {
     async fn read_saved(
         &self,
@@ -204,7 +198,7 @@ impl Rest {
                 return Ok(Outcome::Nothing { why: format!("{what} unchanged (304)") });
             }
         };
-        let (origin, page) = self.page(cx, &http, fetched).await?;
+        let (origin, page) = self.page(cx, &http, *fetched).await?;
         let mut now = self.seen(cx, &[&page.spooled.sha256]);
         if let Some(why) = unchanged(seen, &now) {
             return Ok(Outcome::Nothing { why });
@@ -234,7 +228,7 @@ impl Rest {
                     "a server answered 304 without having been asked",
                 ));
             };
-            let (origin, page) = self.page(cx, &http, fetched).await?;
+            let (origin, page) = self.page(cx, &http, *fetched).await?;
             if matches!(page.spooled.body, Body::Memory(_)) {
                 memory_left = memory_left.saturating_sub(page.spooled.bytes as usize);
             }
@@ -384,11 +378,6 @@ impl Rest {
 fn unchanged(seen: Option<&Seen>, now: &Seen) -> Option<String> {
     let seen = seen.filter(|seen| seen.sha256 == now.sha256 && seen.read_as == now.read_as);
     seen.map(|_| "content unchanged (sha256)".to_owned())
-}
-
-pub(crate) fn to_position<T: Serialize>(seen: &T) -> Result<Position> {
-    let value = serde_json::to_value(seen);
-    value.map(Position).map_err(|error| Error::bug("a position cannot be written").caused_by(&error))
 }
 
 /// By its first byte; by its content type only when the body does not begin like JSON, because some

@@ -2,6 +2,7 @@
 //! memory while they are few and in a temporary file when they are many.
 
 mod landing;
+mod position;
 
 use std::{
     fs::File,
@@ -14,6 +15,7 @@ use lagar_flow::{Body, Error, codes};
 use sha2::{Digest, Sha256};
 
 pub(crate) use landing::{Landing, blocking, land};
+pub(crate) use position::{position, to_position};
 
 /// Up to here a body stays in memory.
 pub(crate) const MEMORY_BYTES_MAX: usize = 8 << 20;

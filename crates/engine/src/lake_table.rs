@@ -13,7 +13,7 @@ use datafusion::{
         source::DataSourceExec,
         table_schema::TableSchema,
     },
-    error::{DataFusionError, Result as DfResult},
+    error::Result as DfResult,
     execution::object_store::ObjectStoreUrl,
     logical_expr::{Expr, TableType},
     physical_plan::{ExecutionPlan, empty::EmptyExec},

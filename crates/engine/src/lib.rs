@@ -4,20 +4,24 @@
 //! [`model`] reads a model's file, [`graph`] orders and selects, [`session`] binds names to tables of
 //! the lake and runs queries over them, [`checks`] turns rules into such queries.
 
+pub mod checks;
 mod errors;
+mod front_matter;
 pub mod graph;
 mod lake_table;
 mod memory;
+pub mod model;
 mod quarantine;
 mod query;
 mod raw_table;
 mod session;
 mod sql;
-mod store_types;
 pub mod suggest;
+#[cfg(test)]
+mod testing;
 pub mod yaml;
 
 pub use memory::{Limits, default_memory_bytes};
 pub use query::{Query, QueryStats, StatsHandle};
-pub use sql::tables_of;
 pub use session::{Engine, RawOptions, Session, Strategy};
+pub use sql::tables_of;

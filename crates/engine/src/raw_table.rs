@@ -67,12 +67,14 @@ pub(crate) struct RawTable {
     loads: Vec<Arc<Manifest>>,
     schema: SchemaRef,
     options: RawOptions,
+    range_bytes_min: u64,
 }
 
 impl RawTable {
     /// `schema`: the columns of the source; columns that a load does not have are null in its rows.
     pub fn new(source: Name, lake: Lake, loads: &[Arc<Manifest>], schema: &Schema, options: RawOptions) -> Self {
-        Self { lake, source, loads: loads.to_vec(), schema: with_meta_columns(schema), options }
+        let schema = with_meta_columns(schema);
+        Self { lake, source, loads: loads.to_vec(), schema, options, range_bytes_min: RANGE_BYTES_MIN }
     }
 
     /// The files of all loads, cut so that about `count` readers have equal work.
@@ -80,7 +82,8 @@ impl RawTable {
         let mut pieces = Vec::new();
         for load in &self.loads {
             for (file, entry) in load.files.iter().enumerate() {
-                let ranges = if by_rows || !self.is_local(entry) { vec![None] } else { ranges(entry, count) };
+                let whole = by_rows || !self.is_local(entry);
+                let ranges = if whole { vec![None] } else { ranges(entry, count, self.range_bytes_min) };
                 for range in ranges {
                     let bytes = range.as_ref().map_or(entry.bytes, |range| range.end - range.start);
                     pieces.push(Piece { load: load.clone(), file, range, bytes });
@@ -110,11 +113,11 @@ impl RawTable {
 }
 
 /// The byte ranges to read `file` by; one of `None` if only as a whole.
-fn ranges(file: &ManifestFile, count: usize) -> Vec<Option<Range<u64>>> {
+fn ranges(file: &ManifestFile, count: usize, bytes_min: u64) -> Vec<Option<Range<u64>>> {
     let plain = file.format.kind == FormatKind::Ndjson
         && file.format.compression == Compression::None
         && file.rejected_rows.is_empty();
-    let parts = (file.bytes / RANGE_BYTES_MIN).min(count as u64);
+    let parts = (file.bytes / bytes_min).min(count as u64);
     if !plain || parts < 2 {
         return vec![None];
     }
@@ -322,7 +325,7 @@ impl Reader {
         };
         self.bytes.add(usize::try_from(piece.bytes.min(file.bytes)).unwrap_or(usize::MAX));
         for decoded in decode::read(body, &file.format, Arc::new(Schema::new(wanted)), options)? {
-            let decoded = decoded?;
+            let decoded = decoded.map_err(|error| error.context(&file.path))?;
             self.refuse_rejects(piece, &decoded)?;
             let mut batch = assemble(&projected, piece, decoded)?;
             if batch.num_rows() > self.rows_left {
@@ -348,13 +351,19 @@ impl Reader {
         let column = first.column.as_ref().map_or(String::new(), |column| format!(", column `{column}`"));
         Err(Error::new(
             codes::DECODE,
-            format!("row {} of {}{column}: {}", first.row, piece.load.files[piece.file].path, first.reason),
+            format!("row {} of {}{column}: {}: {}", first.row, piece.load.files[piece.file].path, first.reason, shown(&first.value)),
         )
         .hint(format!(
             "give the type in `columns` of source `{}`, or leave out `in_place`, so that such rows go to quarantine",
             self.scan.source
         )))
     }
+}
+
+/// The beginning of a rejected value.
+fn shown(value: &str) -> String {
+    const CHARS_SHOWN: usize = 100;
+    value.chars().take(CHARS_SHOWN).collect()
 }
 
 /// The columns that were asked for, with the places of the rows.
@@ -386,3 +395,6 @@ fn assemble(projected: &SchemaRef, piece: &Piece, decoded: Decoded) -> Result<Re
     RecordBatch::try_new_with_options(projected.clone(), columns, &options)
         .map_err(|e| Error::bug("decoded columns do not fit the table").caused_by(&e))
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,11 +14,11 @@ use datafusion::{
     },
     common::config::SpillCompression,
     execution::{SessionState, SessionStateBuilder, object_store::ObjectStoreUrl, runtime_env::RuntimeEnv},
-    logical_expr::{LogicalPlan, LogicalPlanBuilder, cast, ident},
+    logical_expr::LogicalPlan,
     prelude::SessionConfig,
 };
 use lagar_flow::{Error, Name, Result, TableName, Zone, codes};
-use lagar_lake::{DataFile, Lake, Manifest, RefusedVersion, Table};
+use lagar_lake::{DataFile, Lake, Manifest, RefusedVersion, Table, delta_schema};
 use object_store::ObjectStore;
 
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     query::{self, Query},
     raw_table::{self, RawTable},
     sql::{self, Allowed, NamedTable, Parsed},
-    store_types, suggest,
+    suggest,
 };
 
 /// The catalog and the schema of names without a zone; nothing is ever in the latter.
@@ -268,12 +268,10 @@ impl Session {
         Ok(plan.schema().inner().clone())
     }
 
-    /// [`Self::describe`] for a query whose result becomes a table: the types are those that tables
-    /// have, and a column without a proper name, or of a type no table can have, is an error.
+    /// [`Self::describe`] for a query whose result becomes a table: the columns are those of the table,
+    /// and one without a proper name, or of a type that no table can have, is an error.
     pub async fn describe_stored(&self, sql: &str) -> Result<SchemaRef> {
-        let plan = storable(self.plan(sql, Allowed::Query).await?, sql)?;
-        self.optimized(sql, &plan)?;
-        Ok(plan.schema().inner().clone())
+        delta_schema(self.describe(sql).await?.as_ref())
     }
 
     /// Starts a query: SELECT, VALUES, WITH, UNION. Errors as of [`Self::describe`]; the rows themselves
@@ -288,10 +286,12 @@ impl Session {
         self.start(sql, plan, strategy).await
     }
 
-    /// [`Self::query_with`] for a query whose result becomes a table; see [`Self::describe_stored`].
+    /// [`Self::query_with`] for a query whose result becomes a table; fails at once if it cannot, as
+    /// [`Self::describe_stored`] does. The rows have the query's own types: the table's writer converts.
     pub async fn query_stored(&self, sql: &str, strategy: Strategy) -> Result<Query> {
-        let plan = storable(self.plan(sql, Allowed::Query).await?, sql)?;
-        self.start(sql, plan, strategy).await
+        let query = self.query_with(sql, strategy).await?;
+        delta_schema(query.schema())?;
+        Ok(query)
     }
 
     /// [`Self::query`] that also takes EXPLAIN, DESCRIBE and SHOW TABLES | COLUMNS | FUNCTIONS.
@@ -385,20 +385,5 @@ pub(crate) fn table_hint<'a>(parts: &[String], known: impl Iterator<Item = &'a s
     Some(format!("did you mean `{elsewhere}`?"))
 }
 
-/// Casts every column to a type that a table can have, and checks the names.
-fn storable(plan: LogicalPlan, sql: &str) -> Result<LogicalPlan> {
-    let schema = plan.schema().inner().clone();
-    let target = store_types::stored_schema(&schema)?;
-    if target.fields().iter().zip(schema.fields()).all(|(to, from)| to.data_type() == from.data_type()) {
-        return Ok(plan);
-    }
-    let columns = target.fields().iter().zip(schema.fields()).map(|(to, from)| {
-        let column = ident(from.name());
-        if to.data_type() == from.data_type() { column } else { cast(column, to.data_type().clone()).alias(from.name()) }
-    });
-    LogicalPlanBuilder::from(plan)
-        .alias("result")
-        .and_then(|builder| builder.project(columns))
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(|error| errors::planning(&error, sql))
-}
+#[cfg(test)]
+mod tests;

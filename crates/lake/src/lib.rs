@@ -6,6 +6,7 @@
 //! of a table visible ([`table`]), a *release* makes a set of table versions current ([`release`]).
 //! What no record names does not exist; a broken-off write leaves only such objects behind.
 
+mod body;
 pub mod raw;
 pub mod refused;
 pub mod release;
@@ -54,7 +55,7 @@ impl Lake {
         url: &str,
         base: &FilePath,
         clock: Arc<dyn Clock>,
-        env: &dyn Fn(&str) -> Option<String>,
+        env: &(dyn Fn(&str) -> Option<String> + Sync),
     ) -> Result<Lake> {
         let s3 = S3Settings::from_env(env);
         let (store, root) = store::open(url, base, &s3)?;
@@ -124,6 +125,10 @@ impl Lake {
 
     fn root(&self) -> &Root {
         &self.0.root
+    }
+
+    fn s3(&self) -> &S3Settings {
+        &self.0.s3
     }
 
     fn clock(&self) -> &dyn Clock {

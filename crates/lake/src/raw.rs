@@ -11,8 +11,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use lagar_flow::{
-    Body, Chunk, Column, Error, Format, InPlace, Name, Note, Origin, Position, Reject, Result, codes, columns_of,
-    evolve, redact_url, schema_of,
+    Body, Chunk, Column, Error, Format, InPlace, Name, Note, Origin, Position, Reject, Result, codes,
+    columns_of, evolve, redact_url, schema_of,
 };
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use serde::{Deserialize, Serialize};
@@ -26,8 +26,6 @@ use crate::{
 
 /// Bytes read from a body at once.
 const COPY_BYTES: usize = 1 << 20;
-/// A remote file up to this size is read into memory, a bigger one into a spool file.
-const MEMORY_BYTES_MAX: u64 = 8 << 20;
 
 /// One load: what became visible together, and how far the source was read then.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -128,78 +126,6 @@ impl Lake {
         }
     }
 
-    /// The bytes of a raw file: the file itself in a local lake, memory for a small remote one, else
-    /// a file in the folder `spool`.
-    ///
-    /// Fails with [`codes::LAKE_CORRUPT`] if it is missing or not what the manifest says, and with
-    /// [`codes::SOURCE_CHANGED`] if it is an `in_place` file that changed since the load.
-    pub async fn raw_body(&self, source: &Name, file: &ManifestFile, spool: &FilePath) -> Result<Body> {
-        if let Some(in_place) = &file.in_place {
-            return self.in_place_body(in_place, file.bytes, spool).await;
-        }
-        let path = raw_path(source, &file.path)?;
-        let name = self.root().name_of(&path);
-        let changed = |length: u64| {
-            Error::new(
-                codes::LAKE_CORRUPT,
-                format!("{name} has {length} bytes, its manifest says {}", file.bytes),
-            )
-            .hint("raw files are never rewritten: bring it back from a backup")
-        };
-        if let Some(folder) = self.local_path() {
-            let head = self.store().head(&path).await.map_err(|e| self.root().error("read", &path, &e))?;
-            if head.size != file.bytes {
-                return Err(changed(head.size));
-            }
-            return Ok(Body::Local(path.parts().fold(folder.to_path_buf(), |p, part| p.join(part.as_ref()))));
-        }
-        let fetched = fetch(self.store().as_ref(), &path, spool).await.map_err(|e| e.of(self, &path))?;
-        if fetched.bytes != file.bytes {
-            return Err(changed(fetched.bytes));
-        }
-        match &file.sha256 {
-            Some(expected) if *expected != fetched.sha256 => {
-                Err(Error::new(codes::LAKE_CORRUPT, format!("the bytes of {name} are not those that were loaded"))
-                    .hint("raw files are never rewritten: bring it back from a backup"))
-            }
-            _ => Ok(fetched.body),
-        }
-    }
-
-    async fn in_place_body(&self, file: &InPlace, bytes: u64, spool: &FilePath) -> Result<Body> {
-        let shown = redact_url(&file.url);
-        let changed = || {
-            Error::new(codes::SOURCE_CHANGED, format!("{shown} is not the file any more that was loaded"))
-                .hint("load the source again")
-        };
-        let missing = |e: &(dyn std::error::Error + 'static)| {
-            Error::new(codes::SOURCE_MISSING, format!("{shown}, which is used in place, cannot be read")).caused_by(e)
-        };
-        if file.url.starts_with("s3://") || file.url.starts_with("s3a://") {
-            let (store, path) = self.0.s3.open_object(&file.url)?;
-            let fetched = fetch(store.as_ref(), &path, spool).await.map_err(|e| match e {
-                Fetch::Store(e) => missing(&e),
-                Fetch::Ours(e) => e,
-            })?;
-            return if fetched.bytes == bytes { Ok(fetched.body) } else { Err(changed()) };
-        }
-        let path = match url::Url::parse(&file.url) {
-            Ok(url) if url.scheme() == "file" => url
-                .to_file_path()
-                .map_err(|()| Error::new(codes::SOURCE_MISSING, format!("{shown} is not a path on this machine")))?,
-            Ok(url) if file.url.contains("://") => {
-                return Err(Error::new(
-                    codes::CONFIG_LATER,
-                    format!("{shown}: a file behind {}:// cannot be used in place yet", url.scheme()),
-                )
-                .hint("leave out `in_place`"));
-            }
-            _ => file.url.clone().into(),
-        };
-        let length = tokio::fs::metadata(&path).await.map_err(|e| missing(&e))?.len();
-        if length == bytes { Ok(Body::Local(path)) } else { Err(changed()) }
-    }
-
     /// The rows of a load that were not taken.
     pub async fn rejects(&self, source: &Name, manifest: &Manifest) -> Result<Vec<RejectRecord>> {
         let Some(quarantine) = &manifest.quarantine else { return Ok(Vec::new()) };
@@ -207,7 +133,8 @@ impl Lake {
         let read = async { self.store().get(&path).await?.bytes().await };
         let bytes = read.await.map_err(|e| self.root().error("read", &path, &e))?;
         serde_json::Deserializer::from_slice(&bytes).into_iter().collect::<Result<_, _>>().map_err(|e| {
-            Error::new(codes::LAKE_CORRUPT, format!("{} is damaged", self.root().name_of(&path))).caused_by(&e)
+            Error::new(codes::LAKE_CORRUPT, format!("{} is damaged", self.root().name_of(&path)))
+                .caused_by(&e)
         })
     }
 
@@ -234,10 +161,13 @@ fn loads_folder(source: &Name) -> Path {
 }
 
 /// A path in a manifest is one that we wrote; a damaged one must not lead out of the source's folder.
-fn raw_path(source: &Name, relative: &str) -> Result<Path> {
+pub(crate) fn raw_path(source: &Name, relative: &str) -> Result<Path> {
     Path::parse(format!("{}/{relative}", source_folder(source))).map_err(|e| {
-        Error::new(codes::LAKE_CORRUPT, format!("a manifest of `{source}` names the impossible file `{relative}`"))
-            .caused_by(&e)
+        Error::new(
+            codes::LAKE_CORRUPT,
+            format!("a manifest of `{source}` names the impossible file `{relative}`"),
+        )
+        .caused_by(&e)
     })
 }
 
@@ -278,7 +208,7 @@ impl LoadWriter {
                 let number = self.files.len() + 1;
                 let date = self.created_at.format("load_date=%Y-%m-%d");
                 let path = format!("{date}/{}-{number}.{}", self.id, file.extension);
-                let sha256 = self.copy(chunk, &raw_path(&self.source, &path)?).await?;
+                let sha256 = copy(&self.lake, chunk, &raw_path(&self.source, &path)?).await?;
                 (path, Some(sha256))
             }
         };
@@ -303,27 +233,6 @@ impl LoadWriter {
             origin: file.origin.clone(),
         });
         Ok(())
-    }
-
-    /// Returns the sha256 of what was copied, in hex.
-    async fn copy(&self, chunk: &Chunk, path: &Path) -> Result<String> {
-        let failed = |e: object_store::Error| self.lake.root().error("write", path, &e);
-        let mut upload = Upload::new(self.lake.store().clone(), path.clone());
-        let mut pieces = Pieces::of(&chunk.file.body).await?;
-        while let Some(piece) = pieces.next().await? {
-            upload.write(&piece).await.map_err(failed)?;
-        }
-        let sha256 = pieces.sha256();
-        let expected = chunk.file.sha256.as_ref();
-        if upload.bytes() != chunk.file.bytes || expected.is_some_and(|expected| *expected != sha256) {
-            return Err(Error::new(
-                codes::SOURCE_CHANGED,
-                format!("{} changed while it was loaded", chunk.file.origin.url),
-            )
-            .hint("load it when nobody writes to it"));
-        }
-        upload.finish().await.map_err(failed)?;
-        Ok(sha256)
     }
 
     async fn reject(&mut self, source_file: &str, reject: &Reject) -> Result<()> {
@@ -419,6 +328,27 @@ impl LoadWriter {
 /// The manifest of the newest load that was refused, relative to the source's folder.
 const REFUSED: &str = "_quarantine/refused.json";
 
+/// Copies the bytes of a chunk to `path`; returns their sha256 in hex.
+async fn copy(lake: &Lake, chunk: &Chunk, path: &Path) -> Result<String> {
+    let failed = |e: object_store::Error| lake.root().error("write", path, &e);
+    let mut upload = Upload::new(lake.store().clone(), path.clone());
+    let mut pieces = Pieces::of(&chunk.file.body).await?;
+    while let Some(piece) = pieces.next().await? {
+        upload.write(&piece).await.map_err(failed)?;
+    }
+    let sha256 = pieces.sha256();
+    let expected = chunk.file.sha256.as_ref();
+    if upload.bytes() != chunk.file.bytes || expected.is_some_and(|expected| *expected != sha256) {
+        return Err(Error::new(
+            codes::SOURCE_CHANGED,
+            format!("{} changed while it was loaded", chunk.file.origin.url),
+        )
+        .hint("load it when nobody writes to it"));
+    }
+    upload.finish().await.map_err(failed)?;
+    Ok(sha256)
+}
+
 fn quarantine_path(load: Uuid) -> String {
     format!("_quarantine/{load}.ndjson")
 }
@@ -453,11 +383,13 @@ impl Pieces {
     }
 }
 
-fn hex(hash: Sha256) -> String {
+pub(crate) fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T> {
     let unreadable = |e: &(dyn std::error::Error + 'static)| {
         Error::new(codes::SOURCE_IO, "a spooled file cannot be read").caused_by(e)
     };
@@ -465,65 +397,4 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
         Ok(result) => result.map_err(|e| unreadable(&e)),
         Err(e) => Err(unreadable(&e)),
     }
-}
-
-struct Fetched {
-    body: Body,
-    bytes: u64,
-    sha256: String,
-}
-
-/// Why an object could not be brought here.
-enum Fetch {
-    Store(object_store::Error),
-    Ours(Error),
-}
-
-impl From<object_store::Error> for Fetch {
-    fn from(e: object_store::Error) -> Self {
-        Fetch::Store(e)
-    }
-}
-
-impl Fetch {
-    fn of(self, lake: &Lake, path: &Path) -> Error {
-        match self {
-            Fetch::Store(e) => lake.root().error("read", path, &e),
-            Fetch::Ours(e) => e,
-        }
-    }
-}
-
-async fn fetch(store: &dyn ObjectStore, path: &Path, spool: &FilePath) -> Result<Fetched, Fetch> {
-    let found = store.get(path).await?;
-    let small = found.meta.size <= MEMORY_BYTES_MAX;
-    let mut stream = found.into_stream();
-    let mut hash = Sha256::new();
-    let mut bytes = 0;
-    if small {
-        let mut whole = Vec::new();
-        while let Some(piece) = stream.try_next().await? {
-            hash.update(&piece);
-            whole.extend_from_slice(&piece);
-        }
-        let bytes = whole.len() as u64;
-        return Ok(Fetched { body: Body::Memory(Bytes::from(whole)), bytes, sha256: hex(hash) });
-    }
-    let unspooled = |e: &std::io::Error| {
-        let code = match e.kind() {
-            std::io::ErrorKind::StorageFull => codes::LAKE_SPACE,
-            _ => codes::SOURCE_IO,
-        };
-        Fetch::Ours(Error::new(code, format!("cannot write to the spool folder {}", spool.display())).caused_by(e))
-    };
-    let file = tempfile::NamedTempFile::new_in(spool).map_err(|e| unspooled(&e))?;
-    let (file, temp) = file.into_parts();
-    let mut file = tokio::fs::File::from_std(file);
-    while let Some(piece) = stream.try_next().await? {
-        hash.update(&piece);
-        bytes += piece.len() as u64;
-        tokio::io::AsyncWriteExt::write_all(&mut file, &piece).await.map_err(|e| unspooled(&e))?;
-    }
-    tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(|e| unspooled(&e))?;
-    Ok(Fetched { body: Body::Temp(Arc::new(temp)), bytes, sha256: hex(hash) })
 }

@@ -66,7 +66,8 @@ impl Lake {
     }
 
     pub(crate) async fn put_note<T: Serialize>(&self, path: &Path, note: &T) -> Result<()> {
-        let bytes = serde_json::to_vec_pretty(note).map_err(|e| Error::bug("a note is not JSON").caused_by(&e))?;
+        let bytes =
+            serde_json::to_vec_pretty(note).map_err(|e| Error::bug("a note is not JSON").caused_by(&e))?;
         let put = self.store().put(path, Bytes::from(bytes).into()).await;
         put.map(|_| ()).map_err(|e| self.root().error("write", path, &e))
     }
@@ -94,7 +95,10 @@ impl Lake {
         let probed = async {
             store.put(&path, Bytes::from_static(b"1").into()).await.map_err(failed("write"))?;
             let again = store.put_opts(&path, Bytes::from_static(b"2").into(), PutMode::Create.into()).await;
-            let kept = matches!(again, Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }));
+            let kept = matches!(
+                again,
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })
+            );
             let bytes = async { store.get(&path).await?.bytes().await }.await.map_err(failed("read"))?;
             let folder = Path::from("_probe");
             let listed: Vec<_> = store.list(Some(&folder)).try_collect().await.map_err(failed("list"))?;
@@ -104,8 +108,10 @@ impl Lake {
         match probed.await {
             Err((what, e)) => Err(self.root().error(what, &path, &e)),
             Ok((true, true)) => Ok(()),
-            Ok((false, _)) => Err(Error::new(codes::LAKE_STORE, "the store overwrites what a put-if-absent must keep")
-                .hint("commits need put-if-absent (If-None-Match on S3); use a store that has it")),
+            Ok((false, _)) => {
+                Err(Error::new(codes::LAKE_STORE, "the store overwrites what a put-if-absent must keep")
+                    .hint("commits need put-if-absent (If-None-Match on S3); use a store that has it"))
+            }
             Ok((_, false)) => Err(Error::new(codes::LAKE_STORE, "the store does not list what was just put")),
         }
     }

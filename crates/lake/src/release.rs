@@ -69,7 +69,11 @@ impl Lake {
             let say = |n: Option<u64>| n.map_or("none".to_owned(), |n| n.to_string());
             return Err(Error::new(
                 codes::LAKE_CONFLICT,
-                format!("another run published in between: the current release is {}, not {}", say(current), say(base)),
+                format!(
+                    "another run published in between: the current release is {}, not {}",
+                    say(current),
+                    say(base)
+                ),
             )
             .hint("run again: it starts from what the other one published"));
         }

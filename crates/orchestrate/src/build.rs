@@ -71,7 +71,7 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
                 inputs: inputs.numbers.iter().map(|(table, number)| (table.to_string(), *number)).collect(),
                 rows_in: report.rows_in,
                 rows_out,
-                description: Some(model.description.clone()).filter(|text| !text.is_empty()),
+                description: model.description.clone(),
             },
             base: newest.map(|table| table.version),
             column_docs: model.column_docs.clone(),
@@ -92,7 +92,7 @@ struct Inputs {
 impl Inputs {
     async fn of(context: &Context, model: &Model) -> Result<Self> {
         let mut inputs = Self { raw: BTreeMap::new(), tables: BTreeMap::new(), numbers: BTreeMap::new() };
-        for name in model.needs() {
+        for name in model.inputs().into_iter().cloned() {
             let missing = |hint: &str| {
                 Error::new(codes::TABLE_MISSING, format!("`{}` reads `{name}`, which has no data yet", model.name))
                     .hint(hint)
@@ -214,7 +214,7 @@ async fn stage(
 ) -> Result<Staged> {
     let session = inputs.session(context, model, base)?;
     let written = session.with_less_memory_if_needed(|strategy| write(context, model, &session, strategy)).await;
-    let ((staged, stats), strategy) = written.map_err(|error| model.locate(error))?;
+    let ((staged, stats), strategy) = written.map_err(|error| model.locate(&error))?;
     if strategy == Strategy::LowMemory {
         report.notes.push("planned again for less memory: joins that spill, one partition".into());
     }
@@ -266,12 +266,12 @@ async fn check(
     staged: &Staged,
     report: &mut StepReport,
 ) -> Result<Option<Error>> {
-    if model.checks().is_empty() {
+    if model.front.checks.is_empty() {
         return Ok(None);
     }
     let session = inputs.session(context, model, None)?;
     session.add_files(&model.name, staged.schema.clone(), &model.front.partition_by, &staged.files, &context.lake)?;
-    let results = checks::run(&session, &model.name, &model.checks()).await.map_err(|error| model.locate(error))?;
+    let results = checks::run(&session, &model.name, &model.front.checks).await.map_err(|error| model.locate(&error))?;
     let mut failed = Vec::new();
     for result in results {
         if result.rows_failed > 0 && result.severity == Severity::Error {
@@ -293,7 +293,7 @@ async fn check(
         }
         report.checks.push(CheckReport {
             name: result.name,
-            severity: result.severity.as_str().to_owned(),
+            severity: result.severity.to_string(),
             rows_tested: result.rows_tested,
             rows_failed: result.rows_failed,
             sample: result.sample,
@@ -311,7 +311,7 @@ pub(crate) async fn staleness(lake: &Lake, model: &Model, release: Option<&Relea
         return Ok(Some("its newest version was not written by Lagar".into()));
     };
     let mut numbers = BTreeMap::new();
-    for name in model.needs() {
+    for name in model.inputs().into_iter().cloned() {
         let now = match name.zone {
             Zone::Raw => lake.loads(&name.name).await?.last().map(|load| load.number),
             _ => release.and_then(|release| release.tables.get(&name).copied()),
@@ -328,6 +328,12 @@ pub(crate) async fn staleness(lake: &Lake, model: &Model, release: Option<&Relea
 /// Says of a table what it was made from and how: as long as it is the same, so is the table.
 fn fingerprint(model: &Model, inputs: &BTreeMap<TableName, u64>) -> String {
     let inputs: BTreeMap<String, u64> = inputs.iter().map(|(table, number)| (table.to_string(), *number)).collect();
-    let text = serde_json::json!({"sql": model.sql, "front": model.front, "inputs": inputs});
+    let front = &model.front;
+    // A stricter check must be run over rows that are there already, so checks count as well.
+    let checks: Vec<String> = front.checks.iter().map(|check| format!("{} {:?}", check.name, check.rule)).collect();
+    let text = serde_json::json!({
+        "sql": model.sql, "inputs": inputs, "materialize": front.materialize, "partition_by": front.partition_by,
+        "incremental": front.incremental, "checks": checks,
+    });
     Sha256::digest(text.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

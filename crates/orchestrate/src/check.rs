@@ -42,25 +42,26 @@ pub async fn check(workplace: &Workplace) -> Result<Checked> {
     let mut unplanned = Vec::new();
     for node in graph.order() {
         let Some(model) = project.models.get(node) else { continue };
-        if !model.needs().iter().all(|need| schemas.contains_key(need)) {
+        if !model.inputs().iter().all(|need| schemas.contains_key(*need)) {
             unplanned.push(node.to_string());
             continue;
         }
         let session = engine.session();
-        for need in model.needs() {
-            session.add_empty(&need, schemas[&need].clone())?;
+        for need in model.inputs() {
+            session.add_empty(need, schemas[need].clone())?;
         }
         let planned = async {
             let schema = session.describe_stored(&model.sql).await?;
             session.add_empty(node, schema.clone())?;
-            checks::describe(&session, model).await?;
+            model.check_columns(&schema)?;
+            checks::validate(&session, node, &model.front.checks).await?;
             Ok(schema)
         };
         match planned.await {
             Ok(schema) => {
                 schemas.insert(node.clone(), schema);
             }
-            Err(error) => problems.push(model.locate(error)),
+            Err(error) => problems.push(model.locate(&error)),
         }
     }
     match Error::all(problems) {
@@ -79,7 +80,7 @@ fn unknown_tables(project: &Project) -> Vec<Error> {
         .collect();
     let mut problems = Vec::new();
     for model in project.models.values() {
-        for read in &model.reads {
+        for read in model.reads.iter().chain(&model.check_reads) {
             let name = read.table.to_string();
             if makes.contains(&name) {
                 continue;

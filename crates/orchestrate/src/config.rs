@@ -121,6 +121,15 @@ pub enum MaxRejected {
     Share(f64),
 }
 
+/// A number of rows, or a share of all rows such as `1%`.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "only its schema is used")]
+enum Allowed {
+    Rows(u64),
+    Share(String),
+}
+
 impl Default for MaxRejected {
     fn default() -> Self {
         MaxRejected::Rows(0)
@@ -160,7 +169,7 @@ pub struct CommonConfig {
     #[schemars(with = "BTreeMap<String, String>")]
     pub columns: BTreeMap<String, ColumnType>,
     /// Rows that may be rejected before the load fails: a number or a share such as `1%`; default 0.
-    #[schemars(with = "Size")]
+    #[schemars(with = "Allowed")]
     pub max_rejected: MaxRejected,
     /// An answer without rows fails the load.
     pub require_rows: bool,

@@ -46,7 +46,7 @@ pub(crate) struct ProjectFiles {
 /// Reads the files of the project at `location`. `problems` gets what is wrong with single files.
 pub(crate) async fn read(
     location: &str,
-    env: &dyn Fn(&str) -> Option<String>,
+    env: &(dyn Fn(&str) -> Option<String> + Sync),
     problems: &mut Vec<Error>,
 ) -> Result<ProjectFiles> {
     match location.split_once("://").map(|(scheme, _)| scheme) {
@@ -148,7 +148,7 @@ impl Walk<'_> {
 
 async fn read_store(
     url: &str,
-    env: &dyn Fn(&str) -> Option<String>,
+    env: &(dyn Fn(&str) -> Option<String> + Sync),
     problems: &mut Vec<Error>,
 ) -> Result<ProjectFiles> {
     let (store, root) = lagar_lake::open_object(url, env)?;

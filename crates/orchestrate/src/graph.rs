@@ -48,7 +48,7 @@ impl Graph {
                 name.to_string(),
                 graph::Labels { tags: model.front.tags.clone(), path: model.path.clone() },
             );
-            needs.insert(name.clone(), model.needs());
+            needs.insert(name.clone(), model.inputs().into_iter().cloned().collect());
         }
         // What is in neither list is reported by `check`, with its place; the order is not concerned.
         let known: BTreeSet<TableName> = needs.keys().cloned().collect();

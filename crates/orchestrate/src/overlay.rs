@@ -318,7 +318,7 @@ impl Tree {
     ) -> Result<T, Vec<Error>> {
         let mut problems = Vec::new();
         loop {
-            let fault = match parse(&value) {
+            let mut fault = match parse(&value) {
                 Ok(parsed) if problems.is_empty() => return Ok(parsed),
                 Ok(_) => return Err(problems),
                 Err(fault) => fault,
@@ -337,14 +337,20 @@ impl Tree {
             if !problems.is_empty() && !is_about_a_value(&mut value, &fault) {
                 return Err(problems);
             }
-            let unknown = unknown_key(&fault.message);
+            let variant = variant_key(&fault);
+            if let Some(message) = &variant {
+                fault.message.clone_from(message);
+            }
             let mut at = fault.path.clone();
-            if let Some(key) = unknown
+            if let Some(key) = unknown_key(&fault.message)
                 && at.last().map(String::as_str) != Some(key)
             {
                 at.push(key.to_owned());
             }
             problems.push(self.explain(path, &fault, &at, more_keys));
+            if variant.is_some() {
+                at.pop(); // a choice without its only key is no choice
+            }
             if !leave_out(&mut value, &at) || problems.len() == PROBLEMS_MAX {
                 return Err(problems);
             }
@@ -370,28 +376,25 @@ impl Tree {
     fn explain(&self, path: &[String], fault: &ConfigError, at: &[String], more_keys: &[&str]) -> Error {
         let place_path: Path = path.iter().chain(at).cloned().collect();
         let mut message = fault.message.clone();
-        if let Some(key) = unknown_key(&message) {
-            if LATER_KEYS.contains(&key) {
-                return Error::new(codes::CONFIG_LATER, format!("`{key}` is not supported yet"))
-                    .at_place(self.key_place(&place_path));
-            }
-            // `at` is the key itself: only directly in the section are there other keys than `parse` knows.
-            if at.len() == 1 && !more_keys.is_empty() {
-                let more: Vec<String> = more_keys.iter().map(|key| format!("`{key}`")).collect();
-                let join = if message.contains("`, ") { ", " } else { ", expected one of " };
-                let known = message.split(", there are no fields").next().unwrap_or_default().to_owned();
-                message = format!("{known}{join}{}", more.join(", "));
-            }
+        // `at` is the key itself: only directly in the section are there other keys than `parse` knows.
+        if unknown_key(&message).is_some() && at.len() == 1 && !more_keys.is_empty() {
+            let more: Vec<String> = more_keys.iter().map(|key| format!("`{key}`")).collect();
+            let join = if message.contains("`, ") { ", " } else { ", expected one of " };
+            let known = message.split(", there are no fields").next().unwrap_or_default().to_owned();
+            message = format!("{known}{join}{}", more.join(", "));
         }
         let message = self.secrets.redact(&message);
         let full: Path = path.iter().chain(&fault.path).cloned().collect();
         let mut error = explained(self.written(&full), &message, &self.spans);
         if let Some(place) = self.outside_place(&place_path) {
             error = error.at_place(place);
+        } else if at.is_empty() && !message.starts_with("invalid type: ") {
+            // About the section as a whole: its key says more than its first line.
+            error = error.at_place(self.key_place(path));
         }
         if fault.message.contains("not supported yet") {
             let place = error.place().cloned().unwrap_or_default();
-            return Error::new(codes::CONFIG_LATER, error.message()).at_place(place);
+            return Error::new(codes::CONFIG_LATER, message).at_place(place);
         }
         error
     }
@@ -417,9 +420,6 @@ impl Tree {
     }
 }
 
-/// Keys of sources that the contract has and this version does not.
-const LATER_KEYS: &[&str] = &["window"];
-
 /// serde's words about the value at `path` in ours, with a place and a suggestion.
 fn explained(path: &[String], message: &str, spans: &Spans) -> Error {
     /// Fails with the text that it is made from.
@@ -439,6 +439,13 @@ fn explained(path: &[String], message: &str, spans: &Spans) -> Error {
 /// The key of "unknown field `key`, …".
 fn unknown_key(message: &str) -> Option<&str> {
     message.strip_prefix("unknown field `")?.split('`').next()
+}
+
+/// The message of a fault about `auth: {baerer: …}`, where the key is the choice: such a key is unknown.
+fn variant_key(fault: &ConfigError) -> Option<String> {
+    let rest = fault.message.strip_prefix("unknown variant `")?;
+    let (variant, _) = rest.split_once('`')?;
+    (fault.path.last().map(String::as_str) == Some(variant)).then(|| format!("unknown field `{rest}"))
 }
 
 /// The fault is about something that is there, not about something that is missing.

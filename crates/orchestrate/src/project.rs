@@ -277,7 +277,7 @@ fn models(files: &[TextFile], problems: &mut Vec<Error>) -> BTreeMap<TableName, 
         let model = match lagar_engine::model::parse(&file.path, &file.text) {
             Ok(model) => model,
             Err(error) => {
-                problems.push(error);
+                problems.extend(error.each().map(|error| with_shown_path(error, file)));
                 continue;
             }
         };
@@ -295,6 +295,20 @@ fn models(files: &[TextFile], problems: &mut Vec<Error>) -> BTreeMap<TableName, 
         models.insert(model.name.clone(), model);
     }
     models
+}
+
+/// `error` alone, without those found with it, at the path that the user knows.
+fn with_shown_path(error: &Error, file: &TextFile) -> Error {
+    let mut alone = Error::new(error.code(), error.message());
+    for cause in error.causes() {
+        let cause: Box<dyn std::error::Error> = cause.as_str().into();
+        alone = alone.caused_by(cause.as_ref());
+    }
+    if let Some(hint) = error.hint_text() {
+        alone = alone.hint(hint);
+    }
+    let place = error.place().cloned().unwrap_or_default();
+    alone.at(&file.shown, place.line, place.column)
 }
 
 fn is_in_models(problem: &Error, files: &ProjectFiles) -> bool {

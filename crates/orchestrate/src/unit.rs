@@ -1,6 +1,6 @@
 //! Unit tests of models: given rows in, expected rows out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::Schema};
 use futures::StreamExt;
@@ -60,8 +60,8 @@ async fn run_case(workplace: &Workplace, session: &Session, test: &ModelTest, ca
     let Some(model) = workplace.project.models.get(&test.model) else {
         return Err(Error::bug(format!("a test of the unknown model `{}` was not refused", test.model)));
     };
-    for need in model.needs() {
-        let Some(rows) = case.given.get(&need) else {
+    for need in model.reads.iter().map(|read| &read.table).collect::<BTreeSet<_>>() {
+        let Some(rows) = case.given.get(need) else {
             return Err(Error::new(
                 codes::TEST_FAILED,
                 format!("`{}` reads `{need}`, for which the test gives no rows", test.model),
@@ -69,12 +69,12 @@ async fn run_case(workplace: &Workplace, session: &Session, test: &ModelTest, ca
             .hint(format!("add `{need}: []` below `given` if none are meant")));
         };
         let rows = if need.zone == Zone::Raw { with_load_columns(rows) } else { rows.clone() };
-        add_json_rows(session, &need, &rows)?;
+        add_json_rows(session, need, &rows)?;
     }
-    let mut query = session.query_with(&model.sql, Strategy::Default).await.map_err(|e| model.locate(e))?;
+    let mut query = session.query_with(&model.sql, Strategy::Default).await.map_err(|e| model.locate(&e))?;
     let mut got = Vec::new();
     while let Some(batch) = query.batches.stream.next().await {
-        got.extend(rows_of(&batch.map_err(|e| model.locate(e))?)?);
+        got.extend(rows_of(&batch.map_err(|e| model.locate(&e))?)?);
     }
     compare(&query.batches.schema, got, &case.expect, case.ordered)
 }

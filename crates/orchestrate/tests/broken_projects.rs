@@ -154,9 +154,51 @@ const PROJECT_FILES: &[Broken] = &[
     ),
     Broken(
         "name: shop\nsources:\n  calls:\n    type: rest\n    url: https://a.example\n    window: {size: 1d}\n",
-        "6:5",
+        "6:13",
         codes::CONFIG_LATER,
         "`window` is not supported yet",
+    ),
+    Broken(
+        "name: shop\nsources:\n  calls: {type: rest, url: 'https://a.example', pages: {type: ofset, size: 5}}\n",
+        "3:63",
+        codes::CONFIG,
+        "offset",
+    ),
+    Broken(
+        "name: shop\nsources:\n  calls: {type: rest, url: 'https://a.example', rows: '$..['}\n",
+        "3:55",
+        codes::CONFIG,
+        "JSONPath",
+    ),
+    Broken(
+        "name: shop\nsources:\n  calls: {type: rest, url: 'https://a.example', timeout: {total: soon}}\n",
+        "3:66",
+        codes::CONFIG,
+        "250ms",
+    ),
+    Broken(
+        "name: shop\nsources:\n  calls: {type: rest, url: 'https://a.example', auth: {baerer: x}}\n",
+        "3:56",
+        codes::CONFIG_UNKNOWN,
+        "bearer",
+    ),
+    Broken(
+        "name: shop\nsources:\n  orders: {type: sql, url: 'sqlite:x.db'}\n",
+        "3:3",
+        codes::CONFIG,
+        "table",
+    ),
+    Broken(
+        "name: shop\nsources:\n  orders: {type: sql, url: 'oracle://h/x', table: t}\n",
+        "3:28",
+        codes::CONFIG,
+        "postgres://",
+    ),
+    Broken(
+        "name: shop\nsources:\n  orders: {type: file, url: a.xlsx, format: xlsx}\n",
+        "3:45",
+        codes::CONFIG,
+        "csv",
     ),
 ];
 
@@ -174,9 +216,21 @@ const MODELS: &[Broken] = &[
         codes::FRONT_MATTER,
         "did you mean `replace`?",
     ),
-    Broken("/*---\nkey: [id\n---*/\nSELECT 1 AS id\n", "", codes::FRONT_MATTER, ""),
+    Broken("/*---\nkey: [id\n---*/\nSELECT 1 AS id\n", "3:1", codes::YAML, "brackets"),
     Broken("SELEC 1 AS a\n", "1:1", codes::SQL_SYNTAX, ""),
     Broken("-- A table.\nSELECT a FROM trusted.orders WHERE\n", "", codes::SQL_SYNTAX, ""),
+    Broken("-- A table.\nSELECT a FROM orders\n", "2:15", codes::SQL_UNKNOWN_TABLE, "raw.orders"),
+    Broken("SELECT a FROM refined.broken\n", "1:15", codes::CYCLE, "reads its own table"),
+    Broken("SELECT 1 AS a;\nSELECT 2 AS a\n", "2:1", codes::SQL_NOT_ALLOWED, "more than one statement"),
+    Broken("DELETE FROM trusted.orders\n", "1:1", codes::SQL_NOT_ALLOWED, "DELETE"),
+    Broken("/*---\nkey: [a]\nSELECT 1 AS a\n", "1:1", codes::FRONT_MATTER, "does not end"),
+    Broken("-- Only words.\n", "", codes::SQL_SYNTAX, "SELECT"),
+    Broken(
+        "/*---\nchecks:\n  - {name: n, sql: \"a > 0\", severity: fatal}\n---*/\nSELECT 1 AS a\n",
+        "3:39",
+        codes::FRONT_MATTER,
+        "fatal",
+    ),
 ];
 
 async fn problems(project: &str, model: Option<&str>) -> (Vec<Error>, tempfile::TempDir) {

@@ -38,7 +38,7 @@ pub async fn run(global: &Global) -> Result<u8> {
     let mut tables: BTreeSet<TableName> = workplace.project.models.keys().cloned().collect();
     tables.extend(reader.release().iter().flat_map(|release| release.tables.keys().cloned()));
     for name in tables {
-        let about = workplace.project.models.get(&name).map(|model| first_sentence(&model.description)).unwrap_or_default();
+        let about = workplace.project.models.get(&name).map(|model| first_sentence(model.description.as_deref().unwrap_or_default())).unwrap_or_default();
         match reader.table(&name).await? {
             None => {
                 entries.push(serde_json::json!({"table": name, "version": null}));

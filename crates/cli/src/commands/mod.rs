@@ -61,11 +61,7 @@ fn at(mut global: Global, dir: Option<String>) -> Global {
 
 /// Reads the project that the command line names.
 async fn load(global: &Global) -> Result<Arc<Project>> {
-    let options = LoadOptions {
-        profile: global.profile.clone(),
-        vars: global.vars.clone(),
-        env: Arc::new(|name: &str| std::env::var(name).ok()),
-    };
+    let options = LoadOptions::of_process(global.profile.clone(), global.vars.clone());
     Ok(Arc::new(Project::load(&global.project, options).await?))
 }
 

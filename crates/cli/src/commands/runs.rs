@@ -67,7 +67,7 @@ async fn show(global: &Global, history: &History, run: Option<&str>) -> Result<u
                 thousands(step.rows_rejected),
                 step.attempts.to_string(),
                 seconds(step.seconds),
-                step.error.clone().or_else(|| step.note.clone()).unwrap_or_default(),
+                step.error_message().map(str::to_owned).or_else(|| step.note.clone()).unwrap_or_default(),
             ]
         })
         .collect();

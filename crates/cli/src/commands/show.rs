@@ -80,9 +80,8 @@ async fn model(global: &Global, workplace: &Workplace, name: &TableName) -> Resu
         table.files.len(),
         bytes(size)
     ));
-    let model = workplace.project.models.get(name);
-    if let Some(model) = model.filter(|model| !model.description.is_empty()) {
-        output::stdout(&format!("{}\n", model.description));
+    if let Some(text) = workplace.project.models.get(name).and_then(|model| model.description.as_ref()) {
+        output::stdout(&format!("{text}\n"));
     }
     if !inputs.is_empty() {
         let inputs: Vec<String> = inputs.iter().map(|(input, number)| format!("{input} ({number})")).collect();

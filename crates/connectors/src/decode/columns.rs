@@ -4,8 +4,8 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListArray,
-        StringArray, StructArray, TimestampMicrosecondArray,
+        Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array,
+        ListArray, StringArray, StructArray, TimestampMicrosecondArray,
     },
     buffer::{Buffer, NullBuffer, OffsetBuffer},
     compute::cast,
@@ -102,9 +102,14 @@ impl Bytes {
     }
 
     fn finish(&mut self) -> (OffsetBuffer<i32>, Buffer) {
-        let Bytes { data, ends } = std::mem::take(self);
-        (offsets(ends), Buffer::from_vec(data))
+        (offsets(taken(&mut self.ends)), Buffer::from_vec(taken(&mut self.data)))
     }
+}
+
+/// The values; the next batch will be about as long.
+fn taken<T>(values: &mut Vec<T>) -> Vec<T> {
+    let next = Vec::with_capacity(values.len());
+    std::mem::replace(values, next)
 }
 
 fn offsets(mut ends: Vec<i32>) -> OffsetBuffer<i32> {
@@ -132,7 +137,8 @@ impl Column {
             DataType::List(item) => Values::List(Vec::new(), Box::new(Column::new(item, false)?)),
             DataType::Struct(fields) => Values::Struct(Group::new(fields, &BTreeMap::new())?),
             other => {
-                let message = format!("column `{}` has the type {other}, which rows of text cannot hold", field.name());
+                let message =
+                    format!("column `{}` has the type {other}, which rows of text cannot hold", field.name());
                 return Err(Error::new(codes::DECODE, message).hint("ask for another type under `columns:`"));
             }
         };
@@ -148,7 +154,9 @@ impl Column {
         // A list or object that broke off may have more inside than it has itself.
         match &mut self.values {
             Values::Bool(values) => values.truncate(len),
-            Values::Int(values, _) | Values::Timestamp(values) | Values::Instant(values) => values.truncate(len),
+            Values::Int(values, _) | Values::Timestamp(values) | Values::Instant(values) => {
+                values.truncate(len)
+            }
             Values::Double(values) => values.truncate(len),
             Values::Decimal(values, ..) => values.truncate(len),
             Values::Date(values) => values.truncate(len),
@@ -184,7 +192,9 @@ impl Column {
             }
             Values::Bool(values) => parse.bool(text).map(|value| values.push(value)),
             Values::Int(values, range) => match parse.int(text) {
-                Ok(value) if !range.contains(&value) => Err(Misfit::from("is too large for the column's type")),
+                Ok(value) if !range.contains(&value) => {
+                    Err(Misfit::from("is too large for the column's type"))
+                }
                 fit => fit.map(|value| values.push(value)),
             },
             Values::Double(values) => parse.double(text).map(|value| values.push(value)),
@@ -262,7 +272,8 @@ impl Column {
                     self.valid.push(true);
                     return Ok(());
                 }
-                let misfit = Misfit::from(format!("is not of the type {}", type_word(self.field.data_type())));
+                let misfit =
+                    Misfit::from(format!("is not of the type {}", type_word(self.field.data_type())));
                 Err(Problem::value(text, &misfit).inside(self.field.name()))
             }
         }
@@ -271,22 +282,23 @@ impl Column {
     /// The values so far as an array; the column is empty afterwards.
     pub fn finish(&mut self) -> Result<ArrayRef> {
         let len = self.len();
-        let valid = std::mem::take(&mut self.valid);
+        let valid = taken(&mut self.valid);
         let nulls = if valid.iter().all(|v| *v) { None } else { Some(NullBuffer::from(valid)) };
-        let take = std::mem::take::<Vec<i64>>;
         let array: ArrayRef = match &mut self.values {
-            Values::Bool(values) => Arc::new(BooleanArray::new(std::mem::take(values).into(), nulls)),
-            Values::Int(values, _) => Arc::new(Int64Array::new(take(values).into(), nulls)),
-            Values::Double(values) => Arc::new(Float64Array::new(std::mem::take(values).into(), nulls)),
+            Values::Bool(values) => Arc::new(BooleanArray::new(taken(values).into(), nulls)),
+            Values::Int(values, _) => Arc::new(Int64Array::new(taken(values).into(), nulls)),
+            Values::Double(values) => Arc::new(Float64Array::new(taken(values).into(), nulls)),
             Values::Decimal(values, precision, scale) => Arc::new(
-                Decimal128Array::new(std::mem::take(values).into(), nulls)
+                Decimal128Array::new(taken(values).into(), nulls)
                     .with_precision_and_scale(*precision, *scale)
                     .map_err(|e| defect(&e))?,
             ),
-            Values::Date(values) => Arc::new(Date32Array::new(std::mem::take(values).into(), nulls)),
-            Values::Timestamp(values) => Arc::new(TimestampMicrosecondArray::new(take(values).into(), nulls)),
+            Values::Date(values) => Arc::new(Date32Array::new(taken(values).into(), nulls)),
+            Values::Timestamp(values) => {
+                Arc::new(TimestampMicrosecondArray::new(taken(values).into(), nulls))
+            }
             Values::Instant(values) => Arc::new(
-                TimestampMicrosecondArray::new(take(values).into(), nulls)
+                TimestampMicrosecondArray::new(taken(values).into(), nulls)
                     .with_data_type(self.field.data_type().clone()),
             ),
             Values::Text(bytes) | Values::Json(bytes) => {
@@ -299,13 +311,15 @@ impl Column {
             }
             Values::List(ends, item) => {
                 let field = Arc::new(item.field.as_ref().clone().with_nullable(true));
-                let ends = offsets(std::mem::take(ends));
+                let ends = offsets(taken(ends));
                 Arc::new(ListArray::try_new(field, ends, item.finish()?, nulls).map_err(|e| defect(&e))?)
             }
             Values::Struct(group) => {
                 let fields: Fields = group.columns.iter().map(|c| nullable(&c.field)).collect();
                 let arrays = group.finish()?;
-                Arc::new(StructArray::try_new_with_length(fields, arrays, nulls, len).map_err(|e| defect(&e))?)
+                Arc::new(
+                    StructArray::try_new_with_length(fields, arrays, nulls, len).map_err(|e| defect(&e))?,
+                )
             }
         };
         if array.data_type() == self.field.data_type() {
@@ -393,7 +407,13 @@ impl Group {
     }
 
     /// The brace was read.
-    fn push_object(&mut self, scanner: &mut Scanner<'_>, row: usize, depth: usize, scratch: &mut String) -> Fit<()> {
+    fn push_object(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        row: usize,
+        depth: usize,
+        scratch: &mut String,
+    ) -> Fit<()> {
         deep_enough(depth)?;
         let (mut first, mut guess) = (true, 0);
         while let Some(key) = scanner.key(first)? {

@@ -86,7 +86,10 @@ impl<'a> Record<'a> {
 
 impl Records {
     pub fn open(reader: Reader, options: &CsvOptions) -> Result<Self> {
-        let shape = Shape { delimiter: ascii(options.delimiter, "delimiter")?, quote: ascii(options.quote, "quote")? };
+        let shape = Shape {
+            delimiter: ascii(options.delimiter, "delimiter")?,
+            quote: ascii(options.quote, "quote")?,
+        };
         let asked = Encoding::for_label(options.encoding.as_bytes()).ok_or_else(|| {
             Error::new(codes::CONFIG, format!("`{}` is not a text encoding", options.encoding))
                 .hint("for example utf-8, latin1, windows-1252, utf-16le, shift_jis")
@@ -106,7 +109,11 @@ impl Records {
             notes: Vec::new(),
         };
         if encoding != asked {
-            let note = format!("the file says by its first bytes that it is {}, not {}", encoding.name(), asked.name());
+            let note = format!(
+                "the file says by its first bytes that it is {}, not {}",
+                encoding.name(),
+                asked.name()
+            );
             records.notes.push(Note(note));
         }
         records.window.peek_text()?;
@@ -241,7 +248,11 @@ fn unique(names: Vec<String>) -> (Vec<String>, Vec<Note>) {
         let mut number = 2;
         while !taken.insert(free.clone()) {
             number += 1;
-            free = if name.is_empty() { format!("column_{}_{number}", index + 1) } else { format!("{name}_{number}") };
+            free = if name.is_empty() {
+                format!("column_{}_{number}", index + 1)
+            } else {
+                format!("{name}_{number}")
+            };
         }
         notes.push(Note(if name.is_empty() {
             format!("column {} has no name in the header; it is called `{free}`", index + 1)
@@ -255,7 +266,10 @@ fn unique(names: Vec<String>) -> (Vec<String>, Vec<Note>) {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Cut {
-    Record { len: usize, taken: usize },
+    Record {
+        len: usize,
+        taken: usize,
+    },
     /// The bytes end before the record does.
     Open,
     /// Something other than a delimiter follows a closing quote.
@@ -304,7 +318,13 @@ fn cut(bytes: &[u8], at_end: bool, shape: Shape, fields: &mut Vec<Field>, scratc
 }
 
 /// The text of the quoted field that starts at `start`, and the place behind its closing quote.
-fn quoted(bytes: &[u8], start: usize, at_end: bool, quote: u8, scratch: &mut Vec<u8>) -> Option<(Field, usize)> {
+fn quoted(
+    bytes: &[u8],
+    start: usize,
+    at_end: bool,
+    quote: u8,
+    scratch: &mut Vec<u8>,
+) -> Option<(Field, usize)> {
     let spilled = scratch.len();
     let mut from = start;
     loop {
@@ -340,7 +360,16 @@ fn decoded(mut reader: Reader, encoding: &'static Encoding) -> Result<(Reader, &
         return Ok((reader, encoding));
     }
     let decoder = encoding.new_decoder_without_bom_handling();
-    Ok((Box::new(Transcode { reader, decoder, input: vec![0; 64 * 1024], unread: 0..0, state: Feed::Reading }), encoding))
+    Ok((
+        Box::new(Transcode {
+            reader,
+            decoder,
+            input: vec![0; 64 * 1024],
+            unread: 0..0,
+            state: Feed::Reading,
+        }),
+        encoding,
+    ))
 }
 
 /// Turns text of any encoding into UTF-8. What is wrong in it becomes a byte that UTF-8 does not have,
@@ -363,7 +392,10 @@ enum Feed {
 impl Read for Transcode {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.len() < 16 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the buffer is too small to decode a character"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the buffer is too small to decode a character",
+            ));
         }
         loop {
             if self.unread.is_empty() && self.state == Feed::Reading {
@@ -426,7 +458,11 @@ mod tests {
             ("a\rb", 1, 2, vec!["a"]),
             ("\"\"\n", 2, 3, vec![""]),
         ] {
-            assert_eq!(fields_of(text), (Cut::Record { len, taken }, fields.iter().map(|f| f.to_string()).collect()), "{text}");
+            assert_eq!(
+                fields_of(text),
+                (Cut::Record { len, taken }, fields.iter().map(|f| f.to_string()).collect()),
+                "{text}"
+            );
         }
         assert_eq!(fields_of("\"a\"b,c\n").0, Cut::Junk);
         assert_eq!(fields_of("\"a,b\n").0, Cut::Open);

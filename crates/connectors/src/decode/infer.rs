@@ -124,9 +124,9 @@ impl Inference {
     pub fn learn_header(&mut self, header: &Arc<[String]>) {
         self.header = header.clone();
         let columns = &mut self.columns;
-        self.fields =
-            header.iter().filter_map(|name| columns.index(&mut 0, name, COLUMNS_MAX + 1)).collect();
-        let known = |name: &str| self.known.as_ref().is_some_and(|schema| schema.fields().find(name).is_some());
+        self.fields = header.iter().filter_map(|name| columns.index(&mut 0, name, COLUMNS_MAX + 1)).collect();
+        let known =
+            |name: &str| self.known.as_ref().is_some_and(|schema| schema.fields().find(name).is_some());
         self.free = columns.list.iter().map(|(name, _)| !known(name)).collect();
     }
 
@@ -156,7 +156,8 @@ impl Inference {
     pub fn found(&self, asked: &BTreeMap<String, ColumnType>, rows: u64) -> Found {
         let (mut fields, mut doubtful, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         for (name, seen) in &self.columns.list {
-            let known = self.known.as_ref().and_then(|schema| schema.fields().find(name)).map(|(_, f)| f.data_type());
+            let known =
+                self.known.as_ref().and_then(|schema| schema.fields().find(name)).map(|(_, f)| f.data_type());
             let data_type = match asked.get(name) {
                 Some(asked) => asked.data_type(),
                 None => seen.near(known, name, &mut notes),
@@ -203,7 +204,12 @@ fn bit(look: Look) -> u16 {
     }
 }
 
-fn observe(seen: &mut Seen, scanner: &mut Scanner<'_>, depth: usize, scratch: &mut String) -> std::result::Result<(), Syntax> {
+fn observe(
+    seen: &mut Seen,
+    scanner: &mut Scanner<'_>,
+    depth: usize,
+    scratch: &mut String,
+) -> std::result::Result<(), Syntax> {
     match scanner.token()? {
         Token::Null => {}
         Token::Bool(_) => seen.set |= seen::BOOL,
@@ -267,7 +273,9 @@ impl Seen {
     fn near(&self, known: Option<&DataType>, path: &str, notes: &mut Vec<Note>) -> DataType {
         match known {
             None | Some(DataType::Null) => self.plain(path, notes),
-            Some(DataType::Int64) if self.any(seen::DOUBLE) && !self.any(seen::LONG_INT | seen::HUGE) => DataType::Float64,
+            Some(DataType::Int64) if self.any(seen::DOUBLE) && !self.any(seen::LONG_INT | seen::HUGE) => {
+                DataType::Float64
+            }
             Some(DataType::List(item)) if self.any(seen::LIST) => {
                 let inner = self.item.as_deref().map(|seen| seen.near(Some(item.data_type()), path, notes));
                 let inner = inner.unwrap_or_else(|| item.data_type().clone());
@@ -331,9 +339,10 @@ impl Seen {
         if self.only(OBJECT)
             && let Some(names) = self.names.as_deref().filter(|names| !names.list.is_empty())
         {
-            let fields = names.list.iter().map(|(name, seen)| {
-                Field::new(name, seen.plain(&format!("{path}.{name}"), notes), true)
-            });
+            let fields = names
+                .list
+                .iter()
+                .map(|(name, seen)| Field::new(name, seen.plain(&format!("{path}.{name}"), notes), true));
             return DataType::Struct(fields.collect());
         }
         notes.extend(self.why_text(path));
@@ -380,6 +389,7 @@ impl Seen {
 
     fn names_fit(&self, fields: &Fields) -> bool {
         let list = self.names.as_deref().map_or(&[][..], |names| &names.list);
-        list.iter().all(|(name, seen)| fields.find(name).is_none_or(|(_, field)| seen.fits(field.data_type())))
+        list.iter()
+            .all(|(name, seen)| fields.find(name).is_none_or(|(_, field)| seen.fits(field.data_type())))
     }
 }

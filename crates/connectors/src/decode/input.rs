@@ -148,9 +148,11 @@ impl Read for Guard {
         };
         let left = self.left.load(Ordering::Relaxed);
         if read > left {
-            let message = format!("the file has more than {} bytes of data, which is the limit", self.max_bytes);
+            let message =
+                format!("the file has more than {} bytes of data, which is the limit", self.max_bytes);
             return Err(io::Error::other(
-                Error::new(codes::TOO_LARGE, message).hint("if it is meant to be so large, raise `max_bytes`"),
+                Error::new(codes::TOO_LARGE, message)
+                    .hint("if it is meant to be so large, raise `max_bytes`"),
             ));
         }
         self.left.store(left - read, Ordering::Relaxed);
@@ -160,8 +162,11 @@ impl Read for Guard {
 
 fn broken(what: &str, error: &io::Error) -> Error {
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        return Error::new(codes::DECODE, format!("the {what} data is truncated: the file ends before its data does"))
-            .hint("was it downloaded or copied completely?");
+        return Error::new(
+            codes::DECODE,
+            format!("the {what} data is truncated: the file ends before its data does"),
+        )
+        .hint("was it downloaded or copied completely?");
     }
     Error::new(codes::DECODE, format!("the file cannot be decompressed as {what}"))
         .hint("it is damaged, or compressed in another way")
@@ -178,7 +183,8 @@ struct ZipMember {
 impl ZipMember {
     fn new(file: Stored, expected: ZipEntry) -> Self {
         let data = buffered(file).take(expected.compressed_bytes);
-        let inner: Reader = if expected.deflated { Box::new(DeflateDecoder::new(data)) } else { Box::new(data) };
+        let inner: Reader =
+            if expected.deflated { Box::new(DeflateDecoder::new(data)) } else { Box::new(data) };
         Self { inner, crc: Crc::new(), expected }
     }
 
@@ -205,7 +211,8 @@ impl Read for ZipMember {
 
 fn zip_entries(body: &Body, glob: Option<&str>) -> Result<Vec<ZipEntry>> {
     let pattern = glob.map(glob::Pattern::new).transpose().map_err(|e| {
-        Error::new(codes::CONFIG, format!("`{}` is not a pattern of member names", glob.unwrap_or_default())).caused_by(&e)
+        Error::new(codes::CONFIG, format!("`{}` is not a pattern of member names", glob.unwrap_or_default()))
+            .caused_by(&e)
     })?;
     let damaged = |e: &(dyn std::error::Error + 'static)| {
         Error::new(codes::DECODE, "the file is not a zip archive, or it is truncated")
@@ -228,18 +235,24 @@ fn zip_entries(body: &Body, glob: Option<&str>) -> Result<Vec<ZipEntry>> {
             continue;
         }
         if member.encrypted() {
-            return Err(Error::new(codes::DECODE, format!("the member `{name}` of the zip archive is encrypted"))
-                .hint("decrypt it before Lagar reads it"));
+            return Err(Error::new(
+                codes::DECODE,
+                format!("the member `{name}` of the zip archive is encrypted"),
+            )
+            .hint("decrypt it before Lagar reads it"));
         }
         let deflated = match member.compression() {
             CompressionMethod::Stored => false,
             CompressionMethod::Deflated => true,
             other => {
                 let message = format!("the member `{name}` of the zip archive is compressed as {other}");
-                return Err(Error::new(codes::DECODE, message).hint("only stored and deflated members can be read"));
+                return Err(
+                    Error::new(codes::DECODE, message).hint("only stored and deflated members can be read")
+                );
             }
         };
-        let start = member.data_start().ok_or_else(|| damaged(&io::Error::from(io::ErrorKind::InvalidData)))?;
+        let start =
+            member.data_start().ok_or_else(|| damaged(&io::Error::from(io::ErrorKind::InvalidData)))?;
         entries.push(ZipEntry {
             start,
             compressed_bytes: member.compressed_size(),
@@ -255,7 +268,11 @@ fn zip_entries(body: &Body, glob: Option<&str>) -> Result<Vec<ZipEntry>> {
             None => "the zip archive has no files".to_owned(),
         };
         others.truncate(10);
-        let hint = if others.is_empty() { "it is empty".to_owned() } else { format!("it has {}", others.join(", ")) };
+        let hint = if others.is_empty() {
+            "it is empty".to_owned()
+        } else {
+            format!("it has {}", others.join(", "))
+        };
         return Err(Error::new(codes::DECODE, what).hint(hint));
     }
     Ok(entries)

@@ -227,8 +227,11 @@ fn truncated(place: &str) -> Error {
 }
 
 fn not_rows(bytes: &[u8]) -> Error {
-    Error::new(codes::DECODE, format!("this is not a JSON array or object but begins with: {}", preview(bytes)))
-        .hint("rows are read from an array or one object; `rows:` takes a JSONPath to them")
+    Error::new(
+        codes::DECODE,
+        format!("this is not a JSON array or object but begins with: {}", preview(bytes)),
+    )
+    .hint("rows are read from an array or one object; `rows:` takes a JSONPath to them")
 }
 
 /// The parts of a document that a JSONPath selects; a list among them stands for its items.
@@ -248,9 +251,8 @@ impl Selected {
         })?;
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes).map_err(read_error)?;
-        let text = String::from_utf8(bytes).map_err(|e| {
-            Error::new(codes::DECODE, "the JSON document is not UTF-8").caused_by(&e)
-        })?;
+        let text = String::from_utf8(bytes)
+            .map_err(|e| Error::new(codes::DECODE, "the JSON document is not UTF-8").caused_by(&e))?;
         let text = match text.strip_prefix('\u{feff}') {
             Some(rest) => rest.to_owned(),
             None => text,
@@ -296,8 +298,11 @@ impl Rows for Selected {
 fn locate(text: &str, query: &JsonPath) -> Result<(Paths, String)> {
     let value: serde_json::Value = serde_json::from_str(text).map_err(|e| {
         if text.trim_ascii_start().starts_with('<') {
-            return Error::new(codes::DECODE, format!("this is not JSON but looks like a web page: {}", preview(text.as_bytes())))
-                .hint("open the address in a browser: it may be a login page or an error message");
+            return Error::new(
+                codes::DECODE,
+                format!("this is not JSON but looks like a web page: {}", preview(text.as_bytes())),
+            )
+            .hint("open the address in a browser: it may be a login page or an error message");
         }
         if e.is_eof() {
             return truncated(&format!("at line {}", e.line())).caused_by(&e);

@@ -4,11 +4,13 @@ use std::{collections::BTreeMap, fs::File, io, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray,
-        new_null_array,
+        Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, RecordBatchOptions, StringArray,
+        StructArray, new_null_array,
     },
     buffer::NullBuffer,
-    compute::{CastOptions, can_cast_types, cast, cast_with_options, filter_record_batch, kernels::cmp::not_distinct},
+    compute::{
+        CastOptions, can_cast_types, cast, cast_with_options, filter_record_batch, kernels::cmp::not_distinct,
+    },
     datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
     json::writer::{EncoderOptions, make_encoder},
@@ -20,7 +22,8 @@ use parquet::{
     arrow::{
         ProjectionMask,
         arrow_reader::{
-            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+            ParquetRecordBatchReaderBuilder,
         },
     },
     errors::ParquetError,
@@ -52,8 +55,11 @@ impl Opened {
             Input::File(file) => ArrowReaderMetadata::load(file, options),
         };
         let metadata = metadata.map_err(|e| {
-            Error::new(codes::DECODE, "the footer of the Parquet file cannot be read: it is damaged, truncated or not Parquet")
-                .caused_by(&e)
+            Error::new(
+                codes::DECODE,
+                "the footer of the Parquet file cannot be read: it is damaged, truncated or not Parquet",
+            )
+            .caused_by(&e)
         })?;
         Ok(Self { input, metadata })
     }
@@ -69,7 +75,8 @@ impl Opened {
     /// The columns of the file that `wanted` names, in the file's order.
     fn batches(self, wanted: &Schema, batch_rows: usize) -> Result<ParquetRecordBatchReader> {
         let schema = self.schema().clone();
-        let roots = (0..schema.fields().len()).filter(|at| wanted.fields().find(schema.field(*at).name()).is_some());
+        let roots =
+            (0..schema.fields().len()).filter(|at| wanted.fields().find(schema.field(*at).name()).is_some());
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
         let batches = match self.input {
             Input::Memory(bytes) => ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, self.metadata)
@@ -103,8 +110,11 @@ impl Files {
         }
         let unreadable = |e: io::Error| Error::new(codes::SOURCE_IO, "a file cannot be read").caused_by(&e);
         if body.len().map_err(unreadable)? > max_bytes {
-            return Err(Error::new(codes::TOO_LARGE, format!("the file has more than {max_bytes} bytes, which is the limit"))
-                .hint("if it is meant to be so large, raise `max_bytes`"));
+            return Err(Error::new(
+                codes::TOO_LARGE,
+                format!("the file has more than {max_bytes} bytes, which is the limit"),
+            )
+            .hint("if it is meant to be so large, raise `max_bytes`"));
         }
         let input = match (body, body.path()) {
             (Body::Memory(bytes), _) => Input::Memory(bytes.clone()),
@@ -121,20 +131,24 @@ impl Files {
         let Some(members) = &mut self.members else { return Ok(None) };
         let Some(mut member) = members.advance()? else { return Ok(None) };
         // Parquet is read from its end, so what is compressed around it must be unpacked first.
-        let mut file = tempfile::tempfile().map_err(|e| {
-            Error::new(codes::SOURCE_IO, "a temporary file cannot be made").caused_by(&e)
-        })?;
+        let mut file = tempfile::tempfile()
+            .map_err(|e| Error::new(codes::SOURCE_IO, "a temporary file cannot be made").caused_by(&e))?;
         io::copy(&mut member.reader, &mut file).map_err(read_error)?;
         Opened::new(Input::File(file)).map(Some)
     }
 }
 
-pub(super) fn inspect(body: &Body, format: &Format, known: Option<&Schema>, limits: &Limits) -> Result<Inspected> {
+pub(super) fn inspect(
+    body: &Body,
+    format: &Format,
+    known: Option<&Schema>,
+    limits: &Limits,
+) -> Result<Inspected> {
     let mut files = Files::open(body, format, limits.max_bytes)?;
     let (mut schema, mut counted, mut notes, mut sources) = (Schema::empty(), 0, Vec::new(), Vec::new());
     while let Some(file) = files.advance()? {
         counted += file.rows();
-        let plain = file.schema().fields().iter().map(|f| plain_field(f)).collect::<Result<Vec<_>>>()?;
+        let plain = file.schema().fields().iter().map(plain_field).collect::<Result<Vec<_>>>()?;
         schema = evolve(&schema, &Schema::new(plain));
         sources.push(file.schema().clone());
     }
@@ -174,10 +188,25 @@ pub(super) fn inspect(body: &Body, format: &Format, known: Option<&Schema>, limi
     Ok(Inspected { schema, rows: Some(counted - rejects.len() as u64), empty: counted == 0, rejects, notes })
 }
 
-pub(super) fn read(body: &Body, format: &Format, schema: SchemaRef, options: ReadOptions) -> Result<DecodedBatches> {
+pub(super) fn read(
+    body: &Body,
+    format: &Format,
+    schema: SchemaRef,
+    options: ReadOptions,
+) -> Result<DecodedBatches> {
     let files = Files::open(body, format, u64::MAX)?;
     let columns = format.columns.clone();
-    Ok(Box::new(Reading { files, batches: None, schema, columns, options, row: 0, skipped: 0, rejected_bytes: 0, done: false }))
+    Ok(Box::new(Reading {
+        files,
+        batches: None,
+        schema,
+        columns,
+        options,
+        row: 0,
+        skipped: 0,
+        rejected_bytes: 0,
+        done: false,
+    }))
 }
 
 struct Reading {
@@ -202,7 +231,9 @@ impl Reading {
             }
             match self.batches.as_mut().and_then(Iterator::next) {
                 Some(batch) => {
-                    let batch = batch.map_err(|e| Error::new(codes::DECODE, "the Parquet file is damaged").caused_by(&e))?;
+                    let batch = batch.map_err(|e| {
+                        Error::new(codes::DECODE, "the Parquet file is damaged").caused_by(&e)
+                    })?;
                     return self.decode(&batch).map(Some);
                 }
                 None => self.batches = None,
@@ -228,7 +259,8 @@ impl Reading {
                 continue;
             };
             let json = self.columns.get(field.name()) == Some(&ColumnType::Json);
-            let Conformed { array: fitting, misfits } = conform(field.name(), array, field.data_type(), json)?;
+            let Conformed { array: fitting, misfits } =
+                conform(field.name(), array, field.data_type(), json)?;
             for at in misfits {
                 if std::mem::replace(&mut keep[at], false) {
                     let problem = misfit(field, array, at);
@@ -239,9 +271,10 @@ impl Reading {
         }
         self.rejected_bytes = rejects.bytes;
         let whole = batch_of(&self.schema, arrays, batch.num_rows())?;
-        let rows = self.options.row_numbers.then(|| {
-            (first..).zip(&keep).filter(|(_, keep)| **keep).map(|(row, _)| row).collect()
-        });
+        let rows = self
+            .options
+            .row_numbers
+            .then(|| (first..).zip(&keep).filter(|(_, keep)| **keep).map(|(row, _)| row).collect());
         let batch = if keep.iter().all(|keep| *keep) { whole } else { filtered(&whole, keep)? };
         let mut rejects: Vec<Reject> = rejects.list;
         rejects.sort_by_key(|reject| reject.row);
@@ -427,7 +460,8 @@ fn conform_struct(name: &str, array: &ArrayRef, fields: &Fields) -> Result<Confo
     for field in fields {
         match from.column_by_name(field.name()) {
             Some(inner) => {
-                let conformed = conform(&format!("{name}.{}", field.name()), inner, field.data_type(), false)?;
+                let conformed =
+                    conform(&format!("{name}.{}", field.name()), inner, field.data_type(), false)?;
                 // What a null object has inside does not count.
                 misfits.extend(conformed.misfits.into_iter().filter(|at| array.is_valid(*at)));
                 arrays.push(conformed.array);
@@ -471,7 +505,8 @@ fn nested_text(name: &str, array: &ArrayRef) -> Result<Conformed> {
         .map(|row| array.is_valid(row).then(|| json_text(&field, array, row)).transpose())
         .collect::<Result<StringArray, ArrowError>>();
     let texts = texts.map_err(|e| {
-        Error::new(codes::DECODE, format!("column `{name}` of the Parquet file cannot be written as JSON")).caused_by(&e)
+        Error::new(codes::DECODE, format!("column `{name}` of the Parquet file cannot be written as JSON"))
+            .caused_by(&e)
     })?;
     Ok(Conformed::all(Arc::new(texts)))
 }
@@ -502,7 +537,8 @@ fn conform_plain(array: &ArrayRef, to: &DataType) -> Result<Conformed> {
         return Ok(Conformed { array: new_null_array(to, array.len()), misfits });
     }
     let fitting = cast_with_options(array, to, &CastOptions::default()).map_err(|e| defect(&e))?;
-    let mut good: Vec<bool> = (0..array.len()).map(|row| array.is_null(row) || fitting.is_valid(row)).collect();
+    let mut good: Vec<bool> =
+        (0..array.len()).map(|row| array.is_null(row) || fitting.is_valid(row)).collect();
     if loses(from, to) {
         // 3.5 becomes the integer 3 without a word: only what comes back the same is taken.
         let back = cast(&fitting, from).map_err(|e| defect(&e))?;
@@ -523,10 +559,19 @@ fn may_cast(from: &DataType, to: &DataType) -> bool {
     let time = |t: &DataType| matches!(t, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64);
     let bytes = |t: &DataType| {
         is_text(t)
-            || matches!(t, DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_))
+            || matches!(
+                t,
+                DataType::Binary
+                    | DataType::LargeBinary
+                    | DataType::BinaryView
+                    | DataType::FixedSizeBinary(_)
+            )
     };
     can_cast_types(from, to)
-        && (*to == DataType::Utf8 || (number(from) && number(to)) || (time(from) && time(to)) || (bytes(from) && bytes(to)))
+        && (*to == DataType::Utf8
+            || (number(from) && number(to))
+            || (time(from) && time(to))
+            || (bytes(from) && bytes(to)))
 }
 
 fn loses(from: &DataType, to: &DataType) -> bool {

@@ -74,7 +74,8 @@ pub(super) struct Cursor {
 impl Cursor {
     /// `range`: only the rows that start in it (for sampling and for NDJSON).
     pub fn open(body: &Body, format: &Format, max_bytes: u64, range: Range<u64>) -> Result<Self> {
-        if range.start > 0 && !(format.kind == FormatKind::Ndjson && format.compression == Compression::None) {
+        if range.start > 0 && !(format.kind == FormatKind::Ndjson && format.compression == Compression::None)
+        {
             return Err(Error::bug("only NDJSON without compression can be read from the middle"));
         }
         Ok(Self {
@@ -95,7 +96,8 @@ impl Cursor {
         loop {
             if self.member.is_none() {
                 let Some(next) = self.members.advance()? else { return Ok(false) };
-                let rows = open_rows(&self.format, next.reader, self.start).map_err(|e| named(e, &next.name))?;
+                let rows =
+                    open_rows(&self.format, next.reader, self.start).map_err(|e| named(e, &next.name))?;
                 self.headers.extend(rows.header().cloned());
                 self.member = Some((next.name, rows));
             }

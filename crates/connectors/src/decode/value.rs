@@ -77,7 +77,8 @@ impl Pattern {
         let parsed = self.parse(text)?;
         let date = parsed.to_naive_date().ok().filter(|date| date.year() >= 1000)?;
         let time = parsed.to_naive_time().unwrap_or(NaiveTime::MIN);
-        let offset_seconds = if self.zoned { Some(parsed.to_fixed_offset().ok()?.local_minus_utc()) } else { None };
+        let offset_seconds =
+            if self.zoned { Some(parsed.to_fixed_offset().ok()?.local_minus_utc()) } else { None };
         Some(Moment { micros: micros_of(date, time), offset_seconds })
     }
 }
@@ -162,7 +163,11 @@ impl Parse {
         let groups: Vec<&str> = whole.trim_start_matches(['-', '+']).split('.').collect();
         let digits = |group: &&str| group.bytes().all(|b| b.is_ascii_digit());
         let grouped = groups.len() > 1;
-        if grouped && !(matches!(groups[0].len(), 1..=3) && groups[1..].iter().all(|g| g.len() == 3) && groups.iter().all(digits)) {
+        if grouped
+            && !(matches!(groups[0].len(), 1..=3)
+                && groups[1..].iter().all(|g| g.len() == 3)
+                && groups.iter().all(digits))
+        {
             return None;
         }
         let mut plain = whole.replace('.', "");
@@ -246,7 +251,9 @@ impl Parse {
     /// Microseconds since 1970-01-01 in UTC.
     pub fn instant(&self, text: &str) -> Fit<i64> {
         match self.moment(text.trim()) {
-            Some(Moment { micros, offset_seconds: Some(offset) }) => Ok(micros - i64::from(offset) * 1_000_000),
+            Some(Moment { micros, offset_seconds: Some(offset) }) => {
+                Ok(micros - i64::from(offset) * 1_000_000)
+            }
             Some(_) => Err("has no time zone; ask for `timestamp`".into()),
             None if self.plain_date(text.trim()).is_some() => Err("has no time zone; ask for `date`".into()),
             None => Err("is not a timestamp".into()),
@@ -442,22 +449,54 @@ mod tests {
     fn a_field_looks_like_what_it_is() {
         let plain = Parse::default();
         for (text, look) in [
-            ("0", Look::Int), ("-12", Look::Int), ("-0", Look::Double), ("+1", Look::Text), ("00123", Look::Text),
-            ("01234", Look::Text), ("-01", Look::Text), ("9007199254740992", Look::Int),
-            ("9007199254740993", Look::LongInt), ("9223372036854775807", Look::LongInt),
-            ("9223372036854775808", Look::Huge), ("1.5", Look::Double), (".5", Look::Double), ("1.", Look::Text),
-            ("1e5", Look::Double), ("1e999", Look::Huge), ("00.5", Look::Text), ("1.2.3", Look::Text), ("-", Look::Text),
-            (".", Look::Text), ("1e", Look::Text), ("nan", Look::Text), ("inf", Look::Text), ("true", Look::Bool),
-            ("False", Look::Bool), ("t", Look::Text), ("2024-02-29", Look::Date), ("2023-02-29", Look::Text),
-            ("2024-01-01 10:00", Look::Timestamp), ("2024-01-01T10:00:00.123456", Look::Timestamp),
-            ("2024-01-01T10:00:00Z", Look::Instant), ("2024-01-01T10:00:00+05:30", Look::Instant),
-            ("2024-01-01T25:00", Look::Text), ("1,5", Look::Text), ("12-34", Look::Text), ("ñ", Look::Text),
+            ("0", Look::Int),
+            ("-12", Look::Int),
+            ("-0", Look::Double),
+            ("+1", Look::Text),
+            ("00123", Look::Text),
+            ("01234", Look::Text),
+            ("-01", Look::Text),
+            ("9007199254740992", Look::Int),
+            ("9007199254740993", Look::LongInt),
+            ("9223372036854775807", Look::LongInt),
+            ("9223372036854775808", Look::Huge),
+            ("1.5", Look::Double),
+            (".5", Look::Double),
+            ("1.", Look::Text),
+            ("1e5", Look::Double),
+            ("1e999", Look::Huge),
+            ("00.5", Look::Text),
+            ("1.2.3", Look::Text),
+            ("-", Look::Text),
+            (".", Look::Text),
+            ("1e", Look::Text),
+            ("nan", Look::Text),
+            ("inf", Look::Text),
+            ("true", Look::Bool),
+            ("False", Look::Bool),
+            ("t", Look::Text),
+            ("2024-02-29", Look::Date),
+            ("2023-02-29", Look::Text),
+            ("2024-01-01 10:00", Look::Timestamp),
+            ("2024-01-01T10:00:00.123456", Look::Timestamp),
+            ("2024-01-01T10:00:00Z", Look::Instant),
+            ("2024-01-01T10:00:00+05:30", Look::Instant),
+            ("2024-01-01T25:00", Look::Text),
+            ("1,5", Look::Text),
+            ("12-34", Look::Text),
+            ("ñ", Look::Text),
         ] {
             assert_eq!(plain.look(text), look, "{text}");
         }
         for (text, look) in [
-            ("1,5", Look::Double), ("1.234,56", Look::Double), ("1.234", Look::Grouped), ("12.34", Look::Text),
-            ("1.5", Look::Text), ("192.168.1.10", Look::Text), ("1.234,5.6", Look::Text), ("12", Look::Int),
+            ("1,5", Look::Double),
+            ("1.234,56", Look::Double),
+            ("1.234", Look::Grouped),
+            ("12.34", Look::Text),
+            ("1.5", Look::Text),
+            ("192.168.1.10", Look::Text),
+            ("1.234,5.6", Look::Text),
+            ("12", Look::Int),
         ] {
             assert_eq!(comma().look(text), look, "{text}");
         }
@@ -466,7 +505,15 @@ mod tests {
     #[test]
     fn asked_numbers_are_exact() {
         let plain = Parse::default();
-        for (text, int) in [("3", 3), (" +3 ", 3), ("3.0", 3), ("1e2", 100), ("120e-1", 12), ("007", 7), ("-9223372036854775808", i64::MIN)] {
+        for (text, int) in [
+            ("3", 3),
+            (" +3 ", 3),
+            ("3.0", 3),
+            ("1e2", 100),
+            ("120e-1", 12),
+            ("007", 7),
+            ("-9223372036854775808", i64::MIN),
+        ] {
             assert_eq!(plain.int(text), Ok(int), "{text}");
         }
         for text in ["3.5", "abc", "", "1e400", "9223372036854775808", "NaN", "1e", "--1"] {
@@ -477,7 +524,9 @@ mod tests {
         assert_eq!(comma().double("1.234,5"), Ok(1234.5));
         assert_eq!(comma().int("1.234.567"), Ok(1_234_567));
         assert!(comma().double("1.5").is_err());
-        for (text, value) in [("12.3", 1230), ("-0.01", -1), ("1e3", 100_000), ("0.120", 12), ("+5", 500), ("0e99999", 0)] {
+        for (text, value) in
+            [("12.3", 1230), ("-0.01", -1), ("1e3", 100_000), ("0.120", 12), ("+5", 500), ("0e99999", 0)]
+        {
             assert_eq!(plain.decimal(text, 10, 2), Ok(value), "{text}");
         }
         assert_eq!(plain.decimal("1.234", 10, 2), Err("has more than 2 decimals".into()));
@@ -502,7 +551,14 @@ mod tests {
         assert_eq!(plain.instant("1970-01-01T02:00:00+02:00"), Ok(0));
         assert_eq!(plain.instant("1970-01-01 00:00:00.123456789 UTC"), Ok(123_456));
         assert!(plain.instant("1970-01-01T00:00:00").unwrap_err().contains("no time zone"));
-        for bad in ["", "12", "1970-01-01T", "1970-01-01T00:00:00.", "1970-01-01T00:00:00+99:00", "1970-01-01T00:00:00 "] {
+        for bad in [
+            "",
+            "12",
+            "1970-01-01T",
+            "1970-01-01T00:00:00.",
+            "1970-01-01T00:00:00+99:00",
+            "1970-01-01T00:00:00 ",
+        ] {
             assert!(plain.instant(bad).is_err(), "{bad}");
         }
         let spanish = Parse::of(&CsvOptions {

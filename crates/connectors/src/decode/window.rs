@@ -111,11 +111,17 @@ impl Window {
     pub fn refuse_html(&self, wanted: &str) -> Result<()> {
         let bytes = self.bytes().trim_ascii_start();
         let head: Vec<u8> = bytes.iter().take(15).map(u8::to_ascii_lowercase).collect();
-        if !(head.starts_with(b"<!doctype html") || head.starts_with(b"<html") || (wanted != "CSV" && head.starts_with(b"<"))) {
+        if !(head.starts_with(b"<!doctype html")
+            || head.starts_with(b"<html")
+            || (wanted != "CSV" && head.starts_with(b"<")))
+        {
             return Ok(());
         }
-        Err(Error::new(codes::DECODE, format!("this is not {wanted} but looks like a web page: {}", preview(bytes)))
-            .hint("open the address in a browser: it may be a login page or an error message"))
+        Err(Error::new(
+            codes::DECODE,
+            format!("this is not {wanted} but looks like a web page: {}", preview(bytes)),
+        )
+        .hint("open the address in a browser: it may be a login page or an error message"))
     }
 }
 

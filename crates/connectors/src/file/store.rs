@@ -1,6 +1,11 @@
 //! Objects in a store (`s3://bucket/key`): finding them, and getting their bytes under a deadline.
 
-use std::{future::Future, io::Write, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io::{Seek, SeekFrom, Write},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -12,6 +17,9 @@ use crate::{
     Cx,
     spool::{MEMORY_BYTES_MAX, Spool, Spooled, write_error},
 };
+
+/// So much of a Parquet file's end holds the description of its columns, as a rule.
+const PARQUET_TAIL_BYTES: u64 = 256 << 10;
 
 const SCHEMES: &[&str] = &["s3://", "s3a://"];
 
@@ -129,6 +137,42 @@ impl Objects {
         }
         let got = self.in_time(&object.shown, self.store.get_range(location, range)).await?;
         got.map(Body::Memory).map_err(|error| store_error(&object.shown, &error))
+    }
+
+    /// A Parquet object of which only the end, where its columns are described, was fetched: a file of
+    /// the object's length with a hole in front. `None` when it does not end like Parquet.
+    pub async fn parquet_end(&self, cx: &Cx, object: &FoundObject) -> Result<Option<Body>> {
+        let mut tail = self.tail(object, PARQUET_TAIL_BYTES).await?;
+        let Some((_, [a, b, c, d, b'P', b'A', b'R', b'1'])) = tail.split_last_chunk::<8>() else {
+            return Ok(None);
+        };
+        let needed = u64::from(u32::from_le_bytes([*a, *b, *c, *d])) + 8;
+        if needed > object.meta.size {
+            return Ok(None);
+        }
+        if needed > tail.len() as u64 {
+            tail = self.tail(object, needed).await?;
+        }
+        let write = || {
+            std::fs::create_dir_all(&cx.spool_dir)?;
+            let mut file = tempfile::Builder::new().prefix("spool-").tempfile_in(&cx.spool_dir)?;
+            file.as_file().set_len(object.meta.size - tail.len() as u64)?;
+            file.seek(SeekFrom::End(0))?;
+            file.write_all(&tail)?;
+            Ok(Body::Temp(Arc::new(file.into_temp_path())))
+        };
+        write().map(Some).map_err(|error| write_error(&object.shown, &error))
+    }
+
+    /// The last bytes of an object.
+    async fn tail(&self, object: &FoundObject, bytes: u64) -> Result<Bytes> {
+        let size = object.meta.size;
+        let range = size - bytes.min(size)..size;
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let got = self.in_time(&object.shown, self.store.get_range(&object.meta.location, range)).await?;
+        got.map_err(|error| store_error(&object.shown, &error))
     }
 
     async fn in_time<T>(&self, shown: &str, work: impl Future<Output = T>) -> Result<T> {

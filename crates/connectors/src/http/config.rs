@@ -201,7 +201,9 @@ impl<'de> Deserialize<'de> for Scalar {
 
 /// A `T` written as a map. Whatever else stands there is refused without being repeated: it may be a
 /// secret in the wrong place.
-pub(crate) fn map_only<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(crate) fn map_only<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     struct Visitor<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {
         type Value = T;

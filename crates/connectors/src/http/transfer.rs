@@ -20,6 +20,7 @@ use crate::spool::{Spool, Spooled, is_too_large, too_large, write_error};
 const EXCERPT_CHARS_MAX: usize = 300;
 /// after secrets were taken out of so many bytes.
 const EXCERPT_BYTES_MAX: usize = 16 << 10;
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 impl Http<'_> {
     pub(super) async fn receive(
@@ -42,7 +43,7 @@ impl Http<'_> {
         }
         // A part of the answer (206) was not asked for.
         if status.is_success() && status != StatusCode::PARTIAL_CONTENT {
-            return Ok(Reply::Answer(Answer::Fetched(self.fetch(call, response, url).await?)));
+            return Ok(Reply::Answer(Answer::Fetched(Box::new(self.fetch(call, response, url).await?))));
         }
         self.refused(call, response, &url).await
     }
@@ -101,14 +102,9 @@ impl Http<'_> {
         let what = format!("the answer of {}", self.shown(&url));
         let mut sink = self.sink(call, &response, &url)?;
         while let Some(piece) = response.chunk().await.map_err(|error| self.transport(&url, error))? {
-            sink.write_all(&piece).map_err(|error| sink_error(&what, &error))?;
+            sink.write_all(&piece).map_err(|error| sink.failure(&what, &error))?;
         }
-        let spooled = sink.finish().map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                again(Error::new(codes::HTTP_TEMPORARY, format!("{what} broke off inside its gzip data")))
-            }
-            _ => sink_error(&what, &error).into(),
-        })?;
+        let spooled = sink.finish(&what)?;
         Ok(Fetched {
             spooled,
             status: response.status().as_u16(),
@@ -136,7 +132,9 @@ impl Http<'_> {
                 Ok(Sink::Plain(spool))
             }
             // Not asked for, but some servers do it all the same.
-            "gzip" | "x-gzip" => Ok(Sink::Gzip { decoder: MultiGzDecoder::new(spool), is_empty: true }),
+            "gzip" | "x-gzip" => {
+                Ok(Sink::Gzip { decoder: Box::new(MultiGzDecoder::new(spool)), magic: Vec::new() })
+            }
             other => Err(Error::new(
                 codes::HTTP_ANSWER,
                 format!(
@@ -152,37 +150,57 @@ impl Http<'_> {
 /// Where the bytes of an answer go.
 enum Sink {
     Plain(Spool),
-    Gzip { decoder: MultiGzDecoder<Spool>, is_empty: bool },
+    /// With the first bytes of what came in.
+    Gzip {
+        decoder: Box<MultiGzDecoder<Spool>>,
+        magic: Vec<u8>,
+    },
 }
 
 impl Sink {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Sink::Plain(spool) => spool.write_all(bytes),
-            Sink::Gzip { decoder, is_empty } => {
-                *is_empty &= bytes.is_empty();
+            Sink::Gzip { decoder, magic } => {
+                let missing = GZIP_MAGIC.len() - magic.len();
+                magic.extend_from_slice(&bytes[..missing.min(bytes.len())]);
                 decoder.write_all(bytes)
             }
         }
     }
 
-    fn finish(self) -> io::Result<Spooled> {
+    fn finish(mut self, what: &str) -> Result<Spooled, Failure> {
+        if let Sink::Gzip { decoder, magic } = &mut self {
+            // An empty body has no gzip header either.
+            if magic.is_empty() {
+                return Ok(Spool::new(Path::new(""), 0, 0).finish());
+            }
+            if let Err(error) = decoder.try_finish() {
+                return Err(self.failure(what, &error));
+            }
+        }
         match self {
             Sink::Plain(spool) => Ok(spool.finish()),
-            // An empty body has no gzip header either.
-            Sink::Gzip { is_empty: true, .. } => Ok(Spool::new(Path::new(""), 0, 0).finish()),
-            Sink::Gzip { decoder, .. } => decoder.finish().map(Spool::finish),
+            Sink::Gzip { decoder, .. } => {
+                decoder.finish().map(Spool::finish).map_err(|error| write_error(what, &error).into())
+            }
         }
     }
-}
 
-fn sink_error(what: &str, error: &io::Error) -> Error {
-    let is_damaged = matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
-    if is_damaged && !is_too_large(error) {
-        return Error::new(codes::HTTP_ANSWER, format!("{what} says that it is gzip and is not"))
-            .caused_by(error);
+    /// What a failed write means: too much, no gzip at all, or gzip that was damaged on its way.
+    fn failure(&self, what: &str, error: &io::Error) -> Failure {
+        match self {
+            Sink::Gzip { magic, .. } if !is_too_large(error) && error.raw_os_error().is_none() => {
+                if *magic != GZIP_MAGIC {
+                    return Error::new(codes::HTTP_ANSWER, format!("{what} says that it is gzip and is not"))
+                        .into();
+                }
+                let damaged = format!("{what} has damaged or incomplete gzip data");
+                again(Error::new(codes::HTTP_TEMPORARY, damaged).caused_by(error))
+            }
+            _ => write_error(what, error).into(),
+        }
     }
-    write_error(what, error)
 }
 
 fn header_text(response: &Response, name: header::HeaderName) -> Option<String> {

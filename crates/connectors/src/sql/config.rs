@@ -28,8 +28,7 @@ pub(super) struct Config {
     /// How far behind the newest value to look again, for rows that were committed late: a duration for
     /// a time (`10m`), a number for a number
     #[serde(default)]
-    #[schemars(with = "Option<LagSchema>")]
-    lag: Option<serde_json::Value>,
+    lag: Option<LagText>,
     #[serde(default)]
     pub(super) split: Split,
     #[serde(default)]
@@ -38,13 +37,12 @@ pub(super) struct Config {
     pub(super) retry: Retry,
 }
 
-/// What `lag` may be, for the JSON schema.
-#[derive(JsonSchema)]
-#[serde(untagged)]
-#[allow(dead_code)]
-enum LagSchema {
+/// A lag as it is written.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a duration (10m) for a time, a number for a number")]
+enum LagText {
+    Number(serde_json::Number),
     Duration(String),
-    Number(i64),
 }
 
 /// How the rows are laid out in files.
@@ -165,7 +163,8 @@ pub(super) struct Checked {
 impl Checked {
     pub(super) fn parse(value: &serde_json::Value) -> Result<Self, ConfigError> {
         let config: Config = parse(value)?;
-        let address = parse_address(config.url.expose()).map_err(|message| ConfigError::new(&["url"], message))?;
+        let address =
+            parse_address(config.url.expose()).map_err(|message| ConfigError::new(&["url"], message))?;
         let subject = match (&config.table, &config.query) {
             (Some(table), None) => Subject::Table(parse_table(table)?),
             (None, Some(query)) => Subject::Query(parse_query(query)?),
@@ -204,12 +203,14 @@ fn parse_address(url: &str) -> Result<Address, String> {
             };
         }
         _ => {
-            return Err("the address of a database begins with postgres://, mysql://, mariadb:// or sqlite:".to_owned());
+            return Err("the address of a database begins with postgres://, mysql://, mariadb:// or sqlite:"
+                .to_owned());
         }
     };
     let scheme = if dialect == Dialect::Postgres { "postgres" } else { "mysql" };
     let url = format!("{scheme}:{rest}");
-    let parsed = url::Url::parse(&url).map_err(|error| format!("this is not the address of a database: {error}"))?;
+    let parsed =
+        url::Url::parse(&url).map_err(|error| format!("this is not the address of a database: {error}"))?;
     if !rest.starts_with("//") {
         return Err(format!("the address of a server is written {scheme}://USER:PASSWORD@HOST/DATABASE"));
     }
@@ -222,9 +223,29 @@ fn parse_address(url: &str) -> Result<Address, String> {
 
 fn is_url_parameter(name: &str) -> bool {
     const NAMES: &[&str] = &[
-        "sslmode", "ssl-mode", "sslrootcert", "ssl-root-cert", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key",
-        "host", "hostaddr", "port", "dbname", "user", "password", "application_name", "options", "charset",
-        "collation", "socket", "timezone", "time-zone", "statement-cache-capacity",
+        "sslmode",
+        "ssl-mode",
+        "sslrootcert",
+        "ssl-root-cert",
+        "ssl-ca",
+        "sslcert",
+        "ssl-cert",
+        "sslkey",
+        "ssl-key",
+        "host",
+        "hostaddr",
+        "port",
+        "dbname",
+        "user",
+        "password",
+        "application_name",
+        "options",
+        "charset",
+        "collation",
+        "socket",
+        "timezone",
+        "time-zone",
+        "statement-cache-capacity",
     ];
     NAMES.contains(&name) || name.starts_with("options[")
 }
@@ -239,7 +260,8 @@ fn parse_table(table: &str) -> Result<String, ConfigError> {
 fn parse_query(query: &str) -> Result<String, ConfigError> {
     let query = query.trim().trim_end_matches(|c: char| c == ';' || c.is_whitespace());
     let start = skip_comments(query);
-    let word: String = start.chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_ascii_uppercase();
+    let word: String =
+        start.chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_ascii_uppercase();
     if start.starts_with('(') || matches!(word.as_str(), "SELECT" | "WITH" | "VALUES" | "TABLE") {
         Ok(query.to_owned())
     } else {
@@ -260,14 +282,14 @@ fn skip_comments(mut text: &str) -> &str {
     }
 }
 
-fn parse_lag(value: &serde_json::Value) -> Result<Lag, ConfigError> {
+fn parse_lag(text: &LagText) -> Result<Lag, ConfigError> {
     let wrong = |message: String| ConfigError::new(&["lag"], message);
-    match value {
-        serde_json::Value::Number(number) if number.as_f64().is_some_and(|n| n >= 0.0) => {
+    match text {
+        LagText::Number(number) if number.as_f64().is_some_and(|n| n >= 0.0) => {
             Ok(Lag::Number(number.to_string()))
         }
-        serde_json::Value::String(text) => parse_duration(text).map(Lag::Time).map_err(wrong),
-        _ => Err(wrong("expected a duration (10m) for a time, a number for a number".to_owned())),
+        LagText::Number(_) => Err(wrong("a lag is not negative".to_owned())),
+        LagText::Duration(text) => parse_duration(text).map(Lag::Time).map_err(wrong),
     }
 }
 
@@ -308,9 +330,14 @@ mod tests {
             (json!({"url": "sqlite:x", "query": "DELETE FROM t"}), "query", "one SELECT"),
             (json!({"url": "sqlite:x", "table": "t", "lag": "1h"}), "lag", "cursor"),
             (json!({"url": "sqlite:x", "table": "t", "cursor": "c", "lag": "soon"}), "lag", "duration"),
-            (json!({"url": "sqlite:x", "table": "t", "cursor": "c", "lag": -1}), "lag", "duration"),
+            (json!({"url": "sqlite:x", "table": "t", "cursor": "c", "lag": -1}), "lag", "negative"),
+            (json!({"url": "sqlite:x", "table": "t", "cursor": "c", "lag": [1]}), "lag", "duration"),
             (json!({"url": "sqlite:x", "table": "t", "split": {"rows": 0}}), "split.rows", "at least one"),
-            (json!({"url": "sqlite:x", "table": "t", "retry": {"attempts": 0}}), "retry.attempts", "at least one"),
+            (
+                json!({"url": "sqlite:x", "table": "t", "retry": {"attempts": 0}}),
+                "retry.attempts",
+                "at least one",
+            ),
             (json!({"url": "sqlite:x", "table": "t", "tabel": 1}), "tabel", "unknown field"),
         ] {
             let error = Checked::parse(&value).unwrap_err();
@@ -322,7 +349,12 @@ mod tests {
 
     #[test]
     fn a_query_may_begin_with_a_comment_and_end_with_a_semicolon() {
-        for good in ["SELECT 1;", " with x as (select 1) select * from x ;\n", "-- why\n/* x */ select 1", "(SELECT 1)"] {
+        for good in [
+            "SELECT 1;",
+            " with x as (select 1) select * from x ;\n",
+            "-- why\n/* x */ select 1",
+            "(SELECT 1)",
+        ] {
             assert!(!parse_query(good).unwrap().ends_with(';'));
         }
     }

@@ -26,7 +26,10 @@ const MICROS_PER_DAY: u128 = 86_400_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CursorType {
     Int,
-    Decimal { precision: u8, scale: i8 },
+    Decimal {
+        precision: u8,
+        scale: i8,
+    },
     Float,
     Date,
     Timestamp,
@@ -72,7 +75,9 @@ impl CursorType {
             };
         }
         match value {
-            Value::Int(i) | Value::Timestamp(i) | Value::TimestampTz(i) => Some(CursorValue::Int(i128::from(*i))),
+            Value::Int(i) | Value::Timestamp(i) | Value::TimestampTz(i) => {
+                Some(CursorValue::Int(i128::from(*i)))
+            }
             Value::Date(days) => Some(CursorValue::Int(i128::from(*days))),
             Value::Float(f) if f.is_finite() => Some(CursorValue::Float(*f)),
             Value::Text(text) => Some(CursorValue::Text(text.clone().into_owned())),
@@ -84,7 +89,9 @@ impl CursorType {
     fn write(self, value: &CursorValue) -> Written {
         let (type_name, text) = match (self, value) {
             (CursorType::Decimal { scale, .. }, CursorValue::Int(i)) => ("decimal", decimal_text(*i, scale)),
-            (CursorType::Date, CursorValue::Int(i)) => ("date", date_text(i32::try_from(*i).unwrap_or(i32::MAX))),
+            (CursorType::Date, CursorValue::Int(i)) => {
+                ("date", date_text(i32::try_from(*i).unwrap_or(i32::MAX)))
+            }
             (CursorType::Timestamp, CursorValue::Int(i)) => {
                 ("timestamp", timestamp_text(i64::try_from(*i).unwrap_or(i64::MAX)))
             }
@@ -108,7 +115,9 @@ impl CursorType {
             (CursorType::Int | CursorType::Stored, "int") => text.parse().ok().map(CursorValue::Int),
             (CursorType::Float | CursorType::Stored, "float") => text.parse().ok().map(CursorValue::Float),
             (CursorType::Text | CursorType::Stored, "text") => Some(CursorValue::Text(text.to_owned())),
-            (CursorType::Decimal { scale, .. }, "decimal") => parse_decimal(text, scale).map(CursorValue::Int),
+            (CursorType::Decimal { scale, .. }, "decimal") => {
+                parse_decimal(text, scale).map(CursorValue::Int)
+            }
             (CursorType::Date, "date") => {
                 let date: NaiveDate = text.parse().ok()?;
                 Some(CursorValue::Int(i128::from(days_of_date(date))))
@@ -128,7 +137,9 @@ impl CursorType {
             (CursorType::Decimal { scale, .. }, CursorValue::Int(i), Lag::Number(n)) => {
                 i.checked_sub(parse_decimal(n, scale)?).map(CursorValue::Int)
             }
-            (_, CursorValue::Float(f), Lag::Number(n)) => Some(CursorValue::Float(f - n.parse::<f64>().ok()?)),
+            (_, CursorValue::Float(f), Lag::Number(n)) => {
+                Some(CursorValue::Float(f - n.parse::<f64>().ok()?))
+            }
             (CursorType::Timestamp | CursorType::TimestampTz, CursorValue::Int(i), Lag::Time(lag)) => {
                 i.checked_sub(i128::try_from(lag.as_micros()).ok()?).map(CursorValue::Int)
             }
@@ -206,8 +217,11 @@ impl Reached {
         let value = |text: Option<String>| -> Result<Option<CursorValue>> {
             let (Some(text), Some(type_name)) = (text, stored.type_name.clone()) else { return Ok(None) };
             kind.read(&Written { type_name: type_name.clone(), text }).map(Some).ok_or_else(|| {
-                Error::new(codes::DATABASE_TYPE, format!("the cursor `{column}` was of type {type_name} and is no more"))
-                    .hint("read the source anew with `lagar run --full-refresh`")
+                Error::new(
+                    codes::DATABASE_TYPE,
+                    format!("the cursor `{column}` was of type {type_name} and is no more"),
+                )
+                .hint("read the source anew with `lagar run --full-refresh`")
             })
         };
         Ok(Some(Self {
@@ -248,7 +262,11 @@ impl Boundary {
         reached: Option<&Reached>,
     ) -> Self {
         let seen_columns = reached.filter(|reached| reached.columns != columns).map(|reached| {
-            reached.columns.iter().filter_map(|name| columns.iter().position(|column| column == name)).collect()
+            reached
+                .columns
+                .iter()
+                .filter_map(|name| columns.iter().position(|column| column == name))
+                .collect()
         });
         let incomparable =
             reached.is_some_and(|reached| reached.columns.iter().any(|name| !columns.contains(name)));
@@ -307,7 +325,10 @@ impl Boundary {
         if self.kept.len() + self.unplaced.len() > BOUNDARY_ROWS_MAX {
             return Err(Error::new(
                 codes::TOO_LARGE,
-                format!("more than {BOUNDARY_ROWS_MAX} rows lie at the newest value of the cursor `{}`", self.column),
+                format!(
+                    "more than {BOUNDARY_ROWS_MAX} rows lie at the newest value of the cursor `{}`",
+                    self.column
+                ),
             )
             .hint("take a finer cursor, a smaller `lag`, or no cursor"));
         }

@@ -114,8 +114,8 @@ fn code_of_database(error: &dyn DatabaseError) -> Code {
 fn hint_of(error: &sqlx::Error) -> Option<&'static str> {
     let sqlx::Error::Database(error) = error else { return None };
     let code = error.code().unwrap_or_default();
-    let not_a_database =
-        error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() && matches!(code.as_ref(), "26" | "11");
+    let not_a_database = error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
+        && matches!(code.as_ref(), "26" | "11");
     match code.as_ref() {
         _ if not_a_database => Some("is this file an SQLite database?"),
         "3D000" => Some("the last part of `url` names the database"),
@@ -129,8 +129,10 @@ fn scrub(text: &str, address: &Address) -> String {
     let Address::Server { url, .. } = address else { return text.to_owned() };
     let Ok(url) = url::Url::parse(url.expose()) else { return text.to_owned() };
     let mut text = text.to_owned();
-    let parameter = |name: &str| url.query_pairs().find(|(n, _)| n == name).map(|(_, value)| value.into_owned());
-    let passwords = [url.password().map(str::to_owned), url.password().map(decode_percent), parameter("password")];
+    let parameter =
+        |name: &str| url.query_pairs().find(|(n, _)| n == name).map(|(_, value)| value.into_owned());
+    let passwords =
+        [url.password().map(str::to_owned), url.password().map(decode_percent), parameter("password")];
     for password in passwords.into_iter().flatten().filter(|password| !password.is_empty()) {
         text = text.replace(&password, "***");
     }

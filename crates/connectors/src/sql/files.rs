@@ -109,8 +109,11 @@ impl Builder {
 
 impl Batch {
     pub(super) fn new(schema: SchemaRef) -> Result<Self> {
-        let builders =
-            schema.fields().iter().map(|field| Builder::new(field.data_type())).collect::<Result<Vec<_>>>()?;
+        let builders = schema
+            .fields()
+            .iter()
+            .map(|field| Builder::new(field.data_type()))
+            .collect::<Result<Vec<_>>>()?;
         Ok(Self { schema, builders, rows: 0, bytes: 0 })
     }
 
@@ -144,6 +147,7 @@ pub(super) struct WrittenFile {
 
 impl OpenFile {
     pub(super) fn create(folder: &Path, schema: SchemaRef) -> Result<Self> {
+        std::fs::create_dir_all(folder).map_err(|error| io_error(&error))?;
         let (file, path) = tempfile::Builder::new()
             .prefix("sql-")
             .suffix(".parquet")

@@ -1,5 +1,5 @@
-//! From a value of the database to a value of a column's type, without losing anything; what does not
-//! fit is a reason to reject the row.
+//! From a value of the database to a value of a column's type, without losing anything but what a
+//! double loses; what does not fit is a reason to reject the row.
 
 use arrow::datatypes::DataType;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
@@ -15,7 +15,7 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// `value` as `target` holds it, or why it does not fit.
 pub(super) fn fit<'v>(value: &'v Value<'_>, target: &DataType) -> Result<Value<'v>, String> {
     if let Value::Unfit { reason, text } = value {
-        return if *target == DataType::Utf8 && !reason.is_empty() && *reason != NOT_UTF8 {
+        return if *target == DataType::Utf8 && *reason != NOT_UTF8 {
             Ok(Value::Text(text.as_ref().into()))
         } else {
             Err((*reason).to_owned())
@@ -26,7 +26,9 @@ pub(super) fn fit<'v>(value: &'v Value<'_>, target: &DataType) -> Result<Value<'
     }
     match target {
         DataType::Boolean => bool_of(value).map(Value::Bool).ok_or_else(|| "not a boolean".to_owned()),
-        DataType::Int64 => int_of(value).map(Value::Int).ok_or_else(|| "not an integer of 64 bits".to_owned()),
+        DataType::Int64 => {
+            int_of(value).map(Value::Int).ok_or_else(|| "not an integer of 64 bits".to_owned())
+        }
         DataType::Float64 => float_of(value).map(Value::Float).ok_or_else(|| "not a double".to_owned()),
         DataType::Decimal128(precision, scale) => decimal_of(value, *precision, *scale)
             .map(|unscaled| Value::Decimal { unscaled, scale: *scale })
@@ -81,7 +83,12 @@ fn float_of(value: &Value<'_>) -> Option<f64> {
         Value::Float(f) => Some(*f),
         Value::Int(i) if i.unsigned_abs() <= DOUBLE_EXACT_MAX => Some(*i as f64),
         Value::Decimal { .. } => value.text().parse().ok(),
-        Value::Text(text) => text.trim().parse().ok(),
+        Value::Text(text) => {
+            let number: f64 = text.trim().parse().ok()?;
+            // Otherwise `1e999` and a person called `Inf` would be numbers.
+            (number.is_finite() || matches!(text.as_ref(), "NaN" | "Infinity" | "-Infinity"))
+                .then_some(number)
+        }
         _ => None,
     }
 }
@@ -162,7 +169,8 @@ fn date_of(value: &Value<'_>) -> Option<i32> {
         }
         Value::Text(text) => {
             let moment = parse_moment(text.trim())?;
-            (moment.time == NaiveTime::MIN && moment.offset_minutes.is_none()).then(|| days_of_date(moment.date))
+            (moment.time == NaiveTime::MIN && moment.offset_minutes.is_none())
+                .then(|| days_of_date(moment.date))
         }
         _ => None,
     }
@@ -205,7 +213,7 @@ impl Moment {
     /// Microseconds since 1970 of the date and time as written; `None` if they are finer than that.
     pub(super) fn micros(&self) -> Option<i64> {
         let moment = NaiveDateTime::new(self.date, self.time).and_utc();
-        (moment.timestamp_subsec_nanos() % 1000 == 0).then(|| moment.timestamp_micros())
+        moment.timestamp_subsec_nanos().is_multiple_of(1000).then(|| moment.timestamp_micros())
     }
 }
 
@@ -283,9 +291,12 @@ mod tests {
     #[test]
     fn a_stored_double_stands_for_the_decimal_next_to_it() {
         let decimal = DataType::Decimal128(10, 2);
-        let of = |f: f64| fit(&Value::Float(f), &decimal).ok();
-        assert_eq!(of(19.99), Some(Value::Decimal { unscaled: 1999, scale: 2 }));
-        assert_eq!(of(0.1 + 0.2), Some(Value::Decimal { unscaled: 30, scale: 2 }));
+        let of = |f: f64| match fit(&Value::Float(f), &decimal) {
+            Ok(Value::Decimal { unscaled, scale: 2 }) => Some(unscaled),
+            _ => None,
+        };
+        assert_eq!(of(19.99), Some(1999));
+        assert_eq!(of(0.1 + 0.2), Some(30));
         assert_eq!(of(0.125), None);
         assert_eq!(of(f64::NAN), None);
         assert_eq!(of(1e10), None);
@@ -328,6 +339,10 @@ mod tests {
         assert!(fit(&Value::Int(2), &DataType::Boolean).is_err());
         assert!(fit(&Value::Bytes(&[0xff]), &DataType::Utf8).is_err());
         assert!(fit(&text("12x"), &DataType::Int64).is_err());
+        for no_number in ["1e999", "inf", "nan", ""] {
+            assert!(fit(&text(no_number), &DataType::Float64).is_err(), "{no_number}");
+        }
+        assert_eq!(fit(&text("-Infinity"), &DataType::Float64), Ok(Value::Float(f64::NEG_INFINITY)));
         let infinite = Value::Unfit { reason: "infinite", text: "infinity".into() };
         assert!(fit(&infinite, &DataType::Date32).is_err());
         assert_eq!(fit(&infinite, &DataType::Utf8), Ok(text("infinity")));

@@ -134,7 +134,12 @@ impl SqlSource {
                 return Err(failure);
             }
             let wait = jittered(pause.min(retry.max_wait), cx.seed, attempt);
-            tracing::warn!(address = self.address(), attempt, ?wait, "the database cannot be reached; trying again");
+            tracing::warn!(
+                address = self.address(),
+                attempt,
+                ?wait,
+                "the database cannot be reached; trying again"
+            );
             tokio::select! {
                 biased;
                 () = cx.cancel.cancelled() => return Err(stopped()),
@@ -241,7 +246,8 @@ impl Read<'_> {
         let kind = described.cursor.ok_or_else(|| no_order(described))?;
         let sql = session.cursor_sql(described, kind)?;
         let reached = from.map(|from| Reached::parse(from, cursor, kind)).transpose()?.flatten();
-        let bound = reached.as_ref().and_then(|reached| reached.from.clone()).map(|value| Bound { kind, value });
+        let bound =
+            reached.as_ref().and_then(|reached| reached.from.clone()).map(|value| Bound { kind, value });
         let condition = match (&reached, &bound) {
             (None, _) => None,
             (Some(_), None) => Some(sql.present.clone()),
@@ -251,11 +257,14 @@ impl Read<'_> {
         let boundary =
             Boundary::new(index, kind, self.source.checked.lag.clone(), self.plan.names(), reached.as_ref());
         if boundary.is_incomparable() {
-            notes.push(Note("a column is gone: the newest rows of the last load may be read again".to_owned()));
+            notes.push(Note(
+                "a column is gone: the newest rows of the last load may be read again".to_owned(),
+            ));
         }
-        let mut sink = self.sink(Memory::Cursor(boundary), false)?;
+        let mut sink = self.sink(Memory::Cursor(Box::new(boundary)), false)?;
         let order: Vec<String> = std::iter::once(sql.expression).chain(order).collect();
-        let select = Select { sql: select_sql(self.plan, self.relation, condition.as_deref(), &order), bound };
+        let select =
+            Select { sql: select_sql(self.plan, self.relation, condition.as_deref(), &order), bound };
         session.read(&select, self.plan, &mut sink).await?;
         sink.finish(reached.is_none()).await?;
         let Memory::Cursor(boundary) = &sink.memory else {
@@ -284,7 +293,7 @@ impl Read<'_> {
         let Some(reached) = reached else { return Ok(Vec::new()) };
         let checked = &self.source.checked;
         let name = quote(checked.address.dialect(), cursor)?;
-        let sql = format!("SELECT COUNT(*) {} WHERE q.{name} IS NULL", self.relation.from_clause());
+        let sql = format!("SELECT COUNT(*) {} WHERE q.{name} IS NULL", self.relation.clause());
         let nulls = wait(self.cx, checked.config.timeout.statement, session.number(sql)).await?;
         if u64::try_from(nulls) == Ok(reached.nulls) {
             return Ok(Vec::new());

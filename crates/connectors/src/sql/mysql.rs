@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveTime};
 use lagar_flow::Result;
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions, Connection, Decode as SqlxDecode, Executor, MySql, MySqlConnection,
-    Row, SqlSafeStr, Statement as _, Type, TypeInfo,
+    AssertSqlSafe, Column as _, ConnectOptions, Connection, Decode as SqlxDecode, Executor, MySql,
+    MySqlConnection, Row, SqlSafeStr, Statement as _, Type, TypeInfo,
     mysql::{MySqlColumn, MySqlConnectOptions, MySqlRow},
 };
 
@@ -166,7 +166,9 @@ impl Session for MySqlSession {
                 (CursorType::Date, value) => query.bind(bound_date(value)),
                 (CursorType::Timestamp, value) => query.bind(bound_time(value)),
                 (CursorType::TimestampTz, value) => query.bind(bound_time(value).map(|time| time.and_utc())),
-                (CursorType::Decimal { scale, .. }, CursorValue::Int(i)) => query.bind(decimal_text(*i, scale)),
+                (CursorType::Decimal { scale, .. }, CursorValue::Int(i)) => {
+                    query.bind(decimal_text(*i, scale))
+                }
                 (_, CursorValue::Int(i)) => query.bind(i64::try_from(*i).unwrap_or(i64::MIN)),
                 (_, CursorValue::Float(f)) => query.bind(*f),
                 (_, CursorValue::Text(text)) => query.bind(text.clone()),

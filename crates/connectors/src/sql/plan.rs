@@ -100,7 +100,8 @@ impl Relation {
             Subject::Table(name) => name,
         };
         // SQLite compares names without case.
-        let same = |a: &str| if dialect == Dialect::Sqlite { a.eq_ignore_ascii_case(name) } else { a == name };
+        let same =
+            |a: &str| if dialect == Dialect::Sqlite { a.eq_ignore_ascii_case(name) } else { a == name };
         let table = tables
             .iter()
             .find(|table| table.visible && same(&table.name))
@@ -114,7 +115,7 @@ impl Relation {
     }
 
     /// `FROM …` with the alias.
-    pub(super) fn from_clause(&self) -> String {
+    pub(super) fn clause(&self) -> String {
         format!("FROM {} AS q", self.from)
     }
 }
@@ -144,7 +145,10 @@ pub(super) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>)
             let lower = candidate.to_lowercase();
             // `orders` is also near to `shop.orders`.
             let bare = lower.rsplit_once('.').map_or(lower.as_str(), |(_, bare)| bare);
-            (strsim::damerau_levenshtein(&name, &lower).min(strsim::damerau_levenshtein(&name, bare)), candidate)
+            (
+                strsim::damerau_levenshtein(&name, &lower).min(strsim::damerau_levenshtein(&name, bare)),
+                candidate,
+            )
         })
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
@@ -202,7 +206,10 @@ impl Plan {
     pub(super) fn index(&self, name: &str, key: &str) -> Result<usize> {
         let names = self.names();
         names.iter().position(|column| column == name).ok_or_else(|| {
-            let error = Error::new(codes::DATABASE, format!("`{key}` names the column `{name}`, which does not exist"));
+            let error = Error::new(
+                codes::DATABASE,
+                format!("`{key}` names the column `{name}`, which does not exist"),
+            );
             match nearest(name, names.iter().map(String::as_str)) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
                 None => error.hint(format!("the columns are {}", names.join(", "))),
@@ -242,9 +249,14 @@ pub(super) struct Select {
 }
 
 /// `SELECT` of all columns; `condition` and `order` are expressions of the dialect.
-pub(super) fn select_sql(plan: &Plan, relation: &Relation, condition: Option<&str>, order: &[String]) -> String {
+pub(super) fn select_sql(
+    plan: &Plan,
+    relation: &Relation,
+    condition: Option<&str>,
+    order: &[String],
+) -> String {
     let list: Vec<&str> = plan.columns.iter().map(|column| column.described.expression.as_str()).collect();
-    let mut sql = format!("SELECT {} {}", list.join(", "), relation.from_clause());
+    let mut sql = format!("SELECT {} {}", list.join(", "), relation.clause());
     if let Some(condition) = condition {
         sql.push_str(" WHERE ");
         sql.push_str(condition);
@@ -267,7 +279,8 @@ mod tests {
 
     #[test]
     fn a_table_is_found_with_and_without_its_schema() {
-        let tables = [table("public", "orders", true), table("old", "orders", false), table("public", "a.b", true)];
+        let tables =
+            [table("public", "orders", true), table("old", "orders", false), table("public", "a.b", true)];
         let from = |name: &str| {
             Relation::resolve(&Subject::Table(name.into()), Dialect::Postgres, &tables).map(|r| r.from)
         };

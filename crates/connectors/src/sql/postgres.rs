@@ -6,8 +6,8 @@ use arrow::datatypes::{DataType, TimeUnit};
 use async_trait::async_trait;
 use lagar_flow::Result;
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions, Connection, Executor, PgConnection, Row, SqlSafeStr, Statement as _,
-    TypeInfo, ValueRef,
+    AssertSqlSafe, Column as _, ConnectOptions, Connection, Executor, PgConnection, Row, SqlSafeStr,
+    Statement as _, TypeInfo, ValueRef,
     postgres::{PgConnectOptions, PgRow, types::Oid},
 };
 
@@ -169,7 +169,9 @@ impl Session for PostgresSession {
                 (CursorType::Date, value) => query.bind(bound_date(value)),
                 (CursorType::Timestamp, value) => query.bind(bound_time(value)),
                 (CursorType::TimestampTz, value) => query.bind(bound_time(value).map(|time| time.and_utc())),
-                (CursorType::Decimal { scale, .. }, CursorValue::Int(i)) => query.bind(decimal_text(*i, scale)),
+                (CursorType::Decimal { scale, .. }, CursorValue::Int(i)) => {
+                    query.bind(decimal_text(*i, scale))
+                }
                 (_, CursorValue::Int(i)) => query.bind(i64::try_from(*i).unwrap_or(i64::MIN)),
                 (_, CursorValue::Float(f)) => query.bind(*f),
                 (_, CursorValue::Text(text)) => query.bind(text.clone()),
@@ -293,7 +295,10 @@ fn decode(bytes: &[u8], decode: Decode) -> Option<Value<'_>> {
             micros => match micros.checked_add(EPOCH_MICROS) {
                 Some(micros) if decode == Decode::Timestamp => Value::Timestamp(micros),
                 Some(micros) => Value::TimestampTz(micros),
-                None => Value::Unfit { reason: "too late", text: format!("microsecond {micros} after 2000").into() },
+                None => Value::Unfit {
+                    reason: "too late",
+                    text: format!("microsecond {micros} after 2000").into(),
+                },
             },
         },
         Decode::Text | Decode::UInt | Decode::Bits | Decode::Stored => match std::str::from_utf8(bytes) {
@@ -321,7 +326,10 @@ mod tests {
     #[test]
     fn times_count_from_2000_and_infinity_is_no_time() {
         assert_eq!(decode(&0_i32.to_be_bytes(), Decode::Date), Some(Value::Date(10_957)));
-        assert_eq!(decode(&0_i64.to_be_bytes(), Decode::Timestamp), Some(Value::Timestamp(946_684_800_000_000)));
+        assert_eq!(
+            decode(&0_i64.to_be_bytes(), Decode::Timestamp),
+            Some(Value::Timestamp(946_684_800_000_000))
+        );
         for (bytes, kind) in [
             (i32::MAX.to_be_bytes().to_vec(), Decode::Date),
             (i64::MIN.to_be_bytes().to_vec(), Decode::TimestampTz),

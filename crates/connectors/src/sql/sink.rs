@@ -27,7 +27,7 @@ pub(super) enum Memory {
     /// The whole table each time.
     Content(ContentHash),
     /// Only what is new.
-    Cursor(Boundary),
+    Cursor(Box<Boundary>),
 }
 
 /// How a sink writes.

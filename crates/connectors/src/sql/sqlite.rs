@@ -7,8 +7,8 @@ use arrow::datatypes::{DataType, TimeUnit};
 use async_trait::async_trait;
 use lagar_flow::{Error, Result, codes};
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions, Connection, Decode as SqlxDecode, Executor, Row, SqlSafeStr, Sqlite,
-    SqliteConnection, Statement as _, TypeInfo, ValueRef,
+    AssertSqlSafe, Column as _, ConnectOptions, Connection, Decode as SqlxDecode, Executor, Row, SqlSafeStr,
+    Sqlite, SqliteConnection, Statement as _, TypeInfo, ValueRef,
     sqlite::{SqliteConnectOptions, SqliteRow},
 };
 
@@ -41,12 +41,15 @@ impl SqliteSession {
                     .into());
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::new(codes::SOURCE_MISSING, format!("there is no database file {}", path.display()))
-                    .hint(format!(
-                        "check the path in `url: sqlite:PATH`; a relative one starts at {}",
-                        project_dir.display()
-                    ))
-                    .into());
+                return Err(Error::new(
+                    codes::SOURCE_MISSING,
+                    format!("there is no database file {}", path.display()),
+                )
+                .hint(format!(
+                    "check the path in `url: sqlite:PATH`; a relative one starts at {}",
+                    project_dir.display()
+                ))
+                .into());
             }
             Err(error) => {
                 return Err(Error::new(codes::SOURCE_IO, format!("{} cannot be read", path.display()))
@@ -80,10 +83,12 @@ impl SqliteSession {
         let mut looks = Vec::with_capacity(indices.len());
         for part in indices.chunks(LOOKED_AT_ONCE) {
             let list: Vec<String> = part.iter().map(|index| look_sql(&columns[*index].expression)).collect();
-            let sql = format!("SELECT {} {}", list.join(", "), relation.from_clause());
+            let sql = format!("SELECT {} {}", list.join(", "), relation.clause());
             let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut self.connection).await?;
             for at in 0..part.len() {
-                let flag = |offset: usize| row.try_get::<Option<i64>, _>(at * LOOKS + offset).map(|n| n.unwrap_or(0) != 0);
+                let flag = |offset: usize| {
+                    row.try_get::<Option<i64>, _>(at * LOOKS + offset).map(|n| n.unwrap_or(0) != 0)
+                };
                 looks.push(Look {
                     integers: flag(0)?,
                     reals: flag(1)?,
@@ -101,7 +106,9 @@ impl SqliteSession {
 impl Session for SqliteSession {
     async fn begin(&mut self) -> Result<(), Failure> {
         // The first SELECT of a deferred transaction takes the lock that keeps its view of the file.
-        sqlx::raw_sql("BEGIN DEFERRED; SELECT 1 FROM sqlite_schema LIMIT 1").execute(&mut self.connection).await?;
+        sqlx::raw_sql("BEGIN DEFERRED; SELECT 1 FROM sqlite_schema LIMIT 1")
+            .execute(&mut self.connection)
+            .await?;
         Ok(())
     }
 
@@ -111,7 +118,10 @@ impl Session for SqliteSession {
         )
         .fetch_all(&mut self.connection)
         .await?;
-        Ok(names.into_iter().map(|(name,)| TableRef { schema: Some("main".to_owned()), name, visible: true }).collect())
+        Ok(names
+            .into_iter()
+            .map(|(name,)| TableRef { schema: Some("main".to_owned()), name, visible: true })
+            .collect())
     }
 
     async fn describe(
@@ -126,7 +136,8 @@ impl Session for SqliteSession {
             .iter()
             .map(|column| {
                 let origin = column.origin();
-                let origin = origin.table_column().map(|origin| (origin.table.to_string(), origin.name.to_string()));
+                let origin =
+                    origin.table_column().map(|origin| (origin.table.to_string(), origin.name.to_string()));
                 (column.name().to_owned(), origin)
             })
             .collect();
@@ -158,8 +169,12 @@ impl Session for SqliteSession {
             });
             wishes.push(wish);
         }
-        let unclear: Vec<usize> =
-            wishes.iter().enumerate().filter(|(_, wish)| !matches!(wish, Wish::Type(_))).map(|(i, _)| i).collect();
+        let unclear: Vec<usize> = wishes
+            .iter()
+            .enumerate()
+            .filter(|(_, wish)| !matches!(wish, Wish::Type(_)))
+            .map(|(i, _)| i)
+            .collect();
         let looks = self.look(relation, &columns, &unclear).await?;
         for (index, look) in unclear.into_iter().zip(looks) {
             (columns[index].data_type, columns[index].note) = look.settle(&wishes[index], &columns[index]);
@@ -271,7 +286,9 @@ fn wish_of(declared: &str) -> Wish {
         word if word.contains("INT") => Wish::Type(DataType::Int64),
         word if ["CHAR", "CLOB", "TEXT"].iter().any(|part| word.contains(part)) => Wish::Type(DataType::Utf8),
         word if word.contains("BLOB") => Wish::Type(DataType::Binary),
-        word if ["REAL", "FLOA", "DOUB"].iter().any(|part| word.contains(part)) => Wish::Type(DataType::Float64),
+        word if ["REAL", "FLOA", "DOUB"].iter().any(|part| word.contains(part)) => {
+            Wish::Type(DataType::Float64)
+        }
         _ => Wish::Number,
     }
 }
@@ -330,7 +347,10 @@ impl Look {
             _ => {
                 let kinds = [numbers, self.texts, self.blobs].iter().filter(|kind| **kind).count();
                 let note = (kinds > 1).then(|| {
-                    format!("`{}` is {} and holds values of several types: read as text", column.name, column.type_name)
+                    format!(
+                        "`{}` is {} and holds values of several types: read as text",
+                        column.name, column.type_name
+                    )
                 });
                 (found, note)
             }

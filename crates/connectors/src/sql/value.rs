@@ -178,8 +178,10 @@ pub(super) fn date_text(days: i32) -> String {
 
 /// ISO 8601 with `T`, without a zone.
 pub(super) fn timestamp_text(micros: i64) -> String {
-    DateTime::from_timestamp_micros(micros)
-        .map_or_else(|| format!("microsecond {micros}"), |t| t.naive_utc().format("%Y-%m-%dT%H:%M:%S%.f").to_string())
+    DateTime::from_timestamp_micros(micros).map_or_else(
+        || format!("microsecond {micros}"),
+        |t| t.naive_utc().format("%Y-%m-%dT%H:%M:%S%.f").to_string(),
+    )
 }
 
 pub(super) fn date_of_days(days: i64) -> Option<NaiveDate> {
@@ -196,9 +198,14 @@ mod tests {
 
     #[test]
     fn a_decimal_prints_all_its_digits() {
-        for (unscaled, scale, text) in
-            [(0, 2, "0.00"), (5, 2, "0.05"), (-5, 2, "-0.05"), (12345, 2, "123.45"), (7, 0, "7"), (-120, 1, "-12.0")]
-        {
+        for (unscaled, scale, text) in [
+            (0, 2, "0.00"),
+            (5, 2, "0.05"),
+            (-5, 2, "-0.05"),
+            (12345, 2, "123.45"),
+            (7, 0, "7"),
+            (-120, 1, "-12.0"),
+        ] {
             assert_eq!(decimal_text(unscaled, scale), text);
         }
     }

@@ -1,6 +1,6 @@
 //! What every source must do, whatever it reads from.
 
-use std::{any::Any, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use lagar_connectors::{Chunks, KINDS, decode};
 use lagar_flow::{Chunk, Format, codes};
@@ -20,8 +20,6 @@ pub struct Fixture {
     pub secrets: Vec<&'static str>,
     /// The project's folder.
     pub dir: tempfile::TempDir,
-    /// Lives as long as the fixture: a server.
-    pub alive: Option<Box<dyn Any>>,
 }
 
 /// Every source brings one fixture at least.
@@ -30,7 +28,7 @@ fn fixtures() -> Vec<Fixture> {
 }
 
 fn fixture(kind: &'static str, config: Value) -> Fixture {
-    Fixture { kind, config, secrets: Vec::new(), dir: tempfile::tempdir().unwrap(), alive: None }
+    Fixture { kind, config, secrets: Vec::new(), dir: tempfile::tempdir().unwrap() }
 }
 
 fn local_file() -> Fixture {
@@ -54,16 +52,16 @@ fn http_file() -> Fixture {
     let url = format!("{}/x.csv?token=canary-query", server.url.replace("http://", "http://me:canary-user@"));
     Fixture {
         secrets: vec!["canary-query", "canary-user"],
-        alive: Some(Box::new(server)),
         ..fixture("file", json!({"url": url, "csv": {"delimiter": ";", "decimal": ","}}))
     }
 }
 
 fn rest_pages() -> Fixture {
     let server = Server::new(|_, request| {
-        // What came in is echoed where servers do that: in a header that is stored and in addresses.
-        let page: u64 = request.target.split("page=").nth(1).map_or(1, |n| n.parse().unwrap());
-        let rows: Vec<Value> = (0..if page < 3 { 2 } else { 1 }).map(|n| json!({"id": page * 10 + n})).collect();
+        let page = request.target.split("page=").nth(1).and_then(|rest| rest.split('&').next());
+        let page: u64 = page.unwrap().parse().unwrap();
+        let rows: Vec<Value> =
+            (0..if page < 3 { 2 } else { 1 }).map(|n| json!({"id": page * 10 + n})).collect();
         ok(json!({"data": rows}).to_string())
     });
     Fixture {
@@ -76,16 +74,15 @@ fn rest_pages() -> Fixture {
             "auth": {"api_key": {"query": "appid", "value": "canary-key"}},
             "pages": {"type": "page", "size": 2},
         }),
-        alive: Some(Box::new(server)),
         ..fixture("rest", Value::Null)
     }
 }
 
 fn rest_saved() -> Fixture {
-    let fixture = Fixture { secrets: vec!["canary-field"], ..fixture(
-        "rest",
-        json!({"url": "file:api/users", "redact": ["password"], "params": {"limit": 5}}),
-    ) };
+    let fixture = Fixture {
+        secrets: vec!["canary-field"],
+        ..fixture("rest", json!({"url": "file:api/users", "redact": ["password"], "params": {"limit": 5}}))
+    };
     std::fs::create_dir(fixture.dir.path().join("api")).unwrap();
     let users = r#"[{"id": 1, "password": "canary-field"}, {"id": 2, "name": {"password": "canary-field"}}]"#;
     std::fs::write(fixture.dir.path().join("api/users.json"), users).unwrap();
@@ -95,7 +92,14 @@ fn rest_saved() -> Fixture {
 /// All of a chunk that two equal reads must agree on.
 fn essence(chunk: &Chunk) -> impl PartialEq + std::fmt::Debug + use<> {
     let file = &chunk.file;
-    (bytes_of(&file.body), file.rows, file.bytes, file.sha256.clone(), file.schema.clone(), chunk.rejects.clone())
+    (
+        bytes_of(&file.body),
+        file.rows,
+        file.bytes,
+        file.sha256.clone(),
+        file.schema.clone(),
+        chunk.rejects.clone(),
+    )
 }
 
 #[test]
@@ -105,7 +109,12 @@ fn every_kind_has_a_fixture_a_summary_and_a_schema() {
         assert!(tested.contains(kind.name), "no fixture for `{}`", kind.name);
         assert!(!kind.summary.is_empty());
         let schema = (kind.schema)();
-        assert_eq!(schema.get("additionalProperties"), Some(&json!(false)), "{} takes unknown keys", kind.name);
+        assert_eq!(
+            schema.get("additionalProperties"),
+            Some(&json!(false)),
+            "{} takes unknown keys",
+            kind.name
+        );
         assert!(schema.get("properties").is_some_and(|p| p.get("url").is_some()), "{}", kind.name);
     }
 }
@@ -142,7 +151,10 @@ async fn a_read_that_was_broken_off_is_done_again_alike() {
         assert_eq!(error.code(), codes::STOPPED);
         let (first, position) = load(&*source, &cx, None).await;
         let (second, same_position) = load(&*source, &cx, None).await;
-        assert_eq!(first.iter().map(essence).collect::<Vec<_>>(), second.iter().map(essence).collect::<Vec<_>>());
+        assert_eq!(
+            first.iter().map(essence).collect::<Vec<_>>(),
+            second.iter().map(essence).collect::<Vec<_>>()
+        );
         assert_eq!(position, same_position);
     }
 }
@@ -156,14 +168,20 @@ async fn what_a_chunk_says_about_its_rows_is_what_the_decoder_reads() {
             assert_eq!(chunk.file.sha256.as_ref().unwrap().len(), 64);
             let format: &Format = &chunk.file.format;
             assert!(chunk.file.extension.starts_with(format.kind.extension()));
-            let decoded = decode::read(&chunk.file.body, format, chunk.file.schema.clone(), Default::default());
+            let decoded =
+                decode::read(&chunk.file.body, format, chunk.file.schema.clone(), Default::default());
             let (mut rows, mut rejects) = (0, 0);
             for batch in decoded.unwrap() {
                 let batch = batch.unwrap();
                 rows += batch.batch.num_rows() as u64;
                 rejects += batch.rejects.len();
             }
-            assert_eq!((Some(rows), rejects), (chunk.file.rows, chunk.rejects.len()), "{}", chunk.file.origin.url);
+            assert_eq!(
+                (Some(rows), rejects),
+                (chunk.file.rows, chunk.rejects.len()),
+                "{}",
+                chunk.file.origin.url
+            );
             assert!(rows > 0);
         }
     }

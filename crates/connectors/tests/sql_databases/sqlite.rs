@@ -8,7 +8,8 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteConnectOpt
 use crate::support::{Place, fail, only_row, read, source, try_read};
 
 async fn open(place: &Place) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(place.dir.path().join("shop.db")).create_if_missing(true);
+    let options =
+        SqliteConnectOptions::new().filename(place.dir.path().join("shop.db")).create_if_missing(true);
     SqliteConnection::connect_with(&options).await.unwrap()
 }
 
@@ -189,7 +190,10 @@ async fn a_cursor_neither_loses_nor_doubles_rows_with_equal_values() {
     )
     .await;
     let second = read(source.as_ref(), &place.cx, Some(&position)).await;
-    assert_eq!(second.texts("id").into_iter().collect::<BTreeSet<_>>(), ["2", "6", "7"].map(String::from).into());
+    assert_eq!(
+        second.texts("id").into_iter().collect::<BTreeSet<_>>(),
+        ["2", "6", "7"].map(String::from).into()
+    );
     assert!(second.notes()[0].starts_with("3 rows have no `at`, 2 had none"), "{:?}", second.notes());
     // A read that was broken off is done again: the same rows, the same position.
     let repeated = read(source.as_ref(), &place.cx, Some(&position)).await;
@@ -237,7 +241,8 @@ async fn a_new_column_does_not_bring_the_newest_rows_again() {
 
 #[tokio::test]
 async fn mixed_cursor_values_are_ordered_as_the_database_orders_them() {
-    let place = place_with("CREATE TABLE t (c); INSERT INTO t VALUES (1), (2.5), ('b'), ('B'), (x'00');").await;
+    let place =
+        place_with("CREATE TABLE t (c); INSERT INTO t VALUES (1), (2.5), ('b'), ('B'), (x'00');").await;
     let source = with("t", json!({"cursor": "c"}));
     let first = read(source.as_ref(), &place.cx, None).await;
     assert_eq!(first.position().0["cursor"], "b");
@@ -265,13 +270,19 @@ async fn names_are_only_names() {
 
 #[tokio::test]
 async fn what_is_missing_is_named_with_a_suggestion() {
-    let place = place_with("CREATE TABLE orders (id INT, updated_at TEXT); CREATE VIEW sales AS SELECT 1 AS x;").await;
+    let place =
+        place_with("CREATE TABLE orders (id INT, updated_at TEXT); CREATE VIEW sales AS SELECT 1 AS x;")
+            .await;
     let show = |error: &Error| format!("{} / {}", error.message(), error.hint_text().unwrap_or_default());
     for (source, code, part) in [
         (table("ordrs"), codes::DATABASE, "did you mean `orders`?"),
         (table("zzzzzzzz"), codes::DATABASE, "its tables are orders, sales"),
         (with("orders", json!({"cursor": "update_at"})), codes::DATABASE, "did you mean `updated_at`?"),
-        (with("orders", json!({"split": {"by": "nothing"}})), codes::DATABASE, "the columns are id, updated_at"),
+        (
+            with("orders", json!({"split": {"by": "nothing"}})),
+            codes::DATABASE,
+            "the columns are id, updated_at",
+        ),
         (query("SELECT * FROM nowhere"), codes::DATABASE, "no such table: nowhere"),
         (query("SELECT 1 AS a, 2 AS a"), codes::DATABASE, "two columns are called `a`"),
         (query("SELECT 1; SELECT 2"), codes::DATABASE, "syntax error"),
@@ -282,7 +293,11 @@ async fn what_is_missing_is_named_with_a_suggestion() {
         assert_eq!(error.code(), code, "{error}");
         assert!(show(&error).contains(part), "{}", show(&error));
     }
-    std::fs::write(place.dir.path().join("text.db"), "this is no database, but it is long enough to have a header ".repeat(20)).unwrap();
+    std::fs::write(
+        place.dir.path().join("text.db"),
+        "this is no database, but it is long enough to have a header ".repeat(20),
+    )
+    .unwrap();
     let error = fail(source(json!({"url": "sqlite:text.db", "table": "t"})).as_ref(), &place.cx).await;
     assert!(error.hint_text().is_some_and(|hint| hint.contains("SQLite")), "{}", show(&error));
     assert!(place.spooled().is_empty());
@@ -295,7 +310,9 @@ async fn a_query_and_a_view_are_tables_too() {
          CREATE VIEW v AS SELECT id, price, id * 2 AS twice, 'x' || id AS label FROM t;",
     )
     .await;
-    for source in [table("v"), query("SELECT id, price, id * 2 AS twice, 'x' || id AS label FROM t -- all of it;")] {
+    for source in
+        [table("v"), query("SELECT id, price, id * 2 AS twice, 'x' || id AS label FROM t -- all of it;")]
+    {
         let done = read(source.as_ref(), &place.cx, None).await;
         let types: Vec<String> = done.schema().fields().iter().map(|f| f.data_type().to_string()).collect();
         assert_eq!(types, ["Int64", "Decimal128(8, 2)", "Int64", "Utf8"]);
@@ -326,7 +343,8 @@ async fn a_big_table_passes_in_files_of_the_asked_size() {
 
 #[tokio::test]
 async fn a_read_sees_one_state_and_does_not_write() {
-    let place = place_with("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT);").await;
+    let place =
+        place_with("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT);").await;
     let mut writer = open(&place).await;
     let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) INSERT INTO t SELECT i, 'old' FROM n";
     sqlx::raw_sql(sql).execute(&mut writer).await.unwrap();
@@ -336,7 +354,10 @@ async fn a_read_sees_one_state_and_does_not_write() {
     let reading = tokio::spawn(async move { source.read(&cx, None, &out).await });
     // The reader is in the middle of the table, because nobody takes its files, when the writer commits.
     let mut all = vec![chunks.recv().await.unwrap()];
-    sqlx::raw_sql("UPDATE t SET x = 'new'; INSERT INTO t VALUES (99999, 'new')").execute(&mut writer).await.unwrap();
+    sqlx::raw_sql("UPDATE t SET x = 'new'; INSERT INTO t VALUES (99999, 'new')")
+        .execute(&mut writer)
+        .await
+        .unwrap();
     while let Some(chunk) = chunks.recv().await {
         all.push(chunk);
     }
@@ -360,7 +381,10 @@ async fn a_stopped_run_stops_the_read() {
 
 #[tokio::test]
 async fn text_that_is_not_utf8_is_rejected() {
-    let place = place_with("CREATE TABLE t (id INT, x TEXT); INSERT INTO t VALUES (1, CAST(x'61ff' AS TEXT)), (2, 'b')").await;
+    let place = place_with(
+        "CREATE TABLE t (id INT, x TEXT); INSERT INTO t VALUES (1, CAST(x'61ff' AS TEXT)), (2, 'b')",
+    )
+    .await;
     let done = read(table("t").as_ref(), &place.cx, None).await;
     assert_eq!(done.texts("id"), ["2"]);
     assert_eq!(done.chunks[0].rejects[0].reason, "not UTF-8");

@@ -97,7 +97,8 @@ impl Done {
         for chunk in &self.chunks {
             let skip: Arc<[u64]> = chunk.rejects.iter().map(|reject| reject.row).collect();
             let options = ReadOptions { skip, row_numbers: true, ..ReadOptions::default() };
-            let batches = decode::read(&chunk.file.body, &chunk.file.format, chunk.file.schema.clone(), options);
+            let batches =
+                decode::read(&chunk.file.body, &chunk.file.format, chunk.file.schema.clone(), options);
             let before = rows.len();
             for decoded in batches.unwrap() {
                 let decoded = decoded.unwrap();

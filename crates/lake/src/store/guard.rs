@@ -71,6 +71,8 @@ fn each_within<T: Send + 'static>(
             }
         }
     })
+    // The Delta library asks again after the end.
+    .fuse()
     .boxed()
 }
 
@@ -128,7 +130,11 @@ impl ObjectStore for Guarded {
         each_within(self.deadlines.call, self.inner.list(prefix))
     }
 
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         each_within(self.deadlines.call, self.inner.list_with_offset(prefix, offset))
     }
 

@@ -17,8 +17,8 @@ use object_store::{ObjectStore, path::Path, prefix::PrefixStore};
 
 pub use guard::{Deadlines, Guarded};
 pub use local::DurableLocal;
-pub use s3::S3Settings;
 pub(crate) use records::{FORMAT_VERSION, Records, put_if_absent};
+pub use s3::S3Settings;
 pub(crate) use upload::Upload;
 
 /// Where a lake lies.
@@ -82,13 +82,18 @@ fn open_folder(url: &str, base: &FilePath) -> Result<(Arc<dyn ObjectStore>, Root
     };
     let path = std::path::absolute(&path).map_err(|e| wrong(e.to_string()))?;
     match std::fs::metadata(&path) {
-        Ok(meta) if !meta.is_dir() => return Err(wrong(format!("{} is a file, not a folder", path.display()))),
+        Ok(meta) if !meta.is_dir() => {
+            return Err(wrong(format!("{} is a file, not a folder", path.display())));
+        }
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
             return Err(wrong(format!("a folder above {} is a file", path.display())));
         }
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(Error::new(codes::LAKE_DENIED, format!("the lake {} may not be read", path.display()))
-                .caused_by(&e));
+            return Err(Error::new(
+                codes::LAKE_DENIED,
+                format!("the lake {} may not be read", path.display()),
+            )
+            .caused_by(&e));
         }
         _ => {}
     }

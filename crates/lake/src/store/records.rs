@@ -22,7 +22,12 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 /// say "exists" of our own put or of nothing at all (S3 answers 409 to a race without a winner). So
 /// every answer but success is checked by reading back what is there, and what is ours is a success.
 /// Fails with [`codes::LAKE_CONFLICT`] if it is another's.
-pub(crate) async fn put_if_absent(store: &dyn ObjectStore, root: &Root, path: &Path, bytes: Bytes) -> Result<()> {
+pub(crate) async fn put_if_absent(
+    store: &dyn ObjectStore,
+    root: &Root,
+    path: &Path,
+    bytes: Bytes,
+) -> Result<()> {
     let mut wait = FIRST_WAIT;
     let mut attempt = 1;
     loop {
@@ -93,10 +98,7 @@ impl Records<'_> {
             if *number != expected {
                 return Err(Error::new(
                     codes::LAKE_CORRUPT,
-                    format!(
-                        "{} is missing, and {number} is there",
-                        self.root.name_of(&self.path(expected))
-                    ),
+                    format!("{} is missing, and {number} is there", self.root.name_of(&self.path(expected))),
                 )
                 .hint("bring the object back from a backup or from the bucket's old versions"));
             }
@@ -137,7 +139,10 @@ impl Records<'_> {
         if version > u64::from(FORMAT_VERSION) {
             return Err(Error::new(
                 codes::LAKE_VERSION,
-                format!("{} has format version {version}, newer than {FORMAT_VERSION}", self.root.name_of(path)),
+                format!(
+                    "{} has format version {version}, newer than {FORMAT_VERSION}",
+                    self.root.name_of(path)
+                ),
             )
             .hint("use the Lagar that wrote it, or a newer one"));
         }

@@ -37,10 +37,7 @@ impl S3Settings {
             ("AWS_REGION", AmazonS3ConfigKey::Region),
         ];
         Self {
-            values: keys
-                .into_iter()
-                .filter_map(|(name, key)| Some((key, Secret::new(get(name)?))))
-                .collect(),
+            values: keys.into_iter().filter_map(|(name, key)| Some((key, Secret::new(get(name)?)))).collect(),
             endpoint: get("AWS_ENDPOINT_URL_S3").or_else(|| get("AWS_ENDPOINT_URL")),
         }
     }

@@ -135,7 +135,7 @@ mod tests {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         for length in [0, 1, PART_BYTES, PART_BYTES + 1, 5 * PART_BYTES + 17] {
             let path = Path::from(format!("{length}"));
-            let whole: Vec<u8> = (0..length).map(|i| (i * 31 >> 3) as u8).collect();
+            let whole: Vec<u8> = (0..length).map(|i| ((i * 31) >> 3) as u8).collect();
             let mut upload = Upload::new(store.clone(), path.clone());
             for piece in whole.chunks(1_000_003) {
                 upload.write(piece).await.unwrap();

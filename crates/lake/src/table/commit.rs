@@ -163,7 +163,11 @@ fn actions(
     }
     for (input, number) in &commit.meta.inputs {
         let number = i64::try_from(*number).map_err(|_| Error::bug("an input's number is too big"))?;
-        actions.push(Action::Txn(Transaction::new_with_last_update(format!("lagar/{input}"), number, Some(now))));
+        actions.push(Action::Txn(Transaction::new_with_last_update(
+            format!("lagar/{input}"),
+            number,
+            Some(now),
+        )));
     }
     let wanted: HashSet<&str> = commit.files.iter().map(|f| f.path.as_str()).collect();
     let mut present = HashSet::new();

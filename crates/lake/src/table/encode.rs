@@ -67,7 +67,8 @@ impl Encoder {
             .set_key_value_metadata(Some(vec![KeyValue::new("lagar.run_id".to_owned(), run_id.to_owned())]))
             .build();
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options).map_err(failed)?;
+        let writer =
+            ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options).map_err(failed)?;
         let (file, groups) = writer.into_serialized_writer().map_err(failed)?;
         let columns = schema.fields().iter().map(|field| Column {
             field: field.clone(),
@@ -128,7 +129,8 @@ impl Encoder {
             return Ok(());
         }
         let work = self.columns.iter_mut().flat_map(|c| c.leaves.drain(..)).collect();
-        let chunks = parallel(work, self.threads, |writer: ArrowColumnWriter| writer.close().map_err(failed))?;
+        let chunks =
+            parallel(work, self.threads, |writer: ArrowColumnWriter| writer.close().map_err(failed))?;
         let mut group = self.file.next_row_group().map_err(failed)?;
         for chunk in chunks {
             chunk.append_to_row_group(&mut group).map_err(failed)?;
@@ -186,8 +188,7 @@ fn parallel<T: Send, R: Send>(
         return work.into_iter().map(each).collect();
     }
     let mut results: Vec<Option<Result<R>>> = work.iter().map(|_| None).collect();
-    let queue: Mutex<VecDeque<(T, &mut Option<Result<R>>)>> =
-        Mutex::new(work.into_iter().zip(results.iter_mut()).collect());
+    let queue = Mutex::new(work.into_iter().zip(results.iter_mut()).collect::<VecDeque<_>>());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let run = || {
         while let Some((item, result)) = next() {
@@ -205,4 +206,26 @@ fn parallel<T: Send, R: Send>(
         .into_iter()
         .map(|result| result.unwrap_or_else(|| Err(Error::bug("a column was not encoded"))))
         .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn work_is_shared_and_stays_in_order() {
+        // Two items that wait for each other: one thread alone would never end.
+        let both = Barrier::new(2);
+        let done = parallel(vec![1, 2], 2, |n| {
+            both.wait();
+            Ok(n * 10)
+        });
+        assert_eq!(done.unwrap(), [10, 20]);
+        assert_eq!(parallel((0..100).collect(), 3, Ok).unwrap(), (0..100).collect::<Vec<_>>());
+        let failed = parallel(vec![1, 2, 3], 2, |n| if n == 2 { Err(Error::bug("two")) } else { Ok(n) });
+        assert_eq!(failed.unwrap_err().message(), "two");
+    }
 }

@@ -45,15 +45,18 @@ impl Splitter {
         for name in partition_by {
             let index = schema.index_of(name).map_err(|_| {
                 let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-                wrong(format!("there is no column `{name}`")).hint(format!("the columns are {}", names.join(", ")))
+                wrong(format!("there is no column `{name}`"))
+                    .hint(format!("the columns are {}", names.join(", ")))
             })?;
             if by.iter().any(|(i, _)| *i == index) {
                 return Err(wrong(format!("`{name}` stands there twice")));
             }
             let data_type = schema.field(index).data_type();
             if !fits(data_type) {
-                return Err(wrong(format!("column `{name}` has the type {data_type}, which makes no folder names"))
-                    .hint("partition by a date, a text, an integer or a boolean"));
+                return Err(wrong(format!(
+                    "column `{name}` has the type {data_type}, which makes no folder names"
+                ))
+                .hint("partition by a date, a text, an integer or a boolean"));
             }
             by.push((index, schema.fields()[index].clone()));
             sort_fields.push(SortField::new(data_type.clone()));
@@ -67,7 +70,8 @@ impl Splitter {
         let converter = match by.is_empty() {
             true => None,
             false => Some(
-                RowConverter::new(sort_fields).map_err(|e| Error::bug("rows cannot be compared").caused_by(&e))?,
+                RowConverter::new(sort_fields)
+                    .map_err(|e| Error::bug("rows cannot be compared").caused_by(&e))?,
             ),
         };
         Ok(Self {
@@ -182,7 +186,10 @@ fn text_of(column: &ArrayRef, row: usize, name: &str) -> Result<Option<String>> 
     if escape(name).len() + 1 + escape(&text).len() > FOLDER_BYTES_MAX {
         return Err(Error::new(
             codes::SQL_EXECUTION,
-            format!("a value of the partition column `{name}` has {} bytes, too many for a folder name", text.len()),
+            format!(
+                "a value of the partition column `{name}` has {} bytes, too many for a folder name",
+                text.len()
+            ),
         )
         .hint("partition by a shorter column"));
     }
@@ -223,7 +230,8 @@ mod tests {
 
     #[test]
     fn rows_go_to_the_folder_of_their_values() {
-        let city = [Some("a/b"), Some("ü"), None, Some(".."), Some(""), Some("a/b"), Some("k=v: 1%"), Some("..")];
+        let city =
+            [Some("a/b"), Some("ü"), None, Some(".."), Some(""), Some("a/b"), Some("k=v: 1%"), Some("..")];
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("n", Arc::new(Int32Array::from_iter_values(0..8))),
             ("city", Arc::new(StringArray::from(city.to_vec()))),

@@ -41,7 +41,10 @@ pub fn delta_schema(schema: &Schema) -> Result<SchemaRef> {
             problems.push(
                 Error::new(
                     codes::SQL_PLAN,
-                    format!("two columns have the name `{name}` (`{}`); upper and lower case count as the same", twin.name()),
+                    format!(
+                        "two columns have the name `{name}` (`{}`); upper and lower case count as the same",
+                        twin.name()
+                    ),
                 )
                 .hint("give one of them another name with AS"),
             );
@@ -49,8 +52,11 @@ pub fn delta_schema(schema: &Schema) -> Result<SchemaRef> {
         match delta_field(field) {
             Ok(field) => fields.push(field),
             Err(unfit) => problems.push(
-                Error::new(codes::SQL_PLAN, format!("column `{name}` has {unfit}, which a table cannot hold"))
-                    .hint(format!("convert it, for example CAST({name} AS TEXT)")),
+                Error::new(
+                    codes::SQL_PLAN,
+                    format!("column `{name}` has {unfit}, which a table cannot hold"),
+                )
+                .hint(format!("convert it, for example CAST({name} AS TEXT)")),
             ),
         }
     }
@@ -157,8 +163,8 @@ pub(crate) fn to_delta(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use arrow::array::{
-        AsArray, DictionaryArray, ListArray, NullArray, RecordBatch, StringViewArray, TimestampNanosecondArray,
-        UInt64Array,
+        AsArray, DictionaryArray, ListArray, NullArray, RecordBatch, StringViewArray,
+        TimestampNanosecondArray, UInt64Array,
     };
     use arrow::datatypes::{Int8Type, Int32Type, TimestampMicrosecondType};
 

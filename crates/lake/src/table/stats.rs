@@ -166,8 +166,11 @@ fn shown(bound: &Bound, data_type: &DataType, up: bool) -> Option<String> {
         (Bound::Whole(days), DataType::Date32) => {
             let epoch = NaiveDate::default();
             let days_away = Days::new(u64::try_from(days.abs()).ok()?);
-            let date =
-                if *days < 0 { epoch.checked_sub_days(days_away)? } else { epoch.checked_add_days(days_away)? };
+            let date = if *days < 0 {
+                epoch.checked_sub_days(days_away)?
+            } else {
+                epoch.checked_add_days(days_away)?
+            };
             Some(json_text(&date.format("%Y-%m-%d").to_string()))
         }
         (Bound::Whole(micros), DataType::Timestamp(..)) => {
@@ -179,9 +182,7 @@ fn shown(bound: &Bound, data_type: &DataType, up: bool) -> Option<String> {
             Some(decimal(*unscaled, usize::try_from(*scale).ok()?))
         }
         (Bound::Whole(whole), _) => Some(whole.to_string()),
-        (Bound::Float(float), DataType::Float32) => {
-            float.is_finite().then(|| format!("{:?}", *float as f32))
-        }
+        (Bound::Float(float), DataType::Float32) => float.is_finite().then(|| format!("{:?}", *float as f32)),
         (Bound::Float(float), _) => float.is_finite().then(|| format!("{float:?}")),
         (Bound::Text(text), _) => Some(json_text(&cut(text, up)?)),
     }

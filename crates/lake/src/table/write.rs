@@ -140,7 +140,9 @@ impl TableWriter {
             self.end(oldest.unwrap_or_default()).await?;
         }
         while self.open.values().map(FileWriter::memory).sum::<usize>() > MEMORY_BYTES {
-            let Some((partition, file)) = self.open.iter_mut().max_by_key(|(_, file)| file.memory()) else { break };
+            let Some((partition, file)) = self.open.iter_mut().max_by_key(|(_, file)| file.memory()) else {
+                break;
+            };
             if file.can_flush() {
                 file.flush().await?;
             } else {
@@ -183,7 +185,12 @@ struct FileWriter {
 
 enum EncoderState {
     Idle(Box<Encoder>),
-    Busy { task: JoinHandle<Result<Box<Encoder>>>, bytes: usize },
+    /// `encoded` bytes were there before, and `bytes` with what it is encoding.
+    Busy {
+        task: JoinHandle<Result<Box<Encoder>>>,
+        encoded: usize,
+        bytes: usize,
+    },
     /// An encoding failed; the file cannot be finished.
     Lost,
 }
@@ -224,10 +231,12 @@ impl FileWriter {
 
     /// What the file would have if it ended now, about.
     fn bytes(&self) -> u64 {
-        match &self.encoder {
-            EncoderState::Idle(encoder) => self.upload.bytes() + encoder.buffered as u64,
-            _ => self.upload.bytes(),
-        }
+        let encoded = match &self.encoder {
+            EncoderState::Idle(encoder) => encoder.buffered,
+            EncoderState::Busy { encoded, .. } => *encoded,
+            EncoderState::Lost => 0,
+        };
+        self.upload.bytes() + encoded as u64
     }
 
     fn can_flush(&self) -> bool {
@@ -252,13 +261,14 @@ impl FileWriter {
     async fn encode_pending(&mut self) -> Result<()> {
         let mut encoder = self.idle().await?;
         let batches = std::mem::take(&mut self.pending);
-        let bytes = encoder.buffered + std::mem::take(&mut self.pending_bytes);
+        let encoded = encoder.buffered;
+        let bytes = encoded + std::mem::take(&mut self.pending_bytes);
         self.pending_rows = 0;
         let task = tokio::task::spawn_blocking(move || {
             encoder.encode(&batches)?;
             Ok(encoder)
         });
-        self.encoder = EncoderState::Busy { task, bytes };
+        self.encoder = EncoderState::Busy { task, encoded, bytes };
         Ok(())
     }
 

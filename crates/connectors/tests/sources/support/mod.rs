@@ -2,12 +2,7 @@
 
 pub mod server;
 
-use std::{
-    collections::BTreeMap,
-    io::Read,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use lagar_connectors::{Chunks, Cx, Outcome, Source, Stores, config::ConfigError, kind};

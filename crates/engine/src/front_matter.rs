@@ -1,0 +1,394 @@
+//! The block of YAML between a model's description and its SELECT.
+
+use std::{collections::BTreeMap, fmt};
+
+use lagar_flow::{Error, Place, Result, TableName, codes};
+use schemars::JsonSchema;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
+
+use crate::{
+    checks::{Check, Rule},
+    yaml::{self, ErrorCodes, Spans},
+};
+
+/// How the result of a model becomes a version of its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Materialize {
+    /// The result is the table.
+    #[default]
+    Replace,
+    /// The result of what is new in the `incremental` input is added.
+    Append,
+    /// Rows with a known key replace the old ones. Not supported yet.
+    Merge,
+    /// The partitions that the result touches are replaced. Not supported yet.
+    Partition,
+}
+
+/// Whose functions and semantics the SQL has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// Apache DataFusion's: close to PostgreSQL.
+    #[default]
+    Datafusion,
+    /// Spark SQL's. Not supported yet.
+    Spark,
+}
+
+/// What a failed check means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The new version is not published.
+    #[default]
+    Error,
+    /// The report says so.
+    Warn,
+    /// The failing rows go to quarantine, the others are published.
+    Drop,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Severity::Error => "error",
+            Severity::Warn => "warn",
+            Severity::Drop => "drop",
+        })
+    }
+}
+
+/// The front matter of a model.
+#[derive(Debug, Clone, Default)]
+pub struct FrontMatter {
+    pub materialize: Materialize,
+    /// The columns that tell one row from every other.
+    pub key: Vec<String>,
+    /// Which row of a key is the newest. Always empty: not supported yet.
+    pub latest_by: Vec<String>,
+    /// The input of which only what is new is read.
+    pub incremental: Option<TableName>,
+    /// The columns whose values become folders.
+    pub partition_by: Vec<String>,
+    pub dialect: Dialect,
+    pub tags: Vec<String>,
+    /// Those of `key` (unique, not null) come first.
+    pub checks: Vec<Check>,
+    spans: Spans,
+}
+
+impl FrontMatter {
+    /// Where the value of a key stands (`["key"]`, `["partition_by", "0"]`); the front matter's place
+    /// if it is not there.
+    pub fn place(&self, path: &[&str]) -> Place {
+        self.spans.value_place(path)
+    }
+}
+
+/// The keys of the front matter, as written.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FrontMatterFile {
+    /// How the result becomes a version of the table.
+    materialize: Materialize,
+    /// The columns that tell one row from every other; implies the checks `unique` and `not_null`.
+    #[serde(deserialize_with = "names")]
+    key: Vec<String>,
+    /// `merge`: the newest row of a key wins.
+    #[serde(deserialize_with = "names")]
+    latest_by: Vec<String>,
+    /// Read only loads (or table versions) of this input that were not used yet.
+    incremental: Option<String>,
+    /// The columns whose values become folders.
+    #[serde(deserialize_with = "names")]
+    partition_by: Vec<String>,
+    /// Whose functions and semantics the SQL has.
+    dialect: Dialect,
+    /// For selections: `tag:daily`.
+    #[serde(deserialize_with = "names")]
+    tags: Vec<String>,
+    /// Rules about the rows, tested before they are published.
+    checks: Vec<CheckForm>,
+}
+
+/// One entry of `checks`: an SQL condition, or a map.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+enum CheckForm {
+    /// A condition on every row, or on the table if it has an aggregate or the word `rows`.
+    Sql(String),
+    Map(Box<CheckMap>),
+}
+
+/// A check with its kind as key. Exactly one of `unique`, `not_null`, `accepted`, `relation`, `sql`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CheckMap {
+    /// What the report calls it.
+    name: Option<String>,
+    /// What a failure means.
+    #[serde(default)]
+    severity: Severity,
+    /// No two rows are alike in these columns.
+    #[serde(default, deserialize_with = "some_names")]
+    unique: Option<Vec<String>>,
+    /// No null in any of these columns.
+    #[serde(default, deserialize_with = "some_names")]
+    not_null: Option<Vec<String>>,
+    /// The values that a column may have, beside null.
+    accepted: Option<BTreeMap<String, Vec<Scalar>>>,
+    /// Every value of a column, beside null, is in that column: `zone.table.column`.
+    relation: Option<BTreeMap<String, String>>,
+    /// A condition on every row, or on the table if it has an aggregate or the word `rows`.
+    sql: Option<String>,
+}
+
+/// A value that `accepted` lists.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Scalar {
+    Bool(bool),
+    Int(i64),
+    Number(f64),
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for CheckForm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl<'de> Visitor<'de> for Form {
+            type Value = CheckForm;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an SQL condition or a map such as `unique: [id]`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<CheckForm, E> {
+                Ok(CheckForm::Sql(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<CheckForm, A::Error> {
+                CheckMap::deserialize(MapAccessDeserializer::new(map)).map(|map| CheckForm::Map(Box::new(map)))
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
+/// A list of names; one name may stand without the brackets.
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Names;
+    impl<'de> Visitor<'de> for Names {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of names")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<String>, E> {
+            Ok(vec![text.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {
+            let mut names = Vec::new();
+            while let Some(name) = seq.next_element()? {
+                names.push(name);
+            }
+            Ok(names)
+        }
+    }
+    deserializer.deserialize_any(Names)
+}
+
+fn some_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    names(deserializer).map(Some)
+}
+
+/// Parses the YAML of a front matter whose first line is line `line_offset + 1` of `file`.
+///
+/// Fails with all faults at once, each with its place: [`codes::YAML`], [`codes::FRONT_MATTER`],
+/// [`codes::CONFIG_LATER`] for what is not supported yet.
+pub(crate) fn parse(text: &str, file: &str, line_offset: usize) -> Result<FrontMatter> {
+    const CODES: ErrorCodes = ErrorCodes { unknown: codes::FRONT_MATTER, wrong: codes::FRONT_MATTER };
+    let document = yaml::parse(text, file, line_offset)?;
+    let mut spans = document.spans;
+    if spans.get::<&str>(&[]).is_none() {
+        let start = (line_offset, 1);
+        spans.insert(yaml::Path::new(), yaml::Spot { key: start, value: start });
+    }
+    let value = match document.value {
+        serde_json::Value::Null => serde_json::Value::Object(serde_json::Map::new()),
+        value => value,
+    };
+    let written: FrontMatterFile = yaml::deserialize_with(&value, &spans, &[], CODES)?;
+    Builder { spans: &spans, errors: Vec::new() }.build(written).map(|front| FrontMatter { spans, ..front })
+}
+
+/// From what is written to what it means.
+struct Builder<'a> {
+    spans: &'a Spans,
+    errors: Vec<Error>,
+}
+
+impl Builder<'_> {
+    fn error(&self, path: &[&str], message: impl Into<String>) -> Error {
+        Error::new(codes::FRONT_MATTER, message).at_place(self.spans.value_place(path))
+    }
+
+    fn build(mut self, written: FrontMatterFile) -> Result<FrontMatter> {
+        self.refuse_later(&written);
+        let incremental = written.incremental.as_deref().and_then(|name| match name.parse::<TableName>() {
+            Ok(name) => Some(name),
+            Err(error) => {
+                let error = self.error(&["incremental"], error.message().to_owned());
+                self.errors.push(error.hint("it is one of the tables that the SELECT reads: raw.NAME, trusted.NAME"));
+                None
+            }
+        });
+        if written.materialize == Materialize::Append && written.incremental.is_none() {
+            let error = self.error(&["materialize"], "`materialize: append` needs `incremental`");
+            self.errors.push(error.hint("name the input of which only what is new is read: `incremental: raw.orders`"));
+        }
+        if written.materialize == Materialize::Replace && written.incremental.is_some() {
+            let error = self.error(&["incremental"], "`incremental` needs `materialize: append`");
+            self.errors.push(error.hint("a table that is replaced is made of all rows of its inputs"));
+        }
+        for (key, names) in [("key", &written.key), ("partition_by", &written.partition_by)] {
+            if let Some(twice) = duplicate(names) {
+                self.errors.push(self.error(&[key], format!("`{key}` has `{twice}` twice")));
+            }
+        }
+        let mut checks = Vec::new();
+        if !written.key.is_empty() {
+            let place = self.spans.value_place(&["key"]);
+            checks.push(Check::new(None, Rule::Unique(written.key.clone()), Severity::Error, place.clone()));
+            let not_null = written.key.iter().map(|column| Rule::NotNull(column.clone()));
+            checks.extend(not_null.map(|rule| Check::new(None, rule, Severity::Error, place.clone())));
+        }
+        for (index, form) in written.checks.into_iter().enumerate() {
+            for check in self.check(index, form) {
+                match checks.iter().find(|known| known.name == check.name) {
+                    // `key` has brought it already.
+                    Some(known) if known.rule == check.rule && known.severity == check.severity => {}
+                    Some(_) => {
+                        let error = self.error(&["checks", &index.to_string()], format!("there are two checks `{}`", check.name));
+                        self.errors.push(error.hint("give one of them a `name`"));
+                    }
+                    None => checks.push(check),
+                }
+            }
+        }
+        match Error::all(self.errors) {
+            Some(error) => Err(error),
+            None => Ok(FrontMatter {
+                materialize: written.materialize,
+                key: written.key,
+                latest_by: written.latest_by,
+                incremental,
+                partition_by: written.partition_by,
+                dialect: written.dialect,
+                tags: written.tags,
+                checks,
+                spans: Spans::default(),
+            }),
+        }
+    }
+
+    fn refuse_later(&mut self, written: &FrontMatterFile) {
+        let mut later = |path: &[&str], what: &str, hint: &str| {
+            let error = Error::new(codes::CONFIG_LATER, format!("{what} is not supported yet"));
+            self.errors.push(error.hint(hint).at_place(self.spans.value_place(path)));
+        };
+        let materialize = "there is `replace` and `append`";
+        match written.materialize {
+            Materialize::Merge => later(&["materialize"], "`materialize: merge`", materialize),
+            Materialize::Partition => later(&["materialize"], "`materialize: partition`", materialize),
+            Materialize::Replace | Materialize::Append => {}
+        }
+        if !written.latest_by.is_empty() {
+            later(&["latest_by"], "`latest_by`", "choose the newest row of a key with ROW_NUMBER() in the SELECT");
+        }
+        if written.dialect == Dialect::Spark {
+            later(&["dialect"], "`dialect: spark`", "leave it out and write DataFusion's SQL");
+        }
+    }
+
+    /// The checks that one entry stands for.
+    fn check(&mut self, index: usize, form: CheckForm) -> Vec<Check> {
+        let number = index.to_string();
+        let place = self.spans.value_place(&["checks", &number]);
+        let map = match form {
+            CheckForm::Sql(sql) => CheckMap {
+                name: None,
+                severity: Severity::Error,
+                unique: None,
+                not_null: None,
+                accepted: None,
+                relation: None,
+                sql: Some(sql),
+            },
+            CheckForm::Map(map) => *map,
+        };
+        let CheckMap { name, severity, unique, not_null, accepted, relation, sql } = map;
+        let kinds = [unique.is_some(), not_null.is_some(), accepted.is_some(), relation.is_some(), sql.is_some()];
+        if kinds.iter().filter(|is| **is).count() != 1 {
+            let error = self.error(&["checks", &number], "a check is one of `unique`, `not_null`, `accepted`, `relation`, `sql`");
+            self.errors.push(error.hint("write for example `- unique: [id]` or `- {name: n, sql: \"total >= 0\", severity: warn}`"));
+            return Vec::new();
+        }
+        let mut rules: Vec<Rule> = Vec::new();
+        rules.extend(unique.map(Rule::Unique));
+        rules.extend(not_null.into_iter().flatten().map(Rule::NotNull));
+        rules.extend(accepted.into_iter().flatten().map(|(column, values)| Rule::Accepted { column, values }));
+        for (column, target) in relation.into_iter().flatten() {
+            match self.target(&number, &column, &target) {
+                Ok((table, target)) => rules.push(Rule::Relation { column, table, target }),
+                Err(error) => self.errors.push(error),
+            }
+        }
+        if let Some(sql) = sql {
+            match Rule::from_sql(&sql) {
+                Ok(rule) => rules.push(rule),
+                Err(error) => self.errors.push(
+                    error.context(format!("the check `{}`", sql.trim())).at_place(place.clone()),
+                ),
+            }
+        }
+        if severity == Severity::Drop && let Some(rule) = rules.iter().find(|rule| !rule.is_about_rows()) {
+            let error = self.error(&["checks", &number], format!("`severity: drop` does not fit `{rule}`: it does not say which row is wrong"));
+            self.errors.push(error.hint("use `error` or `warn`, or choose the row to keep in the SELECT"));
+            return Vec::new();
+        }
+        let several = rules.len() > 1;
+        rules
+            .into_iter()
+            .map(|rule| {
+                let name = name.as_ref().map(|name| if several { format!("{name}: {rule}") } else { name.clone() });
+                Check::new(name, rule, severity, place.clone())
+            })
+            .collect()
+    }
+
+    /// `trusted.products.id` → the table and its column.
+    fn target(&self, number: &str, column: &str, target: &str) -> Result<(TableName, String)> {
+        let parsed = target.rsplit_once('.').and_then(|(table, column)| Some((table.parse().ok()?, column.to_owned())));
+        parsed.filter(|(_, column)| !column.is_empty()).ok_or_else(|| {
+            let path = ["checks", number, "relation", column];
+            self.error(&path, format!("`{target}` is not a column of a table")).hint("write `zone.table.column`, for example trusted.products.id")
+        })
+    }
+}
+
+fn duplicate(names: &[String]) -> Option<&String> {
+    names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)).map(|(_, name)| name)
+}
+
+/// The JSON schema of the front matter, for editors.
+pub fn json_schema() -> schemars::Schema {
+    schemars::schema_for!(FrontMatterFile)
+}
