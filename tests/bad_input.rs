@@ -84,7 +84,7 @@ fn no_rows_are_a_note_when_they_are_not_required() {
 #[test]
 fn html_with_status_200_is_not_data() {
     let html = Answer::Whole(200, vec![("Content-Type".into(), "text/html".into())], b"<html>login</html>".to_vec());
-    after_a_good_load(vec![html], "").2.says(1, &["HTML"]);
+    after_a_good_load(vec![html], "").2.says(1, &["web page"]);
 }
 
 #[test]

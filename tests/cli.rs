@@ -73,9 +73,9 @@ fn every_format_has_the_same_rows() {
     };
     assert_eq!(show("csv"), "id,name,tags\n1,a|b,\"[\"\"x\"\"]\"\n2,,[]\n");
     assert_eq!(show("ndjson"), "{\"id\":1,\"name\":\"a|b\",\"tags\":[\"x\"]}\n{\"id\":2,\"name\":null,\"tags\":[]}\n");
-    assert_eq!(show("markdown"), "| id | name | tags |\n| ---: | --- | --- |\n| 1 | a\\|b | [x] |\n| 2 |  | [] |\n");
+    assert_eq!(show("markdown"), "| id | name | tags |\n| ---: | --- | --- |\n| 1 | a\\|b | [x] |\n| 2 | NULL | [] |\n");
     let text = show("box");
-    assert!(text.contains("│ id") && text.contains("int") && text.ends_with("2 rows\n"), "{text}");
+    assert!(text.contains("│  id") && text.contains("int") && text.ends_with("2 rows\n"), "{text}");
     for (format, magic) in [("parquet", &b"PAR1"[..]), ("arrow", &b"\xff\xff\xff\xff"[..])] {
         let file = place.dir.path().join(format);
         let done = place.lagar(&["sql", sql, "--format", format, "-o", file.to_str().unwrap()]);

@@ -166,7 +166,8 @@ totals = db.execute(f'''
            sum(epoch_ms(created_date))
     FROM read_parquet('{requests}')''').fetchone()
 lines = db.execute(f'''
-    SELECT borough, complaint_type, requests, closed, first_created, last_created, x_sum, round(latitude_mean, 9)
+    SELECT borough, complaint_type, requests, closed, epoch_ms(first_created), epoch_ms(last_created), x_sum,
+           round(latitude_mean, 9)
     FROM read_parquet('{summary}') ORDER BY ALL''').fetchall()
 codec = db.execute(f"SELECT DISTINCT compression FROM parquet_metadata('{requests}')").fetchall()
 print(json.dumps({'totals': [str(t) for t in totals], 'lines': [[str(v) for v in line] for line in lines],

@@ -94,7 +94,9 @@ impl Rule {
             .and_then(|mut parser| parser.parse_into_expr())
             .map_err(|error| errors::planning(&error, sql))?;
         if parsed.alias.is_some() {
-            return Err(Error::new(codes::SQL_SYNTAX, "a condition has no name").hint("give the check a `name`"));
+            return Err(
+                Error::new(codes::SQL_SYNTAX, "a condition has no name").hint("give the check a `name`")
+            );
         }
         let mut expr = parsed.expr;
         let _: ControlFlow<()> = VisitMut::visit(&mut expr, &mut RowsWord::default());
@@ -143,7 +145,9 @@ impl Rule {
     fn row_condition(&self) -> Option<String> {
         match self {
             Rule::NotNull(column) => Some(format!("{} IS NOT NULL", quote(column))),
-            Rule::Accepted { column, values } if values.is_empty() => Some(format!("{} IS NULL", quote(column))),
+            Rule::Accepted { column, values } if values.is_empty() => {
+                Some(format!("{} IS NULL", quote(column)))
+            }
             Rule::Accepted { column, values } => {
                 let values: Vec<String> = values.iter().map(scalar).collect();
                 Some(format!("{} IN ({})", quote(column), values.join(", ")))
@@ -163,7 +167,9 @@ impl Rule {
             ),
             Rule::Relation { .. } => format!("SELECT count(*) AS failed {}", self.strangers(name)),
             Rule::Aggregate { sql, .. } => {
-                format!("SELECT CASE WHEN ({sql}) THEN 0 WHEN NOT ({sql}) THEN 1 ELSE 0 END AS failed FROM {name}")
+                format!(
+                    "SELECT CASE WHEN ({sql}) THEN 0 WHEN NOT ({sql}) THEN 1 ELSE 0 END AS failed FROM {name}"
+                )
             }
             Rule::NotNull(_) | Rule::Accepted { .. } | Rule::Condition { .. } => {
                 format!("SELECT count(*) AS failed FROM {name} WHERE {}", self.fails())
@@ -181,7 +187,8 @@ impl Rule {
             ),
             Rule::Relation { .. } => format!("SELECT t.* {} LIMIT {SAMPLE_ROWS}", self.strangers(name)),
             Rule::Aggregate { aggregates, .. } => {
-                let columns: Vec<String> = aggregates.iter().map(|text| format!("{text} AS {}", quote(text))).collect();
+                let columns: Vec<String> =
+                    aggregates.iter().map(|text| format!("{text} AS {}", quote(text))).collect();
                 format!("SELECT {} FROM {name}", columns.join(", "))
             }
             Rule::NotNull(_) | Rule::Accepted { .. } | Rule::Condition { .. } => {
@@ -196,9 +203,13 @@ impl Rule {
 
     /// The rows whose value is not in the other table.
     fn strangers(&self, name: &TableName) -> String {
-        let Rule::Relation { column, table, target } = self else { return format!("FROM {name} t WHERE FALSE") };
+        let Rule::Relation { column, table, target } = self else {
+            return format!("FROM {name} t WHERE FALSE");
+        };
         let (column, target) = (quote(column), quote(target));
-        format!("FROM {name} t LEFT ANTI JOIN {table} o ON t.{column} = o.{target} WHERE t.{column} IS NOT NULL")
+        format!(
+            "FROM {name} t LEFT ANTI JOIN {table} o ON t.{column} = o.{target} WHERE t.{column} IS NOT NULL"
+        )
     }
 }
 
@@ -353,7 +364,8 @@ pub async fn validate(session: &Session, table: &TableName, checks: &[Check]) ->
 
 /// An error in SQL that the user never saw, told at the check that it was made of.
 fn of_check(error: &Error, check: &Check) -> Error {
-    let told = Error::new(error.code(), format!("the check `{}`: {}", check.name, error.message_with_causes()));
+    let told =
+        Error::new(error.code(), format!("the check `{}`: {}", check.name, error.message_with_causes()));
     let told = told.at_place(check.place.clone());
     match error.hint_text() {
         Some(hint) => told.hint(hint),
@@ -375,9 +387,17 @@ pub async fn run(session: &Session, table: &TableName, checks: &[Check]) -> Resu
     for (check, rows_failed) in checks.iter().zip(failed) {
         let sample = match rows_failed {
             0 => Vec::new(),
-            _ => rows(session, &check.rule.sample_sql(table)).await.map_err(|error| of_check(&error, check))?,
+            _ => {
+                rows(session, &check.rule.sample_sql(table)).await.map_err(|error| of_check(&error, check))?
+            }
         };
-        results.push(CheckResult { name: check.name.clone(), severity: check.severity, rows_tested, rows_failed, sample });
+        results.push(CheckResult {
+            name: check.name.clone(),
+            severity: check.severity,
+            rows_tested,
+            rows_failed,
+            sample,
+        });
     }
     Ok(results)
 }
@@ -426,7 +446,8 @@ async fn numbers(session: &Session, sql: &str) -> Result<Vec<u64>> {
         .columns()
         .iter()
         .map(|column| {
-            let column = arrow::compute::cast(column, &DataType::Int64).map_err(|error| Error::bug(error.to_string()))?;
+            let column = arrow::compute::cast(column, &DataType::Int64)
+                .map_err(|error| Error::bug(error.to_string()))?;
             let column = column.as_primitive::<Int64Type>();
             Ok(if column.is_null(0) { 0 } else { u64::try_from(column.value(0)).unwrap_or(0) })
         })
@@ -446,7 +467,8 @@ async fn rows(session: &Session, sql: &str) -> Result<Vec<Value>> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let mut rows: Vec<Value> = serde_json::from_slice(&text).map_err(|error| Error::bug(error.to_string()))?;
+    let mut rows: Vec<Value> =
+        serde_json::from_slice(&text).map_err(|error| Error::bug(error.to_string()))?;
     rows.iter_mut().for_each(shorten);
     Ok(rows)
 }
@@ -485,8 +507,10 @@ pub fn drop_query(sql: &str, checks: &[Check]) -> Option<String> {
 /// A batch of a [`drop_query`] as the rows to keep, without the added column, and the failing rows
 /// with it as their last column.
 pub fn split_failed(batch: &RecordBatch) -> Result<(RecordBatch, RecordBatch)> {
-    let bug = |error: arrow::error::ArrowError| Error::bug(format!("failed rows cannot be taken apart: {error}"));
-    let last = batch.num_columns().checked_sub(1).filter(|last| batch.schema().field(*last).name() == FAILED_CHECK);
+    let bug =
+        |error: arrow::error::ArrowError| Error::bug(format!("failed rows cannot be taken apart: {error}"));
+    let last =
+        batch.num_columns().checked_sub(1).filter(|last| batch.schema().field(*last).name() == FAILED_CHECK);
     let last = last.ok_or_else(|| Error::bug(format!("a result without `{FAILED_CHECK}`")))?;
     let keep: BooleanArray = is_null(batch.column(last)).map_err(bug)?;
     let kept = filter_record_batch(batch, &keep).map_err(bug)?;

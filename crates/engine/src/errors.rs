@@ -17,8 +17,29 @@ use crate::{
 
 /// The keywords a statement or clause begins with: what a typo there was meant to be.
 const KEYWORDS: &[&str] = &[
-    "SELECT", "FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "JOIN", "LEFT", "RIGHT", "INNER", "FULL",
-    "WITH", "VALUES", "DISTINCT", "BETWEEN", "EXCEPT", "INTERSECT", "QUALIFY", "EXPLAIN", "DESCRIBE", "SHOW",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP",
+    "ORDER",
+    "HAVING",
+    "LIMIT",
+    "UNION",
+    "JOIN",
+    "LEFT",
+    "RIGHT",
+    "INNER",
+    "FULL",
+    "WITH",
+    "VALUES",
+    "DISTINCT",
+    "BETWEEN",
+    "EXCEPT",
+    "INTERSECT",
+    "QUALIFY",
+    "EXPLAIN",
+    "DESCRIBE",
+    "SHOW",
 ];
 
 /// All problems that planning found, as one error. Places are inside `sql`, their file name is empty.
@@ -137,13 +158,15 @@ fn external(error: &(dyn std::error::Error + Send + Sync + 'static), otherwise: 
 fn arrow(error: &ArrowError, otherwise: Code) -> Error {
     match error {
         ArrowError::ExternalError(inner) => external(inner.as_ref(), otherwise),
-        ArrowError::DivideByZero => {
-            Error::new(otherwise, "a number is divided by zero").hint("write `x / NULLIF(y, 0)`: the result is then NULL")
-        }
+        ArrowError::DivideByZero => Error::new(otherwise, "a number is divided by zero")
+            .hint("write `x / NULLIF(y, 0)`: the result is then NULL"),
         ArrowError::CastError(message) => Error::new(otherwise, clean(message))
             .hint("TRY_CAST(x AS type) gives NULL for a value that does not fit"),
-        ArrowError::ArithmeticOverflow(message) => Error::new(otherwise, format!("a number became too large: {message}")),
+        ArrowError::ArithmeticOverflow(message) => {
+            Error::new(otherwise, format!("a number became too large: {message}"))
+        }
         ArrowError::MemoryError(message) => exhausted(message),
+        ArrowError::IoError(_, inner) => io(inner),
         other => Error::new(otherwise, clean(&other.to_string())),
     }
 }
@@ -161,8 +184,12 @@ fn store(error: &object_store::Error) -> Error {
     use object_store::Error as Store;
     let shown = error.to_string();
     match error {
-        Store::NotFound { path, .. } => Error::new(codes::LAKE_CORRUPT, format!("`{path}` is missing in the lake")),
-        Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Error::new(codes::LAKE_DENIED, shown),
+        Store::NotFound { path, .. } => {
+            Error::new(codes::LAKE_CORRUPT, format!("`{path}` is missing in the lake"))
+        }
+        Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => {
+            Error::new(codes::LAKE_DENIED, shown)
+        }
         _ => Error::new(codes::LAKE_STORE, shown),
     }
 }
@@ -170,6 +197,10 @@ fn store(error: &object_store::Error) -> Error {
 fn io(error: &std::io::Error) -> Error {
     if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<DataFusionError>()) {
         return execution(inner);
+    }
+    let text = error.to_string();
+    if text.contains("spilling process") {
+        return exhausted(&text);
     }
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
@@ -182,8 +213,11 @@ fn io(error: &std::io::Error) -> Error {
 /// Out of memory, or out of spill space.
 fn exhausted(message: &str) -> Error {
     if message.contains("disk space") || message.contains("temp_directory_size") {
-        return Error::new(codes::SPILL, format!("the query needs more spill space than allowed: {}", clean(message)))
-            .hint("raise `limits: {spill: …}` in lagar.yaml, or read less at once");
+        return Error::new(
+            codes::SPILL,
+            format!("the query needs more spill space than allowed: {}", clean(message)),
+        )
+        .hint("raise `limits: {spill: …}` in lagar.yaml, or read less at once");
     }
     Error::new(codes::MEMORY, format!("the query needs more memory than allowed: {}", memory_words(message)))
         .hint("raise `limits: {memory: …}` in lagar.yaml, join and group fewer columns, or filter earlier")
@@ -225,7 +259,9 @@ fn syntax(error: &ParserError, sql: &str) -> Error {
     match word.and_then(|word| suggest::nearest(word, KEYWORDS.iter().copied())) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None if text.contains("Unterminated string") => error.hint("a quotation mark is not closed"),
-        None if text.contains("found: EOF") => error.hint("the query ends too early: is a bracket or a part missing?"),
+        None if text.contains("found: EOF") => {
+            error.hint("the query ends too early: is a bracket or a part missing?")
+        }
         None => error,
     }
 }
@@ -253,10 +289,15 @@ fn schema(error: &SchemaError, sql: &str) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => unknown_column(field, valid_fields, sql),
         SchemaError::AmbiguousReference { field } => {
-            let error = Error::new(codes::SQL_PLAN, format!("`{}` could be a column of more than one table", field.name));
-            located(error, sql, None, &field.name).hint(format!("write the table in front: `table.{}`", field.name))
+            let error = Error::new(
+                codes::SQL_PLAN,
+                format!("`{}` could be a column of more than one table", field.name),
+            );
+            located(error, sql, None, &field.name)
+                .hint(format!("write the table in front: `table.{}`", field.name))
         }
-        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => {
             let error = Error::new(codes::SQL_PLAN, format!("the column `{name}` comes out twice"));
             located(error, sql, None, name).hint(format!("give one of them another name: `… AS {name}_2`"))
         }
@@ -269,10 +310,14 @@ fn unknown_column(field: &Column, valid: &[Column], sql: &str) -> Error {
         Some(table) => format!("`{table}` has no column `{}`", field.name),
         None => format!("there is no column `{}`", field.name),
     };
-    let error = located(Error::new(codes::SQL_UNKNOWN_COLUMN, message), sql, relation.as_deref(), &field.name);
-    let same_case = valid.iter().find(|column| column.name.eq_ignore_ascii_case(&field.name) && column.name != field.name);
+    let error =
+        located(Error::new(codes::SQL_UNKNOWN_COLUMN, message), sql, relation.as_deref(), &field.name);
+    let same_case = valid
+        .iter()
+        .find(|column| column.name.eq_ignore_ascii_case(&field.name) && column.name != field.name);
     if let Some(column) = same_case {
-        return error.hint(format!("names are read in lower case; write it in quotation marks: \"{}\"", column.name));
+        return error
+            .hint(format!("names are read in lower case; write it in quotation marks: \"{}\"", column.name));
     }
     if let Some(column) = valid.iter().find(|column| column.name == field.name)
         && let Some(table) = &column.relation
@@ -318,16 +363,23 @@ fn located(error: Error, sql: &str, relation: Option<&str>, name: &str) -> Error
 fn plan(message: &str, diagnostic: Option<&Diagnostic>, sql: &str) -> Error {
     let text = clean(message);
     if let Some((name, near)) = unknown_function(&text) {
-        let error = located(Error::new(codes::SQL_PLAN, format!("there is no function `{name}`")), sql, None, &name);
+        let error =
+            located(Error::new(codes::SQL_PLAN, format!("there is no function `{name}`")), sql, None, &name);
         return match near {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error,
         };
     }
+    if let Some(error) = wrong_argument(&text) {
+        return error;
+    }
     let help = diagnostic.and_then(|diagnostic| diagnostic.helps.first()).map(|help| help.message.clone());
     // "…: No function matches the given name and argument types …. You might need to add explicit type casts.\n\tCandidate functions:…"
     let (text, candidates) = match text.split_once("Candidate functions:") {
-        Some((head, candidates)) => (head.trim().to_owned(), Some(candidates.trim().lines().next().unwrap_or_default().trim().to_owned())),
+        Some((head, candidates)) => (
+            head.trim().to_owned(),
+            Some(candidates.trim().lines().next().unwrap_or_default().trim().to_owned()),
+        ),
         None => (text, None),
     };
     let error = Error::new(codes::SQL_PLAN, text);
@@ -337,11 +389,33 @@ fn plan(message: &str, diagnostic: Option<&Diagnostic>, sql: &str) -> Error {
     }
 }
 
+/// "Function 'sum' failed to match any signature, errors: … requires Decimal, but received String
+/// (DataType: Utf8).,…" in one sentence.
+fn wrong_argument(text: &str) -> Option<Error> {
+    let (head, list) = text.split_once(" failed to match any signature, errors: ")?;
+    let name = head.strip_prefix("Function ")?.trim_matches('\'');
+    let got = list.split("(DataType: ").nth(1).and_then(|rest| rest.split(')').next()).unwrap_or("this");
+    let mut takes: Vec<&str> = Vec::new();
+    for part in list.split(" requires ").skip(1) {
+        let one = part.split(", but").next().unwrap_or(part);
+        if !takes.contains(&one) {
+            takes.push(one);
+        }
+    }
+    let error = Error::new(codes::SQL_PLAN, format!("`{name}` does not take {got}"));
+    Some(if takes.is_empty() {
+        error
+    } else {
+        error.hint(format!("it takes {}; CAST the value", takes.join(", ")))
+    })
+}
+
 /// The name and the suggestion of "Invalid function 'sumx'.\nDid you mean 'sum'?".
 fn unknown_function(text: &str) -> Option<(String, Option<String>)> {
     let rest = text.strip_prefix("Invalid function '")?;
     let (name, rest) = rest.split_once('\'')?;
-    let near = rest.split_once("Did you mean '").and_then(|(_, near)| near.split_once('\'')).map(|(near, _)| near);
+    let near =
+        rest.split_once("Did you mean '").and_then(|(_, near)| near.split_once('\'')).map(|(near, _)| near);
     // DataFusion suggests something however far away it is.
     let near = near.filter(|near| suggest::nearest(name, [*near]).is_some());
     Some((name.to_owned(), near.map(str::to_owned)))
@@ -396,13 +470,17 @@ mod tests {
             None,
         )));
         let back = execution(&nested);
-        assert_eq!((back.code(), back.message(), back.hint_text()), (codes::SOURCE_CHANGED, "it changed", Some("again")));
+        assert_eq!(
+            (back.code(), back.message(), back.hint_text()),
+            (codes::SOURCE_CHANGED, "it changed", Some("again"))
+        );
         assert_eq!(back.place().map(ToString::to_string).as_deref(), Some("f:1:2"));
     }
 
     #[test]
     fn memory_and_spill_space_are_told_apart() {
-        let spill = "The used disk space during the spilling process has exceeded the allowable limit of 1 MB.";
+        let spill =
+            "The used disk space during the spilling process has exceeded the allowable limit of 1 MB.";
         assert_eq!(exhausted(spill).code(), codes::SPILL);
         let memory = "Additional allocation failed for ExternalSorter[0] with top memory consumers (across reservations) as:\n  \
             HashJoinInput[0]#3(can spill: false) consumed 5.0 MB, peak 5.0 MB,\n  X#4(can spill: true) consumed 0.0 B, peak 0.0 B.\nError: Failed \

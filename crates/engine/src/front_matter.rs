@@ -173,7 +173,8 @@ impl<'de> Deserialize<'de> for CheckForm {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<CheckForm, A::Error> {
-                CheckMap::deserialize(MapAccessDeserializer::new(map)).map(|map| CheckForm::Map(Box::new(map)))
+                CheckMap::deserialize(MapAccessDeserializer::new(map))
+                    .map(|map| CheckForm::Map(Box::new(map)))
             }
         }
         deserializer.deserialize_any(Form)
@@ -246,13 +247,17 @@ impl Builder<'_> {
             Ok(name) => Some(name),
             Err(error) => {
                 let error = self.error(&["incremental"], error.message().to_owned());
-                self.errors.push(error.hint("it is one of the tables that the SELECT reads: raw.NAME, trusted.NAME"));
+                self.errors.push(
+                    error.hint("it is one of the tables that the SELECT reads: raw.NAME, trusted.NAME"),
+                );
                 None
             }
         });
         if written.materialize == Materialize::Append && written.incremental.is_none() {
             let error = self.error(&["materialize"], "`materialize: append` needs `incremental`");
-            self.errors.push(error.hint("name the input of which only what is new is read: `incremental: raw.orders`"));
+            self.errors.push(
+                error.hint("name the input of which only what is new is read: `incremental: raw.orders`"),
+            );
         }
         if written.materialize == Materialize::Replace && written.incremental.is_some() {
             let error = self.error(&["incremental"], "`incremental` needs `materialize: append`");
@@ -276,7 +281,10 @@ impl Builder<'_> {
                     // `key` has brought it already.
                     Some(known) if known.rule == check.rule && known.severity == check.severity => {}
                     Some(_) => {
-                        let error = self.error(&["checks", &index.to_string()], format!("there are two checks `{}`", check.name));
+                        let error = self.error(
+                            &["checks", &index.to_string()],
+                            format!("there are two checks `{}`", check.name),
+                        );
                         self.errors.push(error.hint("give one of them a `name`"));
                     }
                     None => checks.push(check),
@@ -311,7 +319,11 @@ impl Builder<'_> {
             Materialize::Replace | Materialize::Append => {}
         }
         if !written.latest_by.is_empty() {
-            later(&["latest_by"], "`latest_by`", "choose the newest row of a key with ROW_NUMBER() in the SELECT");
+            later(
+                &["latest_by"],
+                "`latest_by`",
+                "choose the newest row of a key with ROW_NUMBER() in the SELECT",
+            );
         }
         if written.dialect == Dialect::Spark {
             later(&["dialect"], "`dialect: spark`", "leave it out and write DataFusion's SQL");
@@ -335,16 +347,23 @@ impl Builder<'_> {
             CheckForm::Map(map) => *map,
         };
         let CheckMap { name, severity, unique, not_null, accepted, relation, sql } = map;
-        let kinds = [unique.is_some(), not_null.is_some(), accepted.is_some(), relation.is_some(), sql.is_some()];
+        let kinds =
+            [unique.is_some(), not_null.is_some(), accepted.is_some(), relation.is_some(), sql.is_some()];
         if kinds.iter().filter(|is| **is).count() != 1 {
-            let error = self.error(&["checks", &number], "a check is one of `unique`, `not_null`, `accepted`, `relation`, `sql`");
-            self.errors.push(error.hint("write for example `- unique: [id]` or `- {name: n, sql: \"total >= 0\", severity: warn}`"));
+            let error = self.error(
+                &["checks", &number],
+                "a check is one of `unique`, `not_null`, `accepted`, `relation`, `sql`",
+            );
+            self.errors.push(error.hint(
+                "write for example `- unique: [id]` or `- {name: n, sql: \"total >= 0\", severity: warn}`",
+            ));
             return Vec::new();
         }
         let mut rules: Vec<Rule> = Vec::new();
         rules.extend(unique.map(Rule::Unique));
         rules.extend(not_null.into_iter().flatten().map(Rule::NotNull));
-        rules.extend(accepted.into_iter().flatten().map(|(column, values)| Rule::Accepted { column, values }));
+        rules
+            .extend(accepted.into_iter().flatten().map(|(column, values)| Rule::Accepted { column, values }));
         for (column, target) in relation.into_iter().flatten() {
             match self.target(&number, &column, &target) {
                 Ok((table, target)) => rules.push(Rule::Relation { column, table, target }),
@@ -354,13 +373,18 @@ impl Builder<'_> {
         if let Some(sql) = sql {
             match Rule::from_sql(&sql) {
                 Ok(rule) => rules.push(rule),
-                Err(error) => self.errors.push(
-                    error.context(format!("the check `{}`", sql.trim())).at_place(place.clone()),
-                ),
+                Err(error) => self
+                    .errors
+                    .push(error.context(format!("the check `{}`", sql.trim())).at_place(place.clone())),
             }
         }
-        if severity == Severity::Drop && let Some(rule) = rules.iter().find(|rule| !rule.is_about_rows()) {
-            let error = self.error(&["checks", &number], format!("`severity: drop` does not fit `{rule}`: it does not say which row is wrong"));
+        if severity == Severity::Drop
+            && let Some(rule) = rules.iter().find(|rule| !rule.is_about_rows())
+        {
+            let error = self.error(
+                &["checks", &number],
+                format!("`severity: drop` does not fit `{rule}`: it does not say which row is wrong"),
+            );
             self.errors.push(error.hint("use `error` or `warn`, or choose the row to keep in the SELECT"));
             return Vec::new();
         }
@@ -368,7 +392,8 @@ impl Builder<'_> {
         rules
             .into_iter()
             .map(|rule| {
-                let name = name.as_ref().map(|name| if several { format!("{name}: {rule}") } else { name.clone() });
+                let name =
+                    name.as_ref().map(|name| if several { format!("{name}: {rule}") } else { name.clone() });
                 Check::new(name, rule, severity, place.clone())
             })
             .collect()
@@ -376,10 +401,13 @@ impl Builder<'_> {
 
     /// `trusted.products.id` → the table and its column.
     fn target(&self, number: &str, column: &str, target: &str) -> Result<(TableName, String)> {
-        let parsed = target.rsplit_once('.').and_then(|(table, column)| Some((table.parse().ok()?, column.to_owned())));
+        let parsed = target
+            .rsplit_once('.')
+            .and_then(|(table, column)| Some((table.parse().ok()?, column.to_owned())));
         parsed.filter(|(_, column)| !column.is_empty()).ok_or_else(|| {
             let path = ["checks", number, "relation", column];
-            self.error(&path, format!("`{target}` is not a column of a table")).hint("write `zone.table.column`, for example trusted.products.id")
+            self.error(&path, format!("`{target}` is not a column of a table"))
+                .hint("write `zone.table.column`, for example trusted.products.id")
         })
     }
 }

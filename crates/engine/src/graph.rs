@@ -33,7 +33,8 @@ pub fn order(needs: &Needs) -> Result<Vec<String>> {
             needed_by.entry(need).or_default().push(node);
         }
     }
-    let mut ready: BTreeSet<&str> = waiting.iter().filter(|(_, count)| **count == 0).map(|(node, _)| *node).collect();
+    let mut ready: BTreeSet<&str> =
+        waiting.iter().filter(|(_, count)| **count == 0).map(|(node, _)| *node).collect();
     while let Some(node) = ready.pop_first() {
         order.push(node.to_owned());
         for next in needed_by.get(node).into_iter().flatten() {
@@ -76,7 +77,11 @@ fn circle(needs: &Needs, stuck: &[&String]) -> Vec<String> {
 ///
 /// # Errors
 /// `SELECTION` for a part that matches nothing.
-pub fn select(expression: &str, needs: &Needs, labels: &BTreeMap<String, Labels>) -> Result<BTreeSet<String>> {
+pub fn select(
+    expression: &str,
+    needs: &Needs,
+    labels: &BTreeMap<String, Labels>,
+) -> Result<BTreeSet<String>> {
     let mut selected = BTreeSet::new();
     for union in expression.split_whitespace() {
         let mut all: Option<BTreeSet<String>> = None;
@@ -118,7 +123,9 @@ fn part_of(part: &str, needs: &Needs, labels: &BTreeMap<String, Labels>) -> Resu
         spread(&mut found, &seeds, |node| needs.get(node).into_iter().flatten().collect());
     }
     if downstream {
-        let users = |node: &String| needs.iter().filter(|(_, direct)| direct.contains(node)).map(|(user, _)| user).collect();
+        let users = |node: &String| {
+            needs.iter().filter(|(_, direct)| direct.contains(node)).map(|(user, _)| user).collect()
+        };
         spread(&mut found, &seeds, users);
     }
     Ok(found)
@@ -138,7 +145,11 @@ fn is_below(file: &str, path: &str) -> bool {
 }
 
 /// Adds to `found` all that can be reached from `seeds`.
-fn spread<'a>(found: &mut BTreeSet<String>, seeds: &'a BTreeSet<String>, next: impl Fn(&String) -> Vec<&'a String>) {
+fn spread<'a>(
+    found: &mut BTreeSet<String>,
+    seeds: &'a BTreeSet<String>,
+    next: impl Fn(&String) -> Vec<&'a String>,
+) {
     let mut todo: Vec<String> = seeds.iter().cloned().collect();
     let mut seen = seeds.clone();
     while let Some(node) = todo.pop() {
@@ -157,7 +168,10 @@ mod tests {
     use super::*;
 
     fn needs(edges: &[(&str, &[&str])]) -> Needs {
-        edges.iter().map(|(node, direct)| (node.to_string(), direct.iter().map(ToString::to_string).collect())).collect()
+        edges
+            .iter()
+            .map(|(node, direct)| (node.to_string(), direct.iter().map(ToString::to_string).collect()))
+            .collect()
     }
 
     fn shop() -> Needs {
@@ -191,7 +205,9 @@ mod tests {
             ("trusted.a".to_owned(), Labels { tags: vec!["daily".into()], path: "trusted/x/a.sql".into() }),
             ("trusted.b".to_owned(), Labels { tags: vec!["daily".into()], path: "trusted/b.sql".into() }),
         ]);
-        let pick = |text: &str| select(text, &shop(), &labels).map(|set| set.into_iter().collect::<Vec<_>>().join(" "));
+        let pick = |text: &str| {
+            select(text, &shop(), &labels).map(|set| set.into_iter().collect::<Vec<_>>().join(" "))
+        };
         assert_eq!(pick("trusted.a").unwrap(), "trusted.a");
         assert_eq!(pick("+trusted.a").unwrap(), "raw.a trusted.a");
         assert_eq!(pick("trusted.a+").unwrap(), "refined.c trusted.a trusted.b");

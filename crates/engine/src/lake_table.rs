@@ -51,15 +51,19 @@ impl FilesTable {
             .iter()
             .map(|column| match schema.field_with_name(column) {
                 Ok(field) => Ok(Arc::new(field.clone())),
-                Err(_) => Err(Error::bug(format!("`{folder}` is partitioned by `{column}`, which it does not have"))),
+                Err(_) => Err(Error::bug(format!(
+                    "`{folder}` is partitioned by `{column}`, which it does not have"
+                ))),
             })
             .collect::<Result<Vec<FieldRef>>>()?;
-        let in_files = schema.fields().iter().filter(|field| !partition_by.iter().any(|p| p.name() == field.name()));
+        let in_files =
+            schema.fields().iter().filter(|field| !partition_by.iter().any(|p| p.name() == field.name()));
         let in_files = Arc::new(Schema::new(in_files.cloned().collect::<Vec<FieldRef>>()));
         let mut listed = Vec::with_capacity(files.len());
         for file in files {
             let path = Path::parse(format!("{folder}/{}", file.path)).map_err(|e| {
-                Error::new(codes::LAKE_CORRUPT, format!("`{}` cannot be the name of a file", file.path)).caused_by(&e)
+                Error::new(codes::LAKE_CORRUPT, format!("`{}` cannot be the name of a file", file.path))
+                    .caused_by(&e)
             })?;
             let values = partition_by
                 .iter()
@@ -85,13 +89,19 @@ impl FilesTable {
 }
 
 fn partition_value(column: &Field, file: &DataFile) -> Result<ScalarValue> {
-    let text = file.partition.iter().find(|(name, _)| name == column.name()).and_then(|(_, value)| value.clone());
+    let text =
+        file.partition.iter().find(|(name, _)| name == column.name()).and_then(|(_, value)| value.clone());
     // In Delta the empty text stands for null, too.
     let value = ScalarValue::Utf8(text.filter(|text| !text.is_empty()));
     value.cast_to(column.data_type()).map_err(|e| {
         Error::new(
             codes::LAKE_CORRUPT,
-            format!("the partition value of `{}` in {} is not a {}", column.name(), file.path, column.data_type()),
+            format!(
+                "the partition value of `{}` in {} is not a {}",
+                column.name(),
+                file.path,
+                column.data_type()
+            ),
         )
         .caused_by(&e)
     })
@@ -169,9 +179,10 @@ fn statistics(file: &DataFile, in_files: &Schema, partition_values: &[ScalarValu
 
 fn bound(value: &serde_json::Value, data_type: &DataType) -> Precision<ScalarValue> {
     let text = match (value, data_type) {
-        (serde_json::Value::Number(n), DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64) => {
-            n.to_string()
-        }
+        (
+            serde_json::Value::Number(n),
+            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64,
+        ) => n.to_string(),
         (serde_json::Value::String(text), DataType::Date32) => text.clone(),
         _ => return Precision::Absent,
     };

@@ -35,7 +35,12 @@ impl Limits {
     /// [`default_memory_bytes`], [`Self::SPILL_BYTES_DEFAULT`] and as many threads as the machine runs.
     pub fn detect(spill_dir: PathBuf) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self { memory_bytes: default_memory_bytes(), spill_bytes: Self::SPILL_BYTES_DEFAULT, spill_dir, threads }
+        Self {
+            memory_bytes: default_memory_bytes(),
+            spill_bytes: Self::SPILL_BYTES_DEFAULT,
+            spill_dir,
+            threads,
+        }
     }
 }
 
@@ -89,18 +94,27 @@ fn smallest_limit(mount: &Path, path: &str, file: &str) -> Option<u64> {
 /// One memory pool and one spill folder for everything that runs.
 pub(crate) fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
     fs::create_dir_all(&limits.spill_dir).map_err(|error| {
-        Error::new(codes::CONFIG, format!("the spill folder {} cannot be created", limits.spill_dir.display()))
-            .caused_by(&error)
+        Error::new(
+            codes::CONFIG,
+            format!("the spill folder {} cannot be created", limits.spill_dir.display()),
+        )
+        .caused_by(&error)
     })?;
     let bytes = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
-    let pool: Arc<dyn MemoryPool> = Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), CONSUMERS_NAMED));
+    let pool: Arc<dyn MemoryPool> =
+        Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), CONSUMERS_NAMED));
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![limits.spill_dir.clone()]))
         .with_max_temp_directory_size(limits.spill_bytes);
-    RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc().map_err(|error| {
-        Error::new(codes::CONFIG, format!("the spill folder {} cannot be used", limits.spill_dir.display()))
+    RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc().map_err(
+        |error| {
+            Error::new(
+                codes::CONFIG,
+                format!("the spill folder {} cannot be used", limits.spill_dir.display()),
+            )
             .caused_by(&error)
-    })
+        },
+    )
 }
 
 #[cfg(test)]

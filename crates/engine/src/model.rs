@@ -62,9 +62,11 @@ impl Model {
         let located = error.each().map(|error| {
             let place = match error.place() {
                 Some(place) if !place.file.is_empty() => place.clone(),
-                Some(place) if place.line > 0 => {
-                    Place { file: self.path.clone(), line: place.line + self.sql_line_offset, column: place.column }
-                }
+                Some(place) if place.line > 0 => Place {
+                    file: self.path.clone(),
+                    line: place.line + self.sql_line_offset,
+                    column: place.column,
+                },
                 _ => Place { file: self.path.clone(), line: first_line, column: 0 },
             };
             copy(error).at_place(place)
@@ -79,7 +81,10 @@ impl Model {
         let known: Vec<&str> = result.fields().iter().map(|field| field.name().as_str()).collect();
         let mut check = |column: &str, what: String, place: Place| {
             if !known.contains(&column) {
-                let error = Error::new(codes::FRONT_MATTER, format!("{what} `{column}`, which the SELECT does not make"));
+                let error = Error::new(
+                    codes::FRONT_MATTER,
+                    format!("{what} `{column}`, which the SELECT does not make"),
+                );
                 let error = error.at_place(place);
                 errors.push(match suggest::hint(column, known.iter().copied()) {
                     Some(hint) => error.hint(hint),
@@ -89,7 +94,11 @@ impl Model {
         };
         for (key, columns) in [("key", &self.front.key), ("partition_by", &self.front.partition_by)] {
             for (index, column) in columns.iter().enumerate() {
-                check(column, format!("`{key}` names the column"), self.front.place(&[key, &index.to_string()]));
+                check(
+                    column,
+                    format!("`{key}` names the column"),
+                    self.front.place(&[key, &index.to_string()]),
+                );
             }
         }
         for test in &self.front.checks {
@@ -100,8 +109,13 @@ impl Model {
                 }
             }
         }
-        if !self.front.partition_by.is_empty() && known.iter().all(|name| self.front.partition_by.iter().any(|p| p == name)) {
-            let error = Error::new(codes::FRONT_MATTER, "`partition_by` has all columns: nothing is left for the files");
+        if !self.front.partition_by.is_empty()
+            && known.iter().all(|name| self.front.partition_by.iter().any(|p| p == name))
+        {
+            let error = Error::new(
+                codes::FRONT_MATTER,
+                "`partition_by` has all columns: nothing is left for the files",
+            );
             errors.push(error.at_place(self.front.place(&["partition_by"])));
         }
         Error::all(errors).map_or(Ok(()), Err)
@@ -167,7 +181,8 @@ pub fn parse(path: &str, text: &str) -> Result<Model> {
         Some(input) if !model.reads.iter().any(|read| read.table == *input) => {
             let tables: Vec<String> = model.reads.iter().map(|read| read.table.to_string()).collect();
             let message = format!("`incremental: {input}`, but the SELECT does not read `{input}`");
-            let error = Error::new(codes::FRONT_MATTER, message).at_place(model.front.place(&["incremental"]));
+            let error =
+                Error::new(codes::FRONT_MATTER, message).at_place(model.front.place(&["incremental"]));
             Err(match suggest::hint(&input.to_string(), tables.iter().map(String::as_str)) {
                 Some(hint) => error.hint(hint),
                 None => error,
@@ -179,7 +194,9 @@ pub fn parse(path: &str, text: &str) -> Result<Model> {
 
 fn table_name(path: &str) -> Result<TableName> {
     let wrong = |message: String| {
-        Error::new(codes::NAME, message).hint("a model is trusted/NAME.sql or refined/NAME.sql").at(path, 0, 0)
+        Error::new(codes::NAME, message)
+            .hint("a model is trusted/NAME.sql or refined/NAME.sql")
+            .at(path, 0, 0)
     };
     let (zone, rest) = path.split_once('/').ok_or_else(|| wrong(format!("`{path}` is in no zone")))?;
     let zone = match zone {
@@ -229,7 +246,8 @@ fn head<'a>(path: &str, text: &'a str) -> Result<Head<'a>> {
         }
         if trimmed.starts_with(OPEN) {
             if front.is_some() {
-                return Err(broken("there is a second front matter", number + 1).hint("put all keys into the first one"));
+                return Err(broken("there is a second front matter", number + 1)
+                    .hint("put all keys into the first one"));
             }
             if trimmed != OPEN {
                 return Err(broken("the front matter begins on the line after `/*---`", number + 1));
@@ -237,7 +255,8 @@ fn head<'a>(path: &str, text: &'a str) -> Result<Head<'a>> {
             let yaml_start = at;
             let end = loop {
                 let Some((_, line)) = lines.next() else {
-                    return Err(broken("the front matter does not end", number + 1).hint("close it with a line `---*/`"));
+                    return Err(broken("the front matter does not end", number + 1)
+                        .hint("close it with a line `---*/`"));
                 };
                 let start = at;
                 at += line.len();
@@ -265,7 +284,8 @@ fn head<'a>(path: &str, text: &'a str) -> Result<Head<'a>> {
         break;
     }
     // A front matter that begins behind the SELECT would be taken for a comment, and its checks lost.
-    let late = text[sql_start.0..].lines().enumerate().skip_while(|(_, line)| !line.trim_start().starts_with(OPEN));
+    let late =
+        text[sql_start.0..].lines().enumerate().skip_while(|(_, line)| !line.trim_start().starts_with(OPEN));
     if let Some((line, _)) = late.into_iter().next() {
         let line = sql_start.1 + line + 1;
         return Err(broken("the front matter must stand in front of the SELECT", line));
@@ -305,7 +325,11 @@ fn read_query(name: &TableName, path: &str, text: &str, line_offset: usize) -> R
     for table in &parsed.tables {
         match read(name, table) {
             Ok(table_name) => {
-                reads.push(Read { table: table_name, line: table.spot.0 + line_offset, column: table.spot.1 });
+                reads.push(Read {
+                    table: table_name,
+                    line: table.spot.0 + line_offset,
+                    column: table.spot.1,
+                });
             }
             Err(error) => errors.push(error.at(path, table.spot.0 + line_offset, table.spot.1)),
         }
@@ -324,21 +348,28 @@ fn read(model: &TableName, table: &NamedTable) -> Result<TableName> {
         [zone, _] if Zone::ALL.iter().any(|known| known.as_str() == zone) => {
             let name: TableName = table.name().parse().map_err(|error: Error| copy(&error))?;
             if name == *model {
-                return Err(Error::new(codes::CYCLE, format!("the model reads its own table: {name} → {name}"))
-                    .hint("a model is made of other tables; what it made before is kept by `materialize: append`"));
+                return Err(Error::new(
+                    codes::CYCLE,
+                    format!("the model reads its own table: {name} → {name}"),
+                )
+                .hint(
+                    "a model is made of other tables; what it made before is kept by `materialize: append`",
+                ));
             }
             Ok(name)
         }
         [name] => Err(unknown(format!("`{name}` is named without its zone"))
             .hint(format!("write raw.{name}, trusted.{name} or refined.{name}"))),
         [zone, _] => {
-            let error = unknown(format!("`{}` cannot be read by a model: `{zone}` is not a zone", table.name()));
+            let error =
+                unknown(format!("`{}` cannot be read by a model: `{zone}` is not a zone", table.name()));
             Err(match suggest::nearest(zone, Zone::ALL.map(Zone::as_str)) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
                 None => error.hint("models read raw, trusted and refined tables"),
             })
         }
-        _ => Err(unknown(format!("`{}` is not the name of a table", table.name())).hint("a table is named zone.name")),
+        _ => Err(unknown(format!("`{}` is not the name of a table", table.name()))
+            .hint("a table is named zone.name")),
     }
 }
 
@@ -398,7 +429,9 @@ fn output_name(item: &SelectItem) -> Option<String> {
 
 /// For every item of the outermost SELECT the comment at the end of its last line.
 fn item_comments(text: &str) -> Vec<Option<String>> {
-    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location() else { return Vec::new() };
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location() else {
+        return Vec::new();
+    };
     let mut items: Vec<Option<String>> = Vec::new();
     let mut inside = false;
     let mut depth = 0_usize;
@@ -435,7 +468,9 @@ fn item_comments(text: &str) -> Vec<Option<String>> {
                 inside = true;
                 items.push(None);
             }
-        } else if depth == 0 && (token.token == Token::SemiColon || ends_items(word, previous.map(|(token, _)| token))) {
+        } else if depth == 0
+            && (token.token == Token::SemiColon || ends_items(word, previous.map(|(token, _)| token)))
+        {
             break;
         } else if depth == 0 && token.token == Token::Comma {
             items.push(None);

@@ -66,7 +66,8 @@ impl QuarantineTable {
             text(|reject| Some(&reject.reason)),
             text(|reject| Some(&reject.value)),
         ];
-        RecordBatch::try_new(self.schema.clone(), columns).map_err(|error| lagar_flow::Error::bug(error.to_string()))
+        RecordBatch::try_new(self.schema.clone(), columns)
+            .map_err(|error| lagar_flow::Error::bug(error.to_string()))
     }
 }
 

@@ -58,7 +58,8 @@ pub struct StatsHandle {
 impl StatsHandle {
     /// The numbers so far.
     pub fn now(&self) -> QueryStats {
-        let mut stats = QueryStats { peak_memory_bytes: self.pool.max_reserved() as u64, ..QueryStats::default() };
+        let mut stats =
+            QueryStats { peak_memory_bytes: self.pool.max_reserved() as u64, ..QueryStats::default() };
         add_metrics(self.plan.as_ref(), &mut stats);
         stats
     }
@@ -78,7 +79,11 @@ fn add_metrics(plan: &dyn ExecutionPlan, stats: &mut QueryStats) {
 }
 
 /// Runs `plan` with a recorder in front of the pool that all queries share.
-pub(crate) fn start(plan: Arc<dyn ExecutionPlan>, state: &SessionState, shared: &RuntimeEnv) -> Result<Query> {
+pub(crate) fn start(
+    plan: Arc<dyn ExecutionPlan>,
+    state: &SessionState,
+    shared: &RuntimeEnv,
+) -> Result<Query> {
     let pool = Arc::new(PeakRecordingPool::new(shared.memory_pool.clone()));
     let runtime = RuntimeEnv { memory_pool: pool.clone() as Arc<dyn MemoryPool>, ..shared.clone() };
     let context = Arc::new(TaskContext::from(state).with_runtime(Arc::new(runtime)));

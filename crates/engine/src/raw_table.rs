@@ -52,11 +52,10 @@ fn place_fields() -> [Field; 4] {
     ]
 }
 
-/// The columns of a source with those of its rows' places.
+/// The columns of a source with those of its rows' places, which hide the source's own of such a name.
 pub(crate) fn with_meta_columns(schema: &Schema) -> SchemaRef {
-    let mut fields = schema.fields().to_vec();
-    fields.extend(place_fields().into_iter().filter(|f| schema.column_with_name(f.name()).is_none()).map(Arc::new));
-    Arc::new(Schema::new(fields))
+    let own = schema.fields().iter().filter(|field| !PLACE_COLUMNS.contains(&field.name().as_str())).cloned();
+    Arc::new(Schema::new(own.chain(place_fields().map(Arc::new)).collect::<Vec<_>>()))
 }
 
 /// `raw.<source>`: all rows of some loads.
@@ -72,7 +71,13 @@ pub(crate) struct RawTable {
 
 impl RawTable {
     /// `schema`: the columns of the source; columns that a load does not have are null in its rows.
-    pub fn new(source: Name, lake: Lake, loads: &[Arc<Manifest>], schema: &Schema, options: RawOptions) -> Self {
+    pub fn new(
+        source: Name,
+        lake: Lake,
+        loads: &[Arc<Manifest>],
+        schema: &Schema,
+        options: RawOptions,
+    ) -> Self {
         let schema = with_meta_columns(schema);
         Self { lake, source, loads: loads.to_vec(), schema, options, range_bytes_min: RANGE_BYTES_MIN }
     }
@@ -303,7 +308,8 @@ impl Reader {
                 Ok::<_, Error>((self, more))
             });
             let more;
-            (self, more) = decoded.await.map_err(|e| Error::bug("a raw file's decoder panicked").caused_by(&e))??;
+            (self, more) =
+                decoded.await.map_err(|e| Error::bug("a raw file's decoder panicked").caused_by(&e))??;
             if !more {
                 break;
             }
@@ -315,8 +321,12 @@ impl Reader {
     fn decode(&mut self, piece: &Piece, body: &Body, sender: &Sender<DfResult<RecordBatch>>) -> Result<bool> {
         let file = &piece.load.files[piece.file];
         let projected = self.scan.projected.clone();
-        let wanted: Vec<_> =
-            projected.fields().iter().filter(|f| !PLACE_COLUMNS.contains(&f.name().as_str())).cloned().collect();
+        let wanted: Vec<_> = projected
+            .fields()
+            .iter()
+            .filter(|f| !PLACE_COLUMNS.contains(&f.name().as_str()))
+            .cloned()
+            .collect();
         let options = ReadOptions {
             batch_rows: self.batch_rows,
             skip: file.rejected_rows.as_slice().into(),
@@ -382,7 +392,8 @@ fn assemble(projected: &SchemaRef, piece: &Piece, decoded: Decoded) -> Result<Re
                     .with_timezone("UTC"),
             ),
             "_row" => {
-                let numbers = decoded.rows.iter().flatten().map(|row| i64::try_from(*row).unwrap_or(i64::MAX));
+                let numbers =
+                    decoded.rows.iter().flatten().map(|row| i64::try_from(*row).unwrap_or(i64::MAX));
                 Arc::new(Int64Array::from_iter_values(numbers))
             }
             _ => match from_file.next() {

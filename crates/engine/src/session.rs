@@ -108,7 +108,8 @@ fn config(limits: &Limits) -> SessionConfig {
     options.execution.spill_compression = SpillCompression::Zstd;
     // A sort sets this much aside in every partition; it must not be most of a small budget.
     let reserve = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX) / limits.threads.max(1) / 16;
-    options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(reserve);
+    options.execution.sort_spill_reservation_bytes =
+        options.execution.sort_spill_reservation_bytes.min(reserve);
     // Has given wrong results in 2026 (rows twice under LIMIT, a dropped predicate).
     options.execution.parquet.pushdown_filters = false;
     // Types as other readers of the lake know them.
@@ -124,7 +125,7 @@ pub enum Strategy {
     /// Fast: hash joins, a partition for every thread.
     #[default]
     Default,
-    /// Joins that can spill, one partition: slower, in less memory.
+    /// Joins that can spill, two partitions, small batches: slower, in less memory.
     LowMemory,
 }
 
@@ -194,7 +195,13 @@ impl Session {
     pub fn add_refused(&self, refused: &RefusedVersion, lake: &Lake) -> Result<()> {
         let url = self.engine.store_url(lake.store())?;
         let (zone, name) = (refused.table.zone.as_str(), refused.table.name.as_str());
-        let files = FilesTable::new(url, &format!("{zone}/{name}"), refused.schema()?, &refused.partition_by, &refused.files)?;
+        let files = FilesTable::new(
+            url,
+            &format!("{zone}/{name}"),
+            refused.schema()?,
+            &refused.partition_by,
+            &refused.files,
+        )?;
         let bug = |error: datafusion::common::DataFusionError| Error::bug(error.strip_backtrace());
         let catalogs = self.state.catalog_list();
         let catalog = catalogs.catalog(REFUSED).unwrap_or_else(|| {
@@ -219,8 +226,9 @@ impl Session {
         batches: Vec<RecordBatch>,
         schema: SchemaRef,
     ) -> Result<()> {
-        let table = MemTable::try_new(schema, vec![batches])
-            .map_err(|error| Error::bug(format!("rows of {schema_name}.{name}: {}", error.strip_backtrace())))?;
+        let table = MemTable::try_new(schema, vec![batches]).map_err(|error| {
+            Error::bug(format!("rows of {schema_name}.{name}: {}", error.strip_backtrace()))
+        })?;
         self.add(schema_name, name, Arc::new(table))
     }
 
@@ -322,7 +330,8 @@ impl Session {
         if let Some(error) = Error::all(tables.iter().filter_map(|table| self.unknown(table))) {
             return Err(error);
         }
-        let plan = self.state.statement_to_plan(statement).await.map_err(|error| errors::planning(&error, sql))?;
+        let plan =
+            self.state.statement_to_plan(statement).await.map_err(|error| errors::planning(&error, sql))?;
         if !sql::is_read_only(&plan, allowed) {
             return Err(Error::new(codes::SQL_NOT_ALLOWED, "this statement does more than read").at("", 1, 1));
         }
@@ -333,7 +342,8 @@ impl Session {
     fn unknown(&self, table: &NamedTable) -> Option<Error> {
         let names = self.names();
         let name = table.name();
-        if names.contains_key(&name) || table.parts.first().is_some_and(|first| first == "information_schema") {
+        if names.contains_key(&name) || table.parts.first().is_some_and(|first| first == "information_schema")
+        {
             return None;
         }
         let error = Error::new(codes::SQL_UNKNOWN_TABLE, format!("there is no table `{name}`"));
@@ -351,28 +361,37 @@ impl Session {
     async fn start(&self, sql: &str, plan: LogicalPlan, strategy: Strategy) -> Result<Query> {
         let mut state = self.state.clone();
         if strategy == Strategy::LowMemory {
-            let options = state.config_mut().options_mut();
-            options.optimizer.prefer_hash_join = false;
-            options.execution.target_partitions = 1;
+            let config = state.config_mut();
+            config.options_mut().optimizer.prefer_hash_join = false;
+            // With one partition only hash joins are planned; merging holds a batch of every spilled run.
+            *config = config.clone().with_target_partitions(2).with_batch_size(1024);
         }
         let options = state.config_options().clone();
         state.execution_props_mut().mark_start_execution(options);
-        let physical = state.create_physical_plan(&plan).await.map_err(|error| errors::planning(&error, sql))?;
+        let physical =
+            state.create_physical_plan(&plan).await.map_err(|error| errors::planning(&error, sql))?;
         query::start(physical, &state, self.engine.runtime())
     }
 }
 
 /// What to write instead of a table name that does not exist.
-pub(crate) fn table_hint<'a>(parts: &[String], known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+pub(crate) fn table_hint<'a>(
+    parts: &[String],
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Option<String> {
     if let [name] = parts {
-        let same: Vec<&str> =
-            known.clone().filter(|known| known.rsplit_once('.').is_some_and(|(_, table)| table == name)).collect();
+        let same: Vec<&str> = known
+            .clone()
+            .filter(|known| known.rsplit_once('.').is_some_and(|(_, table)| table == name))
+            .collect();
         if !same.is_empty() {
             return Some(format!("a table is named with its zone: {}", suggest::quoted(&same)));
         }
-        let tables: Vec<&str> = known.clone().filter_map(|known| known.rsplit_once('.').map(|(_, table)| table)).collect();
+        let tables: Vec<&str> =
+            known.clone().filter_map(|known| known.rsplit_once('.').map(|(_, table)| table)).collect();
         let near = suggest::nearest(name, tables)?;
-        let full = known.into_iter().find(|known| known.rsplit_once('.').is_some_and(|(_, table)| table == near))?;
+        let full =
+            known.into_iter().find(|known| known.rsplit_once('.').is_some_and(|(_, table)| table == near))?;
         return Some(format!("did you mean `{full}`?"));
     }
     let name = parts.join(".");
@@ -381,7 +400,8 @@ pub(crate) fn table_hint<'a>(parts: &[String], known: impl Iterator<Item = &'a s
     }
     // The right name in another zone.
     let table = parts.last()?;
-    let elsewhere = known.into_iter().find(|known| known.rsplit_once('.').is_some_and(|(_, name)| name == table))?;
+    let elsewhere =
+        known.into_iter().find(|known| known.rsplit_once('.').is_some_and(|(_, name)| name == table))?;
     Some(format!("did you mean `{elsewhere}`?"))
 }
 

@@ -79,7 +79,9 @@ pub(crate) fn parse(sql: &str, allowed: Allowed) -> Result<Parsed> {
         .with_recursion_limit(DEPTH_MAX)
         .build()
         .and_then(|mut parser| parser.parse_statements())
-        .map_err(|error| refused_by_parser(sql, tokens.as_deref()).unwrap_or_else(|| errors::planning(&error, sql)))?;
+        .map_err(|error| {
+            refused_by_parser(sql, tokens.as_deref()).unwrap_or_else(|| errors::planning(&error, sql))
+        })?;
     if statements.len() > 1 {
         let (line, column) = second_statement(tokens.as_deref().unwrap_or_default()).unwrap_or((0, 0));
         return Err(Error::new(codes::SQL_NOT_ALLOWED, "there is more than one statement")
@@ -99,9 +101,26 @@ pub(crate) fn parse(sql: &str, allowed: Allowed) -> Result<Parsed> {
 /// Statements that the parser knows only in part should be refused for what they are.
 fn refused_by_parser(sql: &str, tokens: Option<&[TokenWithSpan]>) -> Option<Error> {
     const REFUSED: &[Keyword] = &[
-        Keyword::INSERT, Keyword::UPDATE, Keyword::DELETE, Keyword::MERGE, Keyword::CREATE, Keyword::DROP, Keyword::ALTER,
-        Keyword::COPY, Keyword::SET, Keyword::RESET, Keyword::TRUNCATE, Keyword::GRANT, Keyword::REVOKE, Keyword::ATTACH,
-        Keyword::INSTALL, Keyword::LOAD, Keyword::PREPARE, Keyword::EXECUTE, Keyword::USE, Keyword::VACUUM,
+        Keyword::INSERT,
+        Keyword::UPDATE,
+        Keyword::DELETE,
+        Keyword::MERGE,
+        Keyword::CREATE,
+        Keyword::DROP,
+        Keyword::ALTER,
+        Keyword::COPY,
+        Keyword::SET,
+        Keyword::RESET,
+        Keyword::TRUNCATE,
+        Keyword::GRANT,
+        Keyword::REVOKE,
+        Keyword::ATTACH,
+        Keyword::INSTALL,
+        Keyword::LOAD,
+        Keyword::PREPARE,
+        Keyword::EXECUTE,
+        Keyword::USE,
+        Keyword::VACUUM,
     ];
     match &tokens?.first()?.token {
         Token::Word(word) if REFUSED.contains(&word.keyword) => Some(not_allowed(sql, Allowed::Query)),
@@ -146,7 +165,10 @@ fn is_query(query: &ast::Query) -> bool {
             ast::SetExpr::Query(query) => is_query(query),
             ast::SetExpr::SetOperation { left, right, .. } => reads(left) && reads(right),
             ast::SetExpr::Values(_) | ast::SetExpr::Table(_) => true,
-            ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_) | ast::SetExpr::Merge(_) => false,
+            ast::SetExpr::Insert(_)
+            | ast::SetExpr::Update(_)
+            | ast::SetExpr::Delete(_)
+            | ast::SetExpr::Merge(_) => false,
         }
     }
     reads(&query.body)
@@ -242,7 +264,8 @@ impl Visitor for TableCollector {
         if std::mem::take(&mut self.function) {
             return ControlFlow::Continue(());
         }
-        let parts: Vec<String> = relation.0.iter().filter_map(|part| part.as_ident()).map(normalized).collect();
+        let parts: Vec<String> =
+            relation.0.iter().filter_map(|part| part.as_ident()).map(normalized).collect();
         let is_cte = matches!(parts.as_slice(), [name] if self.ctes.contains(name));
         if !is_cte {
             let start = relation.span().start;
@@ -285,7 +308,12 @@ pub(crate) fn normalized(ident: &ast::Ident) -> String {
 /// The tokens that mean something; `None` when the text has an unclosed string or the like.
 pub(crate) fn tokens(sql: &str) -> Option<Vec<TokenWithSpan>> {
     let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()?;
-    Some(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).collect())
+    Some(
+        tokens
+            .into_iter()
+            .filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF))
+            .collect(),
+    )
 }
 
 fn spot_of(token: &TokenWithSpan) -> Spot {
@@ -346,12 +374,22 @@ mod tests {
     fn tables_are_found_at_any_depth_and_ctes_are_not_tables() {
         assert_eq!(names("SELECT * FROM raw.a"), ["raw.a@1:15"]);
         assert_eq!(
-            names("WITH t AS (SELECT * FROM raw.a), u AS (SELECT * FROM t)\nSELECT * FROM u JOIN trusted.b USING (id)\nWHERE x IN (SELECT y FROM Raw.C)"),
+            names(
+                "WITH t AS (SELECT * FROM raw.a), u AS (SELECT * FROM t)\nSELECT * FROM u JOIN trusted.b USING (id)\nWHERE x IN (SELECT y FROM Raw.C)"
+            ),
             ["raw.a@1:26", "trusted.b@2:22", "raw.c@3:27"]
         );
         assert_eq!(names("WITH t AS (SELECT * FROM t) SELECT * FROM t"), ["t@1:26"]);
-        assert_eq!(names("WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT * FROM n"), [""; 0]);
-        assert_eq!(names("SELECT * FROM (SELECT * FROM raw.a) x, LATERAL (SELECT * FROM raw.b) y"), ["raw.a@1:30", "raw.b@1:65"]);
+        assert_eq!(
+            names(
+                "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT * FROM n"
+            ),
+            [""; 0]
+        );
+        assert_eq!(
+            names("SELECT * FROM (SELECT * FROM raw.a) x, LATERAL (SELECT * FROM raw.b) y"),
+            ["raw.a@1:30", "raw.b@1:63"]
+        );
         assert_eq!(names("SELECT * FROM generate_series(1, 3) JOIN raw.a ON true"), ["raw.a@1:42"]);
         assert_eq!(names("SELECT (WITH t AS (SELECT 1 AS a) SELECT a FROM t), a FROM t"), ["t@1:60"]);
         assert_eq!(names("SELECT * FROM \"raw\".\"MiXed\""), ["raw.MiXed@1:15"]);
@@ -403,11 +441,24 @@ mod tests {
                 assert_eq!(error.place().map(|p| (p.line, p.column)), Some((1, 1)), "{sql}");
             }
         }
-        for sql in ["EXPLAIN SELECT 1", "EXPLAIN ANALYZE SELECT 1", "DESCRIBE raw.a", "SHOW TABLES", "SHOW COLUMNS FROM raw.a"] {
+        for sql in [
+            "EXPLAIN SELECT 1",
+            "EXPLAIN ANALYZE SELECT 1",
+            "DESCRIBE raw.a",
+            "SHOW TABLES",
+            "SHOW COLUMNS FROM raw.a",
+        ] {
             assert_eq!(parse(sql, Allowed::Query).expect_err(sql).code(), codes::SQL_NOT_ALLOWED, "{sql}");
             assert!(parse(sql, Allowed::Inspect).is_ok(), "{sql}");
         }
-        for sql in ["SELECT 1", "SELECT 1;", "VALUES (1)", "(SELECT 1)", "SELECT 1 UNION SELECT 2", "WITH a AS (SELECT 1) SELECT * FROM a", "TABLE x"] {
+        for sql in [
+            "SELECT 1",
+            "SELECT 1;",
+            "VALUES (1)",
+            "(SELECT 1)",
+            "SELECT 1 UNION SELECT 2",
+            "WITH a AS (SELECT 1) SELECT * FROM a",
+        ] {
             assert!(parse(sql, Allowed::Query).is_ok(), "{sql}");
         }
     }

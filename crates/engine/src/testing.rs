@@ -9,7 +9,8 @@ use arrow::{
 };
 use lagar_connectors::decode;
 use lagar_flow::{
-    Body, Chunk, Compression, Format, FormatKind, InPlace, Name, Origin, RawFile, SystemClock, TableName, evolve,
+    Body, Chunk, Compression, Format, FormatKind, InPlace, Name, Origin, RawFile, SystemClock, TableName,
+    evolve,
 };
 use lagar_lake::{Lake, Manifest, Table, TableCommit, TableMeta, WriteOptions};
 use tempfile::TempDir;
@@ -55,7 +56,8 @@ impl Place {
         let mut writer = self.lake.begin_load(&source, "run");
         for text in files {
             let body = Body::Memory(text.as_bytes().to_vec().into());
-            let format = Format { kind: kind.clone(), compression: compression.clone(), columns: Default::default() };
+            let format =
+                Format { kind: kind.clone(), compression: compression.clone(), columns: Default::default() };
             writer.add(&chunk(body, format, None)).await.unwrap();
         }
         let before = self.lake.loads(&source).await.unwrap();
@@ -65,11 +67,17 @@ impl Place {
     }
 
     /// Refers to the file at `path` where it lies.
-    pub(crate) async fn load_in_place(&self, source: &str, path: &std::path::Path, sample: Option<u64>) -> Arc<Manifest> {
+    pub(crate) async fn load_in_place(
+        &self,
+        source: &str,
+        path: &std::path::Path,
+        sample: Option<u64>,
+    ) -> Arc<Manifest> {
         let source: Name = source.parse().unwrap();
         let mut writer = self.lake.begin_load(&source, "run");
         let url = path.to_str().unwrap().to_owned();
-        let format = Format { kind: FormatKind::Ndjson, compression: Compression::None, columns: Default::default() };
+        let format =
+            Format { kind: FormatKind::Ndjson, compression: Compression::None, columns: Default::default() };
         let mut chunk = chunk(Body::Local(path.to_path_buf()), format, sample);
         chunk.file.in_place = Some(InPlace { url, fingerprint: "size".into() });
         writer.add(&chunk).await.unwrap();
@@ -109,8 +117,15 @@ impl Place {
             rows_out: all.iter().map(|file| file.rows).sum(),
             description: None,
         };
-        let commit =
-            TableCommit { name, schema, partition_by, files: all, meta, base, column_docs: Default::default() };
+        let commit = TableCommit {
+            name,
+            schema,
+            partition_by,
+            files: all,
+            meta,
+            base,
+            column_docs: Default::default(),
+        };
         self.lake.commit_table(commit).await.unwrap()
     }
 }

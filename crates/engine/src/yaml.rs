@@ -72,7 +72,9 @@ impl Spans {
     /// is laid over another (a profile over the project).
     pub fn graft<S: AsRef<str>, T: AsRef<str>>(&mut self, other: &Spans, prefix: &[S], target: &[T]) {
         let prefix = owned(prefix);
-        for (path, spot) in other.spots.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)) {
+        for (path, spot) in
+            other.spots.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix))
+        {
             let moved = owned(target).into_iter().chain(path[prefix.len()..].iter().cloned()).collect();
             self.spots.insert(moved, *spot);
         }

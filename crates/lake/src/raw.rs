@@ -4,17 +4,15 @@
 //! `raw/<source>/_quarantine/<load>.ndjson` the rows that were not taken;
 //! `raw/<source>/_loads/<20-digit number>.json` the manifest that makes them visible, put last.
 
-use std::{io::Read, path::Path as FilePath, sync::Arc};
+use std::{io::Read, sync::Arc};
 
 use arrow::datatypes::Schema;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
 use lagar_flow::{
     Body, Chunk, Column, Error, Format, InPlace, Name, Note, Origin, Position, Reject, Result, codes,
     columns_of, evolve, redact_url, schema_of,
 };
-use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use object_store::{ObjectStoreExt, path::Path};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::{NoContext, Timestamp, Uuid};
@@ -123,6 +121,7 @@ impl Lake {
             rejected: 0,
             notes: Vec::new(),
             quarantine: None,
+            written: Vec::new(),
         }
     }
 
@@ -189,6 +188,8 @@ pub struct LoadWriter {
     rejected: u64,
     notes: Vec<Note>,
     quarantine: Option<Upload>,
+    /// The objects that were put so far.
+    written: Vec<Path>,
 }
 
 impl LoadWriter {
@@ -208,7 +209,9 @@ impl LoadWriter {
                 let number = self.files.len() + 1;
                 let date = self.created_at.format("load_date=%Y-%m-%d");
                 let path = format!("{date}/{}-{number}.{}", self.id, file.extension);
-                let sha256 = copy(&self.lake, chunk, &raw_path(&self.source, &path)?).await?;
+                let object = raw_path(&self.source, &path)?;
+                let sha256 = copy(&self.lake, chunk, &object).await?;
+                self.written.push(object);
                 (path, Some(sha256))
             }
         };
@@ -276,10 +279,19 @@ impl LoadWriter {
     }
 
     /// Gives the load up, but keeps its rejected rows to be looked at: see [`Lake::refused_load`].
-    pub async fn refuse(self, expected_previous: Option<u64>) -> Result<()> {
+    pub async fn refuse(mut self, expected_previous: Option<u64>) -> Result<()> {
         let lake = self.lake.clone();
+        let written = std::mem::take(&mut self.written);
         let manifest = self.finish(expected_previous, None, Vec::new()).await?;
-        lake.put_note(&raw_path(&manifest.source, REFUSED)?, &manifest).await
+        lake.put_note(&raw_path(&manifest.source, REFUSED)?, &manifest).await?;
+        remove(&lake, &written).await;
+        Ok(())
+    }
+
+    /// Gives the load up and takes its files away again. Whoever reads the folder of a source without
+    /// its manifests would see them.
+    pub async fn abandon(self) {
+        remove(&self.lake, &self.written).await;
     }
 
     /// The manifest of all that was added, not yet put.
@@ -347,6 +359,15 @@ async fn copy(lake: &Lake, chunk: &Chunk, path: &Path) -> Result<String> {
     }
     upload.finish().await.map_err(failed)?;
     Ok(sha256)
+}
+
+/// What cannot be removed stays behind as what a killed run leaves does: named by no manifest.
+async fn remove(lake: &Lake, objects: &[Path]) {
+    for object in objects {
+        if let Err(error) = lake.store().delete(object).await {
+            tracing::warn!(%error, %object, "a file of a load that was given up is left behind");
+        }
+    }
 }
 
 fn quarantine_path(load: Uuid) -> String {

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use arrow::datatypes::{Schema, SchemaRef};
 use futures::StreamExt;
 use lagar_engine::{
     QueryStats, RawOptions, Session, Strategy,
@@ -25,7 +26,7 @@ const TARGET_FILE_BYTES: u64 = 256 << 20;
 
 /// Builds `model` if anything that it depends on has changed. `report` is filled as far as the build came.
 pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepReport) -> Result<()> {
-    let inputs = Inputs::of(context, model).await?;
+    let mut inputs = Inputs::of(context, model).await?;
     let fingerprint = fingerprint(model, &inputs.numbers);
     let newest = context.lake.table(&model.name, None).await?;
     if let Some(up_to_date) = up_to_date(context, model, &fingerprint, newest.as_ref()).await? {
@@ -42,18 +43,17 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
             report.notes.push(format!("`{incremental}` has nothing new"));
             return Ok(());
         }
+        inputs.leave_out_used(context, base, incremental).await?;
     }
 
-    let staged = stage(context, model, &inputs, base.as_ref(), report).await?;
+    let made = stage(context, model, &inputs, report).await?;
     // The rows that stay are tested again with the new ones: a key may stand in both.
     let mut files = base.as_ref().map(|base| base.files.clone()).unwrap_or_default();
-    files.extend(staged.files);
-    let staged = Staged { schema: staged.schema, files };
+    files.extend(made.kept.files);
+    let staged = Staged { schema: made.kept.schema, files };
+    let newest = newest.map(|table| table.version);
     if let Some(error) = check(context, model, &inputs, &staged, report).await? {
-        let base = newest.map(|table| table.version);
-        let partition_by = &model.front.partition_by;
-        let lake = &context.lake;
-        lake.refuse_version(&model.name, &context.run_id, base, &staged.schema, partition_by, &staged.files).await?;
+        refuse(context, model, newest, &staged).await?;
         return Err(error);
     }
     let rows_out = report.rows_out;
@@ -73,12 +73,27 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
                 rows_out,
                 description: model.description.clone(),
             },
-            base: newest.map(|table| table.version),
+            base: newest,
             column_docs: model.column_docs.clone(),
         })
         .await?;
     report.version = Some(table.version);
+    if let Some(dropped) = &made.dropped {
+        refuse(context, model, report.version, dropped).await?;
+        report.notes.push(format!(
+            "{} rows were left out by a check; see them with: lagar sql \"SELECT * FROM refused.{}\"",
+            dropped.rows(),
+            model.name
+        ));
+    }
     Ok(())
+}
+
+/// Keeps rows that are not published, to be looked at until `version` is not the newest any more.
+async fn refuse(context: &Context, model: &Model, version: Option<u64>, rows: &Staged) -> Result<()> {
+    let partition_by = &model.front.partition_by;
+    let lake = &context.lake;
+    lake.refuse_version(&model.name, &context.run_id, version, &rows.schema, partition_by, &rows.files).await
 }
 
 /// What a model reads, at the versions that this run reads.
@@ -118,21 +133,36 @@ impl Inputs {
         base.meta.as_ref().and_then(|meta| meta.inputs.get(&incremental.to_string()).copied())
     }
 
-    /// A session that sees the inputs; of the incremental one only what `base` has not used.
-    fn session(&self, context: &Context, model: &Model, base: Option<&Table>) -> Result<Session> {
+    /// Leaves of the input `incremental` only what `base` was not made from.
+    ///
+    /// # Errors
+    /// A table that was rewritten since: which of its rows are new cannot be told.
+    async fn leave_out_used(&mut self, context: &Context, base: &Table, incremental: &TableName) -> Result<()> {
+        let used = self.used_by(base, incremental);
+        if let (Some(loads), Some(used)) = (self.raw.get_mut(incremental), used) {
+            loads.retain(|load| load.number > used);
+        }
+        if let (Some(table), Some(used)) = (self.tables.get_mut(incremental), used) {
+            let before = context.lake.table(incremental, Some(used)).await?.map(|before| before.files).unwrap_or_default();
+            if before.iter().any(|file| !table.files.contains(file)) {
+                return Err(Error::new(
+                    codes::SCHEMA_CHANGE,
+                    format!("`{incremental}` was rewritten since version {used}: which of its rows are new cannot be told"),
+                )
+                .hint(format!("rebuild what reads it with: lagar run -s {} --full-refresh", base.name)));
+            }
+            table.files.retain(|file| !before.contains(file));
+        }
+        Ok(())
+    }
+
+    /// A session that sees the inputs.
+    fn session(&self, context: &Context) -> Result<Session> {
         let session = context.engine.session();
         for (name, loads) in &self.raw {
-            let schema = match loads.last() {
-                Some(last) => schema_of(&last.columns)?,
-                None => return Err(Error::bug(format!("`{name}` was registered without a load"))),
-            };
-            let mut loads = loads.clone();
-            if let (Some(base), true) = (base, model.front.incremental.as_ref() == Some(name)) {
-                let used = self.used_by(base, name).unwrap_or(0);
-                loads.retain(|load| load.number > used);
-            }
+            let schema = schema_of(&loads.last().map_or(&[][..], |last| last.columns.as_slice()))?;
             let options = RawOptions { spool: context.spool_dir.clone(), skip_rejects: false };
-            session.add_raw(&name.name, &context.lake, loads, schema, options)?;
+            session.add_raw(&name.name, &context.lake, loads.clone(), schema, options)?;
         }
         for table in self.tables.values() {
             session.add_table(table, &context.lake)?;
@@ -200,8 +230,22 @@ async fn base(context: &Context, model: &Model, newest: Option<&Table>) -> Resul
 
 /// The files of a version that no commit names yet.
 struct Staged {
-    schema: arrow::datatypes::SchemaRef,
+    schema: SchemaRef,
     files: Vec<DataFile>,
+}
+
+impl Staged {
+    fn rows(&self) -> u64 {
+        self.files.iter().map(|file| file.rows).sum()
+    }
+}
+
+/// What a SELECT made.
+struct Made {
+    kept: Staged,
+    /// The rows that a check of severity `drop` left out, with the check's name behind their columns.
+    dropped: Option<Staged>,
+    stats: QueryStats,
 }
 
 /// Runs the SELECT into files. Too little memory is answered once with a plan that needs less.
@@ -209,37 +253,43 @@ async fn stage(
     context: &Context,
     model: &Model,
     inputs: &Inputs,
-    base: Option<&Table>,
     report: &mut StepReport,
-) -> Result<Staged> {
-    let session = inputs.session(context, model, base)?;
+) -> Result<Made> {
+    let session = inputs.session(context)?;
     let written = session.with_less_memory_if_needed(|strategy| write(context, model, &session, strategy)).await;
-    let ((staged, stats), strategy) = written.map_err(|error| model.locate(&error))?;
+    let (made, strategy) = written.map_err(|error| model.locate(&error))?;
     if strategy == Strategy::LowMemory {
         report.notes.push("planned again for less memory: joins that spill, one partition".into());
     }
-    report.rows_in = stats.rows_scanned;
-    report.peak_memory_bytes = stats.peak_memory_bytes;
-    report.spilled_bytes = stats.spilled_bytes;
-    report.rows_out = staged.files.iter().map(|file| file.rows).sum();
-    report.bytes_out = staged.files.iter().map(|file| file.bytes).sum();
-    Ok(staged)
+    report.rows_in = made.stats.rows_scanned;
+    report.peak_memory_bytes = made.stats.peak_memory_bytes;
+    report.spilled_bytes = made.stats.spilled_bytes;
+    report.rows_out = made.kept.rows();
+    report.rows_rejected = made.dropped.as_ref().map_or(0, Staged::rows);
+    report.bytes_out = made.kept.files.iter().map(|file| file.bytes).sum();
+    Ok(made)
 }
 
-async fn write(
-    context: &Context,
-    model: &Model,
-    session: &Session,
-    strategy: Strategy,
-) -> Result<(Staged, QueryStats)> {
-    let mut query = session.query_stored(&model.sql, strategy).await?;
-    let schema = query.schema().clone();
-    let options = WriteOptions {
-        target_file_bytes: TARGET_FILE_BYTES,
-        run_id: context.run_id.clone(),
-        threads: context.project.limits.threads,
+async fn write(context: &Context, model: &Model, session: &Session, strategy: Strategy) -> Result<Made> {
+    let begin = |schema: &SchemaRef| {
+        let options = WriteOptions {
+            target_file_bytes: TARGET_FILE_BYTES,
+            run_id: context.run_id.clone(),
+            threads: context.project.limits.threads,
+        };
+        context.lake.begin_table(&model.name, schema.clone(), &model.front.partition_by, options)
     };
-    let mut writer = context.lake.begin_table(&model.name, schema.clone(), &model.front.partition_by, options)?;
+    let dropping = checks::drop_query(&model.sql, &model.front.checks);
+    if dropping.is_some() {
+        // A fault of the model is told in the model's own text, not in the query around it.
+        session.describe_stored(&model.sql).await?;
+    }
+    let mut query = session.query_stored(dropping.as_deref().unwrap_or(&model.sql), strategy).await?;
+    let whole = query.schema().clone();
+    let columns = whole.fields().len() - usize::from(dropping.is_some());
+    let schema: SchemaRef = Arc::new(Schema::new(whole.fields()[..columns].to_vec()));
+    let mut writer = begin(&schema)?;
+    let mut drop_writer = dropping.is_some().then(|| begin(&whole)).transpose()?;
     let mut rows = 0;
     loop {
         let batch = tokio::select! {
@@ -248,14 +298,27 @@ async fn write(
         };
         let Some(batch) = batch.transpose()? else { break };
         rows += batch.num_rows() as u64;
-        writer.write(&batch).await?;
+        match &mut drop_writer {
+            None => writer.write(&batch).await?,
+            Some(drop_writer) => {
+                let (kept, failed) = checks::split_failed(&batch)?;
+                writer.write(&kept).await?;
+                if failed.num_rows() > 0 {
+                    drop_writer.write(&failed).await?;
+                }
+            }
+        }
     }
-    let files = writer.finish().await?;
-    let written: u64 = files.iter().map(|file| file.rows).sum();
+    let kept = Staged { schema, files: writer.finish().await? };
+    let dropped = match drop_writer {
+        Some(writer) => Some(Staged { schema: whole, files: writer.finish().await? }),
+        None => None,
+    };
+    let written = kept.rows() + dropped.as_ref().map_or(0, Staged::rows);
     if written != rows {
         return Err(Error::bug(format!("`{}` made {rows} rows, its files hold {written}", model.name)));
     }
-    Ok((Staged { schema, files }, query.stats.now()))
+    Ok(Made { kept, dropped: dropped.filter(|dropped| dropped.rows() > 0), stats: query.stats.now() })
 }
 
 /// Runs the checks over the files of the version to be. Returns the error of those of severity `error`.
@@ -269,7 +332,7 @@ async fn check(
     if model.front.checks.is_empty() {
         return Ok(None);
     }
-    let session = inputs.session(context, model, None)?;
+    let session = inputs.session(context)?;
     session.add_files(&model.name, staged.schema.clone(), &model.front.partition_by, &staged.files, &context.lake)?;
     let results = checks::run(&session, &model.name, &model.front.checks).await.map_err(|error| model.locate(&error))?;
     let mut failed = Vec::new();

@@ -44,7 +44,13 @@ pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut Ste
         }
         Ok(counts)
     };
-    let (outcome, counts) = tokio::try_join!(read, write)?;
+    let (outcome, counts) = match tokio::try_join!(read, write) {
+        Ok(done) => done,
+        Err(error) => {
+            writer.abandon().await;
+            return Err(error);
+        }
+    };
 
     report.rows_in = counts.rows + counts.rejected;
     report.rows_rejected = counts.rejected;
@@ -60,8 +66,9 @@ pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut Ste
     };
 
     if let Some(error) = refuse(source, &counts) {
-        if counts.rejected > 0 {
-            writer.refuse(previous.map(|manifest| manifest.number)).await?;
+        match counts.rejected {
+            0 => writer.abandon().await,
+            _ => writer.refuse(previous.map(|manifest| manifest.number)).await?,
         }
         return Err(error);
     }

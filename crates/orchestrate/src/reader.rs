@@ -1,7 +1,7 @@
 //! What a person sees of the lake: the tables of one release, all loads, what was refused, and the
 //! record of runs.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use lagar_engine::{Engine, Query, RawOptions, Session, suggest, tables_of};
 use lagar_flow::{Error, Name, Result, TableName, codes, schema_of};
@@ -26,7 +26,7 @@ impl<'w> Reader<'w> {
             engine: workplace.engine(&scratch)?,
             scratch,
             release: workplace.lake.current_release().await?,
-            sources: workplace.lake.sources().await?,
+            sources: sources(workplace).await?,
             workplace,
         })
     }
@@ -129,6 +129,13 @@ impl<'w> Reader<'w> {
         let schema = batch.schema();
         session.add_rows("system", table, vec![batch], schema)
     }
+}
+
+/// Those with a load, and those of the project: a first load that was refused is in quarantine only.
+async fn sources(workplace: &Workplace) -> Result<Vec<Name>> {
+    let mut sources: BTreeSet<Name> = workplace.lake.sources().await?.into_iter().collect();
+    sources.extend(workplace.project.sources.keys().cloned());
+    Ok(sources.into_iter().collect())
 }
 
 const SYSTEM_TABLES: &[&str] = &["checks", "loads", "runs", "steps"];

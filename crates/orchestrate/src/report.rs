@@ -140,7 +140,8 @@ pub struct Report {
 
 impl Report {
     /// The error that decides the exit code: a defect of ours before wrong data before what may pass by
-    /// itself, so that 75 ("try again") is only said when trying again may be enough.
+    /// itself, so that 75 ("try again") is only said when trying again may be enough. Steps that only
+    /// failed because another one did have no say.
     pub fn worst_error(&self) -> Option<&Error> {
         let rank = |error: &Error| match error.blame() {
             Blame::Stopped => 0,
@@ -149,7 +150,8 @@ impl Report {
             Blame::Data => 3,
             Blame::Outside => 4,
         };
-        self.steps.iter().filter_map(|step| step.error.as_ref()).min_by_key(|error| rank(error))
+        let told = self.steps.iter().filter(|step| step.status != Status::UpstreamFailed);
+        told.filter_map(|step| step.error.as_ref()).min_by_key(|error| rank(error))
     }
 }
 

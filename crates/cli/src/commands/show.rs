@@ -63,7 +63,7 @@ async fn model(global: &Global, workplace: &Workplace, name: &TableName) -> Resu
             .schema
             .fields()
             .iter()
-            .map(|f| serde_json::json!({"name": f.name(), "type": type_name(f.data_type()), "comment": f.metadata().get("comment")}))
+            .map(|f| serde_json::json!({"name": f.name(), "type": type_name(f.data_type()), "comment": table.column_docs.get(f.name())}))
             .collect();
         let line = serde_json::json!({
             "table": name, "version": table.version, "rows": rows, "bytes": size, "files": table.files.len(),
@@ -92,7 +92,7 @@ async fn model(global: &Global, workplace: &Workplace, name: &TableName) -> Resu
         .fields()
         .iter()
         .map(|f| {
-            let comment = f.metadata().get("comment").cloned().unwrap_or_default();
+            let comment = table.column_docs.get(f.name()).cloned().unwrap_or_default();
             vec![f.name().clone(), type_name(f.data_type()), comment]
         })
         .collect();

@@ -96,17 +96,17 @@ pub fn style(code: &'static str) -> Style {
 /// Log lines go to stderr; `LAGAR_LOG` takes a filter, `-v` and `-vv` widen the default.
 pub fn init_logging(global: &Global) {
     use tracing_subscriber::{EnvFilter, fmt};
-    let default = match (global.quiet, global.verbose) {
-        (true, _) => "error",
-        (_, 0) => "warn",
-        (_, 1) => "warn,lagar=debug",
-        _ => "info,lagar=trace",
+    // Libraries log as errors what we expect and handle (a table that is not there yet): their lines
+    // only come when everything was asked for.
+    let (ours, theirs) = match (global.quiet, global.verbose) {
+        (true, _) => ("error", "off"),
+        (_, 0) => ("warn", "off"),
+        (_, 1) => ("debug", "off"),
+        _ => ("trace", "info"),
     };
     let filter = EnvFilter::try_from_env("LAGAR_LOG").unwrap_or_else(|_| {
-        // The crates of the workspace are `lagar_…`: one word for all of them.
-        let filter = default.replace("lagar=", "lagar_connectors=LEVEL,lagar_lake=LEVEL,lagar_engine=LEVEL,lagar_orchestrate=");
-        let level = default.rsplit('=').next().unwrap_or("warn");
-        EnvFilter::new(filter.replace("LEVEL", level))
+        let crates = ["lagar", "lagar_connectors", "lagar_engine", "lagar_lake", "lagar_orchestrate"];
+        EnvFilter::new(crates.iter().fold(theirs.to_owned(), |filter, name| format!("{filter},{name}={ours}")))
     });
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match global.log_format {

@@ -175,7 +175,7 @@ impl HeadTail {
 }
 
 fn cells<'a>(batches: impl Iterator<Item = &'a RecordBatch>) -> Result<Vec<Vec<String>>> {
-    let options = FormatOptions::new().with_null("");
+    let options = FormatOptions::new().with_null("NULL");
     let mut rows = Vec::new();
     for batch in batches {
         let columns = batch

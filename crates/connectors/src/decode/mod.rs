@@ -135,7 +135,7 @@ pub fn inspect(body: &Body, format: &Format, known: Option<&Schema>, limits: &Li
     notes.extend(found.notes);
     Ok(Inspected {
         schema: Arc::new(found.schema),
-        rows: (!cursor.was_cut()).then(|| counted - rejects.list.len() as u64),
+        rows: (!cursor.was_cut()).then(|| counted.saturating_sub(rejects.list.len() as u64)),
         empty: counted == 0,
         rejects: rejects.list,
         notes,

@@ -1,6 +1,12 @@
 //! Parquet: the columns are in the file; what a Delta table cannot hold is turned into what it can.
 
-use std::{collections::BTreeMap, fs::File, io, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use arrow::{
     array::{
@@ -49,11 +55,13 @@ struct Opened {
 
 impl Opened {
     fn new(input: Input) -> Result<Self> {
-        let options = ArrowReaderOptions::new();
-        let metadata = match &input {
+        // The Arrow schema that some writers put beside Parquet's own adds nothing that a table here could
+        // hold, and arrow-ipc 59.3 panics on a damaged one.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let metadata = guarded(|| match &input {
             Input::Memory(bytes) => ArrowReaderMetadata::load(bytes, options),
             Input::File(file) => ArrowReaderMetadata::load(file, options),
-        };
+        })?;
         let metadata = metadata.map_err(|e| {
             Error::new(
                 codes::DECODE,
@@ -90,6 +98,13 @@ impl Opened {
         };
         batches.map_err(|e| damaged(&e))
     }
+}
+
+/// Runs a part of the Parquet reader. Where it meets damage it panics in places instead of returning an
+/// error (parquet 59.3: bit widths of pages); what it was reading is given up then.
+fn guarded<T>(read: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read))
+        .map_err(|_| Error::new(codes::DECODE, "the Parquet file is damaged: its reader gave up"))
 }
 
 fn damaged(error: &ParquetError) -> Error {
@@ -185,7 +200,13 @@ pub(super) fn inspect(
             rejects.extend(decoded?.rejects);
         }
     }
-    Ok(Inspected { schema, rows: Some(counted - rejects.len() as u64), empty: counted == 0, rejects, notes })
+    Ok(Inspected {
+        schema,
+        rows: Some(counted.saturating_sub(rejects.len() as u64)),
+        empty: counted == 0,
+        rejects,
+        notes,
+    })
 }
 
 pub(super) fn read(
@@ -229,7 +250,7 @@ impl Reading {
                 let Some(file) = self.files.advance()? else { return Ok(None) };
                 self.batches = Some(file.batches(&self.schema, self.options.batch_rows.max(1))?);
             }
-            match self.batches.as_mut().and_then(Iterator::next) {
+            match guarded(|| self.batches.as_mut().and_then(Iterator::next))? {
                 Some(batch) => {
                     let batch = batch.map_err(|e| {
                         Error::new(codes::DECODE, "the Parquet file is damaged").caused_by(&e)

@@ -320,20 +320,3 @@ async fn a_statement_that_takes_too_long_is_given_up() {
     let error = fail(source(config).as_ref(), &place.cx).await;
     assert_eq!(error.code(), codes::DEADLINE, "{error}");
 }
-
-#[tokio::test]
-#[ignore]
-async fn zz_memory() {
-    let Some(mut server) = Server::new("lagar_memory").await else { return };
-    server.execute("CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t SELECT i, (SELECT string_agg(md5(i::text || j), '') FROM generate_series(1, 16) j) FROM generate_series(1, 600000) i").await;
-    let place = Place::new();
-    let source = server.table("t", json!({}));
-    let begin = std::time::Instant::now();
-    let done = read(source.as_ref(), &place.cx, None).await;
-    println!("first {:?} files {:?}", begin.elapsed(), done.chunks.iter().map(|c| (c.file.rows, c.file.bytes)).collect::<Vec<_>>());
-    let begin = std::time::Instant::now();
-    assert!(read(source.as_ref(), &place.cx, Some(&done.position())).await.is_nothing());
-    println!("second {:?}", begin.elapsed());
-    for line in std::fs::read_to_string("/proc/self/status").unwrap().lines().filter(|l| l.starts_with("Vm")) { println!("{line}"); }
-    server.execute("DROP SCHEMA lagar_memory CASCADE").await;
-}

@@ -240,13 +240,15 @@ async fn a_new_column_does_not_bring_the_newest_rows_again() {
 }
 
 #[tokio::test]
-async fn mixed_cursor_values_are_ordered_as_the_database_orders_them() {
-    let place =
-        place_with("CREATE TABLE t (c); INSERT INTO t VALUES (1), (2.5), ('b'), ('B'), (x'00');").await;
+async fn mixed_cursor_values_are_ordered_by_type_and_bytes() {
+    let place = place_with(
+        "CREATE TABLE t (c COLLATE NOCASE); INSERT INTO t VALUES (1), (2.5), ('b'), ('B'), (x'00');",
+    )
+    .await;
     let source = with("t", json!({"cursor": "c"}));
     let first = read(source.as_ref(), &place.cx, None).await;
     assert_eq!(first.position().0["cursor"], "b");
-    execute(&place, "INSERT INTO t VALUES (99), ('a'), ('b'), ('c')").await;
+    execute(&place, "INSERT INTO t VALUES (99), ('a'), ('Bz'), ('b'), ('c')").await;
     let second = read(source.as_ref(), &place.cx, Some(&first.position())).await;
     assert_eq!(second.texts("c"), ["b", "c"]);
 }

@@ -118,7 +118,16 @@ async fn in_pieces(place: &Place, loads: &[Arc<Manifest>], piece_bytes: u64) -> 
     let state = datafusion::prelude::SessionContext::new_with_config(
         datafusion::prelude::SessionConfig::new().with_target_partitions(4),
     );
-    let mut found = testing::shown(&state.read_table(Arc::new(table)).unwrap().select_columns(&["n", "t"]).unwrap().collect().await.unwrap());
+    let mut found = testing::shown(
+        &state
+            .read_table(Arc::new(table))
+            .unwrap()
+            .select_columns(&["n", "t"])
+            .unwrap()
+            .collect()
+            .await
+            .unwrap(),
+    );
     found.sort();
     (found, pieces)
 }

@@ -56,7 +56,9 @@ impl<'a> Loader<'a> {
                 Event::StreamEnd => break,
                 Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
                 Event::DocumentStart(_) if root.is_some() => {
-                    return Err(self.error(at, "a second document begins here").hint("a file holds one YAML document"));
+                    return Err(self
+                        .error(at, "a second document begins here")
+                        .hint("a file holds one YAML document"));
                 }
                 Event::DocumentStart(_) => {}
                 event => root = Some(self.node(event, at, 0)?),
@@ -99,8 +101,12 @@ impl<'a> Loader<'a> {
             Event::Scalar(text, style, anchor, tag) => {
                 let shown = text.to_string();
                 let scalar = Scalar::parse_from_cow_and_metadata(text, style, tag.as_ref())
-                    .filter(|_| tag.as_ref().is_none_or(|tag| tag.is_yaml_core_schema() || tag.handle.is_empty()))
-                    .ok_or_else(|| self.error(at, format!("`{shown}` does not fit its tag")).hint("leave the tag out"))?;
+                    .filter(|_| {
+                        tag.as_ref().is_none_or(|tag| tag.is_yaml_core_schema() || tag.handle.is_empty())
+                    })
+                    .ok_or_else(|| {
+                        self.error(at, format!("`{shown}` does not fit its tag")).hint("leave the tag out")
+                    })?;
                 (Kind::Scalar(self.scalar(scalar, at)?), anchor)
             }
             Event::SequenceStart(anchor, _) => (Kind::List(self.list(depth)?), anchor),
@@ -120,7 +126,8 @@ impl<'a> Loader<'a> {
             Scalar::Boolean(b) => Value::Bool(b),
             Scalar::Integer(n) => Value::Number(n.into()),
             Scalar::FloatingPoint(f) => Value::Number(
-                Number::from_f64(*f).ok_or_else(|| self.error(at, "infinity and NaN are not numbers here"))?,
+                Number::from_f64(*f)
+                    .ok_or_else(|| self.error(at, "infinity and NaN are not numbers here"))?,
             ),
             Scalar::String(text) => Value::String(text.into_owned()),
         })
@@ -147,7 +154,9 @@ impl<'a> Loader<'a> {
                     let shown = text.to_string();
                     match Scalar::parse_from_cow_and_metadata(text, style, tag.as_ref()) {
                         Some(Scalar::String(key)) => (key.into_owned(), at, merge),
-                        _ if shown.is_empty() => return Err(self.error(at, "a key is missing in front of `:`")),
+                        _ if shown.is_empty() => {
+                            return Err(self.error(at, "a key is missing in front of `:`"));
+                        }
                         _ => {
                             let error = self.error(at, format!("the key `{shown}` is not text"));
                             return Err(error.hint(format!("quote it: \"{shown}\"")));
@@ -170,7 +179,8 @@ impl<'a> Loader<'a> {
     fn expand(&mut self, node: &Rc<Node>, path: &mut Path, spans: &mut Spans) -> Result<Value> {
         self.values += 1;
         if self.values > VALUES_MAX {
-            return Err(self.error(node.at, format!("the document has more than {VALUES_MAX} values, aliases put in")));
+            return Err(self
+                .error(node.at, format!("the document has more than {VALUES_MAX} values, aliases put in")));
         }
         if path.len() > DEPTH_MAX {
             return Err(self.error(node.at, format!("lists and maps are nested more than {DEPTH_MAX} deep")));
@@ -197,16 +207,27 @@ impl<'a> Loader<'a> {
 
     /// Puts the entries of a map node into `map`. What stands in `map` already stays: own keys come
     /// before merged ones, and earlier merges before later ones.
-    fn fill(&mut self, node: &Rc<Node>, map: &mut Map<String, Value>, path: &mut Path, spans: &mut Spans) -> Result<()> {
+    fn fill(
+        &mut self,
+        node: &Rc<Node>,
+        map: &mut Map<String, Value>,
+        path: &mut Path,
+        spans: &mut Spans,
+    ) -> Result<()> {
         let Kind::Map(entries) = &node.kind else {
-            return Err(self.error(node.at, "`<<` needs a map, or a list of maps").hint("write for example `<<: *anchor`"));
+            return Err(self
+                .error(node.at, "`<<` needs a map, or a list of maps")
+                .hint("write for example `<<: *anchor`"));
         };
         // Every visit counts: a chain of merges can be as explosive as one of aliases.
         self.values += 1;
         if self.values > VALUES_MAX {
-            return Err(self.error(node.at, format!("the document has more than {VALUES_MAX} values, aliases put in")));
+            return Err(self
+                .error(node.at, format!("the document has more than {VALUES_MAX} values, aliases put in")));
         }
-        for entry in entries.iter().filter(|entry| !entry.merge && !map.contains_key(&entry.key)).collect::<Vec<_>>() {
+        for entry in
+            entries.iter().filter(|entry| !entry.merge && !map.contains_key(&entry.key)).collect::<Vec<_>>()
+        {
             path.push(entry.key.clone());
             spans.insert(path.clone(), Spot { key: entry.at, value: entry.value.at });
             let value = self.expand(&entry.value, path, spans)?;
@@ -233,7 +254,8 @@ impl<'a> Loader<'a> {
         let line = self.text.lines().nth(mark.line().saturating_sub(1)).unwrap_or_default();
         let indent = &line[..line.len() - line.trim_start().len()];
         if info.contains("recursion limit") {
-            return self.error(self.at(mark), format!("lists and maps are nested more than {DEPTH_MAX} deep"));
+            return self
+                .error(self.at(mark), format!("lists and maps are nested more than {DEPTH_MAX} deep"));
         }
         let hint = if indent.contains('\t') || info.contains("tab") {
             "indent with spaces; YAML does not allow tabs"

@@ -192,13 +192,23 @@ fn a_wrong_key_or_value_is_named_and_pointed_at() {
             25,
             "`sources.s.list[1]` must be text, not the number 2 | ",
         ),
-        ("name: a\nsources: [1]\n", "E1102", 2, 10, "`sources` must be a map of keys and values, not a list | "),
+        (
+            "name: a\nsources: [1]\n",
+            "E1102",
+            2,
+            10,
+            "`sources` must be a map of keys and values, not a list | ",
+        ),
     ] {
         let document = parse(text, "lagar.yaml", 0).unwrap();
         let error = deserialize::<Project>(&document.value, &document.spans, &[]).unwrap_err();
         let place = error.place().unwrap();
         let shown = format!("{} | {}", error.message(), error.hint_text().unwrap_or_default());
-        assert_eq!((error.code().id, place.line, place.column, shown.as_str()), (code, line, column, words), "{text}");
+        assert_eq!(
+            (error.code().id, place.line, place.column, shown.as_str()),
+            (code, line, column, words),
+            "{text}"
+        );
     }
 }
 

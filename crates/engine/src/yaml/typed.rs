@@ -69,8 +69,11 @@ fn explain(mut path: Path, message: &str, spans: &Spans, codes: ErrorCodes) -> E
         return with_hint(Error::new(codes.wrong, message), spans.value_place(&path), hint(&variant, &known));
     }
     if let Some(key) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
-        let message =
-            if path.is_empty() { format!("the key `{key}` is missing") } else { format!("{shown} needs the key `{key}`") };
+        let message = if path.is_empty() {
+            format!("the key `{key}` is missing")
+        } else {
+            format!("{shown} needs the key `{key}`")
+        };
         return with_hint(Error::new(codes.wrong, message), spans.key_place(&path), None);
     }
     let wrong = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
@@ -135,9 +138,15 @@ fn found_text(found: &str) -> String {
         other => other
             .strip_prefix("string ")
             .map(|text| format!("the text {text}"))
-            .or_else(|| other.strip_prefix("integer ").map(|number| format!("the number {}", number.trim_matches('`'))))
             .or_else(|| {
-                other.strip_prefix("floating point ").map(|number| format!("the number {}", number.trim_matches('`')))
+                other
+                    .strip_prefix("integer ")
+                    .map(|number| format!("the number {}", number.trim_matches('`')))
+            })
+            .or_else(|| {
+                other
+                    .strip_prefix("floating point ")
+                    .map(|number| format!("the number {}", number.trim_matches('`')))
             })
             .or_else(|| other.strip_prefix("boolean ").map(|truth| truth.trim_matches('`').to_owned()))
             .unwrap_or_else(|| other.to_owned()),

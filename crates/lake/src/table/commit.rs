@@ -88,6 +88,7 @@ impl Lake {
             version: next,
             schema,
             partition_by: commit.partition_by,
+            column_docs: commit.column_docs,
             files,
             meta: Some(commit.meta),
             committed_at: now,

@@ -57,6 +57,8 @@ pub struct Table {
     /// All columns, also those that `partition_by` takes out of the files.
     pub schema: SchemaRef,
     pub partition_by: Vec<String>,
+    /// What each column means, where its model says so.
+    pub column_docs: BTreeMap<String, String>,
     pub files: Vec<DataFile>,
     /// `None` if the version was written by another program.
     pub meta: Option<TableMeta>,
@@ -191,6 +193,7 @@ impl Lake {
         Ok(Table {
             name: name.clone(),
             version,
+            column_docs: comments(&arrow),
             schema: without_comments(&arrow),
             partition_by,
             files,
@@ -237,6 +240,11 @@ fn foreign(name: &TableName, why: &str) -> Error {
 
 fn partition_of(by: &[String], mut values: HashMap<String, Option<String>>) -> partition::Partition {
     by.iter().map(|name| (name.clone(), values.remove(name).flatten().filter(|v| !v.is_empty()))).collect()
+}
+
+fn comments(schema: &Schema) -> BTreeMap<String, String> {
+    let comment = |field: &Arc<Field>| Some((field.name().clone(), field.metadata().get(COMMENT)?.clone()));
+    schema.fields().iter().filter_map(comment).collect()
 }
 
 fn without_comments(schema: &Schema) -> SchemaRef {

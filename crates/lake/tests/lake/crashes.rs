@@ -43,7 +43,7 @@ async fn run(lake: &Lake, generation: u64) -> Result<()> {
         let first = (generation as i64 - 1) * ROWS as i64;
         let batch = rows(first..first + ROWS as i64, kind);
         let mut files = before.iter().flat_map(|t| t.files.clone()).collect::<Vec<_>>();
-        files.extend(write_files(lake, &events_table(), &[batch.clone()], &["kind"]).await?);
+        files.extend(write_files(lake, &events_table(), std::slice::from_ref(&batch), &["kind"]).await?);
         let base = before.map(|t| t.version);
         let inputs = [(INPUT, generation)];
         lake.commit_table(commit_of(&events_table(), batch.schema(), &["kind"], files, base, &inputs)).await?

@@ -34,7 +34,7 @@ async fn a_load_keeps_the_bytes_the_position_and_the_rejects() {
         let position = Position(serde_json::json!({"page": 7}));
         let made = load.commit(None, Some(position.clone()), vec![Note("a note".into())]).await.unwrap();
 
-        assert_eq!(lake.sources().await.unwrap(), [events.clone()]);
+        assert_eq!(lake.sources().await.unwrap(), vec![events.clone()]);
         let loads = lake.loads(&events).await.unwrap();
         assert_eq!(loads.len(), 1);
         let read = loads[0].as_ref();

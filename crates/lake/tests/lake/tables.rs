@@ -316,7 +316,7 @@ async fn after_a_hundred_versions_there_is_a_checkpoint() {
     let lake = lake_over(memory());
     let name = table_name("trusted.often");
     let batch = rows(0..3, |_| Some("x".into()));
-    let files = write_files(&lake, &name, &[batch.clone()], &["kind"]).await.unwrap();
+    let files = write_files(&lake, &name, std::slice::from_ref(&batch), &["kind"]).await.unwrap();
     for version in 0..=101_u64 {
         let base = version.checked_sub(1);
         let inputs = [("raw.x", version + 1)];

@@ -7,7 +7,7 @@ use std::{io::Write, sync::Arc};
 use arrow::{
     array::{Array, AsArray},
     compute::concat_batches,
-    datatypes::{DataType, Field, Int64Type, TimeUnit},
+    datatypes::{DataType, Field, Int64Type},
     json::LineDelimitedWriter,
     util::display::array_value_to_string,
 };

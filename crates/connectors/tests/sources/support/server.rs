@@ -5,7 +5,7 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 #[derive(Debug, Clone)]
@@ -15,7 +15,6 @@ pub struct Request {
     pub target: String,
     pub headers: Vec<(String, String)>,
     pub body: String,
-    pub at: Instant,
 }
 
 impl Request {
@@ -118,5 +117,5 @@ fn read_request(stream: &TcpStream) -> Option<Request> {
         headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, n)| n.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, target, headers, body: String::from_utf8(body).unwrap(), at: Instant::now() })
+    Some(Request { method, target, headers, body: String::from_utf8(body).unwrap() })
 }
