@@ -21,7 +21,6 @@ pub fn root() -> PathBuf {
 pub struct Place {
     pub dir: TempDir,
     pub project: PathBuf,
-    env: BTreeMap<String, String>,
 }
 
 impl Place {
@@ -32,7 +31,7 @@ impl Place {
             copy(&root().join(folder).join(name), &dir.path().join(folder).join(name));
         }
         let project = dir.path().join("sql").join(name);
-        Self { dir, project, env: BTreeMap::new() }
+        Self { dir, project }
     }
 
     /// A project made of `files` (path, text).
@@ -40,7 +39,7 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         let project = dir.path().join("project");
         fs::create_dir(&project).unwrap();
-        let place = Self { dir, project, env: BTreeMap::new() };
+        let place = Self { dir, project };
         for (path, text) in files {
             place.write(path, text);
         }
@@ -53,10 +52,6 @@ impl Place {
         fs::write(path, bytes).unwrap();
     }
 
-    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.env.insert(name.into(), value.into());
-        self
-    }
 
     pub fn lake(&self) -> PathBuf {
         self.project.join("lake")
@@ -69,7 +64,6 @@ impl Place {
         for name in ["LAGAR_LAKE", "LAGAR_PROFILE", "LAGAR_PROJECT", "SHOP_DB", "NO_COLOR"] {
             command.env_remove(name);
         }
-        command.envs(&self.env);
         command
     }
 

@@ -102,7 +102,7 @@ impl Rule {
         let _: ControlFlow<()> = VisitMut::visit(&mut expr, &mut RowsWord::default());
         let mut parts = Parts::default();
         let _: ControlFlow<()> = expr.visit(&mut parts);
-        let tables = parts.tables.iter().map(|name| table_of(name)).collect::<Result<Vec<_>>>()?;
+        let tables = parts.tables.iter().map(table_of).collect::<Result<Vec<_>>>()?;
         let sql = expr.to_string();
         if parts.aggregates.is_empty() {
             return Ok(Rule::Condition { sql, tables });

@@ -83,6 +83,13 @@ pub struct FrontMatter {
 }
 
 impl FrontMatter {
+    pub(crate) fn show_as(&mut self, shown: &str) {
+        self.spans.set_file(shown);
+        for check in &mut self.checks {
+            check.place.file = shown.to_owned();
+        }
+    }
+
     /// Where the value of a key stands (`["key"]`, `["partition_by", "0"]`); the front matter's place
     /// if it is not there.
     pub fn place(&self, path: &[&str]) -> Place {

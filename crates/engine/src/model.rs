@@ -27,6 +27,8 @@ pub struct Model {
     pub name: TableName,
     /// The file, relative to the project.
     pub path: String,
+    /// The file as errors name it: the path by which the user can open it.
+    shown: String,
     /// The first comment of the file.
     pub description: Option<String>,
     /// What the comment behind a column of the SELECT says, by the column's name.
@@ -51,6 +53,17 @@ pub struct Read {
 }
 
 impl Model {
+    /// Errors name the file `shown` from now on.
+    pub fn show_as(&mut self, shown: &str) {
+        self.shown = shown.to_owned();
+        self.front.show_as(shown);
+    }
+
+    /// The place of `read` in the file.
+    pub fn place_of(&self, read: &Read) -> Place {
+        Place { file: self.shown.clone(), line: read.line, column: read.column }
+    }
+
     /// The tables that must be there before this model is made, each once.
     pub fn inputs(&self) -> std::collections::BTreeSet<&TableName> {
         self.reads.iter().chain(&self.check_reads).map(|read| &read.table).collect()
@@ -62,12 +75,11 @@ impl Model {
         let located = error.each().map(|error| {
             let place = match error.place() {
                 Some(place) if !place.file.is_empty() => place.clone(),
-                Some(place) if place.line > 0 => Place {
-                    file: self.path.clone(),
+                Some(place) if place.line > 0 => Place { file: self.shown.clone(),
                     line: place.line + self.sql_line_offset,
                     column: place.column,
                 },
-                _ => Place { file: self.path.clone(), line: first_line, column: 0 },
+                _ => Place { file: self.shown.clone(), line: first_line, column: 0 },
             };
             copy(error).at_place(place)
         });
@@ -170,6 +182,7 @@ pub fn parse(path: &str, text: &str) -> Result<Model> {
         check_reads: check_reads(&name, &front),
         name,
         path: path.to_owned(),
+        shown: path.to_owned(),
         description: head.description,
         column_docs: query.docs,
         front,

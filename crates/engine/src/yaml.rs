@@ -53,6 +53,10 @@ impl Spans {
         Self { file: file.into(), spots: BTreeMap::new() }
     }
 
+    pub(crate) fn set_file(&mut self, file: &str) {
+        self.file = file.to_owned();
+    }
+
     /// The file that the places are in.
     pub fn file(&self) -> &str {
         &self.file

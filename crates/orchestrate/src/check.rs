@@ -89,7 +89,7 @@ fn unknown_tables(project: &Project) -> Vec<Error> {
                 codes::SQL_UNKNOWN_TABLE,
                 format!("model `{}` reads `{name}`, which no source or model makes", model.name),
             )
-            .at(&model.path, read.line, read.column);
+            .at_place(model.place_of(read));
             problems.push(match lagar_engine::suggest::nearest(&name, makes.iter().map(String::as_str)) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
                 None => error.hint("`lagar ls` lists what there is"),

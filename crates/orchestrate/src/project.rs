@@ -274,7 +274,7 @@ fn models(files: &[TextFile], problems: &mut Vec<Error>) -> BTreeMap<TableName, 
     let mut models = BTreeMap::new();
     let mut first: BTreeMap<TableName, &TextFile> = BTreeMap::new();
     for file in files {
-        let model = match lagar_engine::model::parse(&file.path, &file.text) {
+        let mut model = match lagar_engine::model::parse(&file.path, &file.text) {
             Ok(model) => model,
             Err(error) => {
                 problems.extend(error.each().map(|error| with_shown_path(error, file)));
@@ -291,6 +291,7 @@ fn models(files: &[TextFile], problems: &mut Vec<Error>) -> BTreeMap<TableName, 
             );
             continue;
         }
+        model.show_as(&file.shown);
         first.insert(model.name.clone(), file);
         models.insert(model.name.clone(), model);
     }

@@ -199,7 +199,7 @@ impl Session for SqliteSession {
     fn cursor_sql(&self, column: &Described, _kind: CursorType) -> Result<CursorSql> {
         let column = &column.expression;
         Ok(CursorSql {
-            expression: column.clone(),
+            expression: format!("{column} COLLATE BINARY"),
             // The plus takes the column's affinity off the comparison: stored values compare as they are.
             parameter: "+?".to_owned(),
             present: format!("{column} IS NOT NULL"),
