@@ -171,10 +171,51 @@ fn append_takes_only_what_is_new() {
     assert_eq!(crate::support::step(&report, "trusted.events")["rows_out"], 1);
     let rows = place.rows("SELECT id FROM trusted.events ORDER BY id");
     assert_eq!(rows, vec![json!({"id": 1}), json!({"id": 2}), json!({"id": 3})]);
-    // A key that stands in an old row already is refused, and the load is not lost: mended, it is taken.
+    // A key that stands in an old row already is refused, and the old rows stay.
     place.write("events/3.csv", "id\n3\n");
     place.lagar(&["run"]).says(1, &["unique"]);
     assert_eq!(place.rows("SELECT count(*) AS n FROM trusted.events"), vec![json!({"n": 3})]);
-    place.run(&["--full-refresh", "-s", "raw.events"]);
-    assert_eq!(place.rows("SELECT count(*) AS n FROM trusted.events"), vec![json!({"n": 3})]);
+}
+
+#[test]
+fn append_from_a_table_takes_its_new_files_and_refuses_a_rewritten_one() {
+    let model = |from: &str| {
+        format!("-- Events.\n/*---\nmaterialize: append\nincremental: {from}\n---*/\nSELECT id FROM {from}\n")
+    };
+    let place = Place::project(&[
+        ("lagar.yaml", "name: grow\nsources:\n  events:\n    type: file\n    url: events/*.csv\n"),
+        ("events/1.csv", "id\n1\n"),
+        ("trusted/events.sql", &model("raw.events")),
+        ("refined/copies.sql", &model("trusted.events")),
+    ]);
+    place.run(&[]);
+    place.write("events/2.csv", "id\n2\n");
+    let report = place.run(&[]);
+    assert_eq!(crate::support::step(&report, "refined.copies")["rows_out"], 1);
+    assert_eq!(place.rows("SELECT count(*) AS n FROM refined.copies"), vec![json!({"n": 2})]);
+    place.run(&["--full-refresh", "-s", "trusted.events"]);
+    place.lagar(&["run"]).says(1, &["refined.copies", "rewritten", "--full-refresh"]);
+    assert_eq!(place.rows("SELECT count(*) AS n FROM refined.copies"), vec![json!({"n": 2})]);
+}
+
+#[test]
+fn rows_that_a_check_drops_are_counted_and_can_be_seen() {
+    let place = Place::project(&[
+        ("lagar.yaml", "name: drop\nsources:\n  events:\n    type: file\n    url: events.csv\n"),
+        ("events.csv", "id,day\n1,2024-01-01\n2,1900-01-01\n3,2024-01-02\n"),
+        (
+            "trusted/events.sql",
+            "-- Events.\n/*---\npartition_by: [day]\nchecks:\n  - {name: not_ancient, sql: \"day > DATE '2000-01-01'\", severity: drop}\n---*/\n\
+             SELECT id, day FROM raw.events\n",
+        ),
+    ]);
+    let report = place.run(&[]);
+    let step = crate::support::step(&report, "trusted.events");
+    assert_eq!((&step["rows_out"], &step["rows_rejected"]), (&json!(2), &json!(1)), "{step}");
+    assert_eq!(place.rows("SELECT id FROM trusted.events ORDER BY id"), vec![json!({"id": 1}), json!({"id": 3})]);
+    let dropped = place.rows("SELECT id, CAST(day AS VARCHAR) AS day, _failed_check FROM refused.trusted.events");
+    assert_eq!(dropped, vec![json!({"id": 2, "day": "1900-01-01", "_failed_check": "not_ancient"})]);
+    assert!(place.lake().join("trusted/events/day=2024-01-01").is_dir(), "Hive-style partitions");
+    let one = place.rows("SELECT id FROM trusted.events WHERE day = DATE '2024-01-02'");
+    assert_eq!(one, vec![json!({"id": 3})]);
 }

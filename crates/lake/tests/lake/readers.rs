@@ -10,9 +10,9 @@ use arrow::datatypes::Int32Type;
 
 use crate::support::*;
 
-/// The interpreter with the readers: `LAGAR_READERS_PYTHON`, or the usual place.
+/// The interpreter with the readers: `LAGAR_TEST_PYTHON`, or the usual place.
 fn python() -> Option<PathBuf> {
-    let path = std::env::var_os("LAGAR_READERS_PYTHON")
+    let path = std::env::var_os("LAGAR_TEST_PYTHON")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/lagar-venv/bin/python")))?;
     let ready = Command::new(&path).args(["-c", "import deltalake, duckdb, polars, pyarrow"]).output();
