@@ -23,7 +23,7 @@ arrow = table.to_pyarrow_table()
 tell("pyarrow", arrow.num_rows, pyarrow.compute.sum(arrow[column]).as_py())
 
 files = table.file_uris()
-rows, total = duckdb.sql(f'SELECT count(*), sum("{column}") FROM read_parquet({files!r})').fetchone()
+((rows, total),) = duckdb.sql(f'SELECT count(*), sum("{column}") FROM read_parquet({files!r})').fetchall()
 tell("duckdb", rows, total)
 
 frame = polars.read_parquet(files)

@@ -306,38 +306,37 @@ fn schema(error: &SchemaError, sql: &str) -> Error {
 
 fn unknown_column(field: &Column, valid: &[Column], sql: &str) -> Error {
     let relation = field.relation.as_ref().map(short_table);
+    let of_table = |column: &&Column| match (&column.relation, &field.relation) {
+        (Some(table), Some(named)) => table.table() == named.table(),
+        _ => false,
+    };
     let message = match &relation {
+        Some(table) if !valid.iter().any(|column| of_table(&column)) => {
+            format!("`{table}` is not a table or alias of this query")
+        }
         Some(table) => format!("`{table}` has no column `{}`", field.name),
         None => format!("there is no column `{}`", field.name),
     };
     let error =
         located(Error::new(codes::SQL_UNKNOWN_COLUMN, message), sql, relation.as_deref(), &field.name);
-    let same_case = valid
-        .iter()
-        .find(|column| column.name.eq_ignore_ascii_case(&field.name) && column.name != field.name);
-    if let Some(column) = same_case {
-        return error
-            .hint(format!("names are read in lower case; write it in quotation marks: \"{}\"", column.name));
+    let same_name = valid.iter().find(|column| column.name.eq_ignore_ascii_case(&field.name));
+    if let Some(column) = same_name.filter(|column| column.name != field.name) {
+        let quoted = column.name.chars().any(char::is_uppercase);
+        return match quoted {
+            true => error.hint(format!(
+                "names are read in lower case; write it in quotation marks: \"{}\"",
+                column.name
+            )),
+            false => error.hint(format!("did you mean `{}`?", column.name)),
+        };
     }
-    if let Some(column) = valid.iter().find(|column| column.name == field.name)
-        && let Some(table) = &column.relation
-    {
+    if let Some(table) = same_name.and_then(|column| column.relation.as_ref()) {
         return error.hint(format!("`{}` is a column of `{}`", field.name, short_table(table)));
     }
     // Columns of the table that was named come first.
-    let of_table: Vec<&str> = match &field.relation {
-        Some(table) => {
-            valid.iter().filter(|c| c.relation.as_ref() == Some(table)).map(|c| c.name.as_str()).collect()
-        }
-        None => Vec::new(),
-    };
-    let names: Vec<&str> =
-        if of_table.is_empty() { valid.iter().map(|c| c.name.as_str()).collect() } else { of_table };
-    if names.is_empty()
-        && let Some(table) = relation
-    {
-        return error.hint(format!("`{table}` is not a table or alias of this query"));
-    }
+    let near: Vec<&str> = valid.iter().filter(of_table).map(|column| column.name.as_str()).collect();
+    let names =
+        if near.is_empty() { valid.iter().map(|column| column.name.as_str()).collect() } else { near };
     match suggest::hint(&field.name, names.iter().copied()) {
         Some(hint) => error.hint(hint),
         None => error,
@@ -363,38 +362,70 @@ fn located(error: Error, sql: &str, relation: Option<&str>, name: &str) -> Error
 fn plan(message: &str, diagnostic: Option<&Diagnostic>, sql: &str) -> Error {
     let text = clean(message);
     if let Some((name, near)) = unknown_function(&text) {
-        let error =
-            located(Error::new(codes::SQL_PLAN, format!("there is no function `{name}`")), sql, None, &name);
+        let error = Error::new(codes::SQL_PLAN, format!("there is no function `{name}`"));
+        let error = located(error, sql, None, &name);
         return match near {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error,
         };
     }
-    if let Some(error) = wrong_argument(&text) {
+    if let Some(error) =
+        wrong_argument(&text, sql).or_else(|| not_grouped(&text)).or_else(|| same_name(&text, sql))
+    {
         return error;
     }
     let help = diagnostic.and_then(|diagnostic| diagnostic.helps.first()).map(|help| help.message.clone());
-    // "…: No function matches the given name and argument types …. You might need to add explicit type casts.\n\tCandidate functions:…"
-    let (text, candidates) = match text.split_once("Candidate functions:") {
-        Some((head, candidates)) => (
-            head.trim().to_owned(),
-            Some(candidates.trim().lines().next().unwrap_or_default().trim().to_owned()),
-        ),
-        None => (text, None),
+    // "Function 'lower' expects 1 arguments but received 2. No function matches the given name and argument
+    // types …. You might need to add explicit type casts.\n\tCandidate functions:…"
+    let (head, candidates) =
+        text.split_once("Candidate functions:").map_or((text.as_str(), None), |(head, list)| {
+            (head, list.trim().lines().next().map(|first| format!("it takes `{}`", first.trim())))
+        });
+    let head = head.split(" No function matches the given name").next().unwrap_or(head);
+    // What follows is the parser's inside.
+    let head = head.split(" Substring {").next().unwrap_or(head).trim();
+    let head = head.replace("user-defined coercion failed with: Execution error: ", "");
+    let name = head.strip_prefix("Function '").and_then(|rest| rest.split('\'').next()).map(str::to_owned);
+    let error = Error::new(codes::SQL_PLAN, head);
+    let error = match name {
+        Some(name) => located(error, sql, None, &name),
+        None => error,
     };
-    let error = Error::new(codes::SQL_PLAN, text);
-    match help.or(candidates.map(|candidates| format!("it takes `{candidates}`"))) {
+    match help.or(candidates) {
         Some(hint) => error.hint(hint),
         None => error,
     }
 }
 
+/// "… column "trusted.orders.total" must appear in the GROUP BY clause or must be part of an aggregate …"
+fn not_grouped(text: &str) -> Option<Error> {
+    let (head, _) = text.split_once("\" must appear in the GROUP BY clause")?;
+    let column = head.rsplit('"').next()?.rsplit('.').next()?;
+    Some(
+        Error::new(
+            codes::SQL_PLAN,
+            format!("`{column}` is neither in GROUP BY nor inside of an aggregate function"),
+        )
+        .hint(format!("add `{column}` to GROUP BY, or write for example MAX({column})")),
+    )
+}
+
+/// "Projections require unique expression names but the expression "x AS a" at position 0 and …"
+fn same_name(text: &str, sql: &str) -> Option<Error> {
+    let rest = text.strip_prefix("Projections require unique expression names but the expression \"")?;
+    let first = rest.split("\" at position").next()?;
+    let name = first.rsplit(" AS ").next().unwrap_or(first).rsplit('.').next().unwrap_or(first);
+    let error = Error::new(codes::SQL_PLAN, format!("the column `{name}` comes out twice"));
+    Some(located(error, sql, None, name).hint(format!("give one of them another name: `… AS {name}_2`")))
+}
+
 /// "Function 'sum' failed to match any signature, errors: … requires Decimal, but received String
 /// (DataType: Utf8).,…" in one sentence.
-fn wrong_argument(text: &str) -> Option<Error> {
+fn wrong_argument(text: &str, sql: &str) -> Option<Error> {
     let (head, list) = text.split_once(" failed to match any signature, errors: ")?;
     let name = head.strip_prefix("Function ")?.trim_matches('\'');
-    let got = list.split("(DataType: ").nth(1).and_then(|rest| rest.split(')').next()).unwrap_or("this");
+    let got =
+        list.split("(DataType: ").nth(1).and_then(|rest| rest.split(')').next()).unwrap_or("these arguments");
     let mut takes: Vec<&str> = Vec::new();
     for part in list.split(" requires ").skip(1) {
         let one = part.split(", but").next().unwrap_or(part);
@@ -403,6 +434,7 @@ fn wrong_argument(text: &str) -> Option<Error> {
         }
     }
     let error = Error::new(codes::SQL_PLAN, format!("`{name}` does not take {got}"));
+    let error = located(error, sql, None, name);
     Some(if takes.is_empty() {
         error
     } else {

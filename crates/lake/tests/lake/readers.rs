@@ -10,11 +10,9 @@ use arrow::datatypes::Int32Type;
 
 use crate::support::*;
 
-/// The interpreter with the readers: `LAGAR_TEST_PYTHON`, or the usual place.
+/// The interpreter with the readers.
 fn python() -> Option<PathBuf> {
-    let path = std::env::var_os("LAGAR_TEST_PYTHON")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/lagar-venv/bin/python")))?;
+    let path = PathBuf::from(std::env::var_os("LAGAR_TEST_PYTHON")?);
     let ready = Command::new(&path).args(["-c", "import deltalake, duckdb, polars, pyarrow"]).output();
     ready.is_ok_and(|out| out.status.success()).then_some(path)
 }
