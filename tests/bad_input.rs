@@ -3,11 +3,13 @@
 use std::io::Write;
 
 use crate::support::{
-    Done, Place, step,
+    Done, Place,
     http::{Answer, Server},
+    step,
 };
 
-const MODEL: &str = "-- Items.\nSELECT id, price FROM raw.items WHERE _load = (SELECT MAX(_load) FROM raw.items)\n";
+const MODEL: &str =
+    "-- Items.\nSELECT id, price FROM raw.items WHERE _load = (SELECT MAX(_load) FROM raw.items)\n";
 
 fn rest(url: &str, keys: &str) -> Place {
     let yaml = format!(
@@ -32,7 +34,10 @@ fn after_a_good_load(bad: Vec<Answer>, keys: &str) -> (Place, Server, Done) {
     let before = raw_files(&place);
     server.on("/items", bad);
     let done = place.lagar(&["run", "--json"]);
-    assert_eq!(place.rows("SELECT id, price FROM trusted.items"), vec![serde_json::json!({"id": 1, "price": 2.5})]);
+    assert_eq!(
+        place.rows("SELECT id, price FROM trusted.items"),
+        vec![serde_json::json!({"id": 1, "price": 2.5})]
+    );
     assert_eq!(raw_files(&place), before, "a failed load left something visible");
     (place, server, done)
 }
@@ -56,7 +61,10 @@ fn a_server_that_fails_is_asked_again_and_then_the_step_fails() {
 #[test]
 fn a_server_that_recovers_is_no_failure() {
     let server = Server::start();
-    server.on("/items", vec![Answer::status(503), Answer::status(500), Answer::json(r#"[{"id":1,"price":1.0}]"#)]);
+    server.on(
+        "/items",
+        vec![Answer::status(503), Answer::status(500), Answer::json(r#"[{"id":1,"price":1.0}]"#)],
+    );
     let place = rest(&server.url, "");
     place.run(&[]);
     assert_eq!(server.requests().len(), 3);
@@ -83,7 +91,8 @@ fn no_rows_are_a_note_when_they_are_not_required() {
 
 #[test]
 fn html_with_status_200_is_not_data() {
-    let html = Answer::Whole(200, vec![("Content-Type".into(), "text/html".into())], b"<html>login</html>".to_vec());
+    let html =
+        Answer::Whole(200, vec![("Content-Type".into(), "text/html".into())], b"<html>login</html>".to_vec());
     after_a_good_load(vec![html], "").2.says(1, &["web page"]);
 }
 
@@ -128,7 +137,10 @@ fn rejected_rows_within_the_limit_do_not_fail_the_load() {
     let place = rest(&server.url, "    columns: {price: double}\n    max_rejected: 1\n");
     let report = place.run(&[]);
     let load = step(&report, "raw.items");
-    assert_eq!((&load["rows_in"], &load["rows_out"], &load["rows_rejected"]), (&2.into(), &1.into(), &1.into()));
+    assert_eq!(
+        (&load["rows_in"], &load["rows_out"], &load["rows_rejected"]),
+        (&2.into(), &1.into(), &1.into())
+    );
     assert_eq!(place.rows("SELECT id FROM trusted.items"), vec![serde_json::json!({"id": 2})]);
     assert_eq!(place.rows("SELECT _load FROM quarantine.items").len(), 1);
 }
@@ -168,7 +180,12 @@ fn a_missing_database_and_a_wrong_password() {
     let place = Place::project(&[("lagar.yaml", yaml), ("trusted/items.sql", MODEL)]);
     let done = place.lagar(&["run", "--json", "-vv"]);
     done.says(75, &["127.0.0.1"]);
-    assert!(!done.stderr.contains("s3cr3t") && !done.stdout.contains("s3cr3t"), "{}{}", done.stdout, done.stderr);
+    assert!(
+        !done.stderr.contains("s3cr3t") && !done.stdout.contains("s3cr3t"),
+        "{}{}",
+        done.stdout,
+        done.stderr
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The command line: help, errors, exit codes, formats.
 
-use std::process::{Command, Stdio};
 use std::io::Write;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -15,9 +15,23 @@ fn lagar(args: &[&str]) -> Done {
 fn help_names_every_command() {
     let done = lagar(&["--help"]);
     assert_eq!(done.code, 0);
-    for command in
-        ["run", "check", "plan", "test", "sql", "show", "ls", "runs", "releases", "config", "doctor", "connectors", "init", "version", "completions"]
-    {
+    for command in [
+        "run",
+        "check",
+        "plan",
+        "test",
+        "sql",
+        "show",
+        "ls",
+        "runs",
+        "releases",
+        "config",
+        "doctor",
+        "connectors",
+        "init",
+        "version",
+        "completions",
+    ] {
         assert!(done.stdout.contains(&format!("\n  {command}")), "{command}: {}", done.stdout);
         assert_eq!(lagar(&[command, "--help"]).code, 0, "{command}");
     }
@@ -39,14 +53,17 @@ fn usage_errors_exit_with_2() {
 fn init_makes_a_project_that_runs_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let run = |args: &[&str]| {
-        Done::of(Command::new(env!("CARGO_BIN_EXE_lagar")).args(args).current_dir(dir.path()).output().unwrap())
+        Done::of(
+            Command::new(env!("CARGO_BIN_EXE_lagar")).args(args).current_dir(dir.path()).output().unwrap(),
+        )
     };
     assert_eq!(run(&["init", "Bad-Name"]).code, 2);
     run(&["init", "first"]).says(0, &[]);
     run(&["check", "first"]).says(0, &[]);
     run(&["run", "first"]).says(0, &["released as 1"]);
     run(&["test", "first"]).says(0, &[]);
-    let done = run(&["sql", "-p", "first", "SELECT sum(visits) AS n FROM refined.visits_by_day", "--format", "csv"]);
+    let done =
+        run(&["sql", "-p", "first", "SELECT sum(visits) AS n FROM refined.visits_by_day", "--format", "csv"]);
     assert_eq!(done.stdout, "n\n5\n", "{}", done.stderr);
     run(&["init", "first"]).says(2, &["exists already"]);
 }
@@ -55,7 +72,10 @@ fn small() -> Place {
     let yaml = "name: small\nsources:\n  items:\n    type: file\n    url: items.ndjson\n";
     let place = Place::project(&[
         ("lagar.yaml", yaml),
-        ("items.ndjson", "{\"id\":1,\"name\":\"a|b\",\"tags\":[\"x\"]}\n{\"id\":2,\"name\":null,\"tags\":[]}\n"),
+        (
+            "items.ndjson",
+            "{\"id\":1,\"name\":\"a|b\",\"tags\":[\"x\"]}\n{\"id\":2,\"name\":null,\"tags\":[]}\n",
+        ),
         ("trusted/items.sql", "-- Items.\nSELECT id, name, tags FROM raw.items\n"),
     ]);
     place.run(&[]);
@@ -72,8 +92,14 @@ fn every_format_has_the_same_rows() {
         done.stdout
     };
     assert_eq!(show("csv"), "id,name,tags\n1,a|b,\"[\"\"x\"\"]\"\n2,,[]\n");
-    assert_eq!(show("ndjson"), "{\"id\":1,\"name\":\"a|b\",\"tags\":[\"x\"]}\n{\"id\":2,\"name\":null,\"tags\":[]}\n");
-    assert_eq!(show("markdown"), "| id | name | tags |\n| ---: | --- | --- |\n| 1 | a\\|b | [x] |\n| 2 | NULL | [] |\n");
+    assert_eq!(
+        show("ndjson"),
+        "{\"id\":1,\"name\":\"a|b\",\"tags\":[\"x\"]}\n{\"id\":2,\"name\":null,\"tags\":[]}\n"
+    );
+    assert_eq!(
+        show("markdown"),
+        "| id | name | tags |\n| ---: | --- | --- |\n| 1 | a\\|b | [x] |\n| 2 | NULL | [] |\n"
+    );
     let text = show("box");
     assert!(text.contains("│  id") && text.contains("int") && text.ends_with("2 rows\n"), "{text}");
     for (format, magic) in [("parquet", &b"PAR1"[..]), ("arrow", &b"\xff\xff\xff\xff"[..])] {
@@ -86,14 +112,23 @@ fn every_format_has_the_same_rows() {
     assert_eq!(empty.stdout, "id\n");
     let long = place.lagar(&["sql", "SELECT value FROM generate_series(1, 100) AS t(value)"]);
     assert!(long.stdout.ends_with("100 rows (40 shown)\n"), "{}{}", long.stdout, long.stderr);
-    assert!(long.stdout.contains("20") && long.stdout.contains("81") && !long.stdout.contains(" 50 "), "{}", long.stdout);
+    assert!(
+        long.stdout.contains("20") && long.stdout.contains("81") && !long.stdout.contains(" 50 "),
+        "{}",
+        long.stdout
+    );
 }
 
 #[test]
 fn a_query_comes_from_stdin_too() {
     let place = small();
-    let mut child =
-        place.command(&["sql", "-", "--format", "csv"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = place
+        .command(&["sql", "-", "--format", "csv"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(b"SELECT count(*) AS n FROM trusted.items").unwrap();
     assert_eq!(Done::of(child.wait_with_output().unwrap()).stdout, "n\n2\n");
 }
@@ -124,7 +159,9 @@ fn sql_only_reads() {
 #[test]
 fn errors_say_what_where_and_what_next() {
     let place = small();
-    place.lagar(&["sql", "SELECT * FROM trusted.item"]).says(2, &["trusted.item", "did you mean `trusted.items`?"]);
+    place
+        .lagar(&["sql", "SELECT * FROM trusted.item"])
+        .says(2, &["trusted.item", "did you mean `trusted.items`?"]);
     place.lagar(&["sql", "SELECT nam FROM trusted.items"]).says(2, &["nam", "name"]);
     place.lagar(&["sql", "SELEC 1"]).says(2, &["SELEC"]);
     place.lagar(&["show", "trusted.nothing"]).says(1, &["trusted.nothing"]);
@@ -163,7 +200,10 @@ fn append_takes_only_what_is_new() {
     let place = Place::project(&[
         ("lagar.yaml", yaml),
         ("events/1.csv", "id\n1\n2\n"),
-        ("trusted/events.sql", "-- Events.\n/*---\nmaterialize: append\nincremental: raw.events\nkey: [id]\n---*/\nSELECT id FROM raw.events\n"),
+        (
+            "trusted/events.sql",
+            "-- Events.\n/*---\nmaterialize: append\nincremental: raw.events\nkey: [id]\n---*/\nSELECT id FROM raw.events\n",
+        ),
     ]);
     place.run(&[]);
     place.write("events/2.csv", "id\n3\n");
@@ -212,8 +252,12 @@ fn rows_that_a_check_drops_are_counted_and_can_be_seen() {
     let report = place.run(&[]);
     let step = crate::support::step(&report, "trusted.events");
     assert_eq!((&step["rows_out"], &step["rows_rejected"]), (&json!(2), &json!(1)), "{step}");
-    assert_eq!(place.rows("SELECT id FROM trusted.events ORDER BY id"), vec![json!({"id": 1}), json!({"id": 3})]);
-    let dropped = place.rows("SELECT id, CAST(day AS VARCHAR) AS day, _failed_check FROM refused.trusted.events");
+    assert_eq!(
+        place.rows("SELECT id FROM trusted.events ORDER BY id"),
+        vec![json!({"id": 1}), json!({"id": 3})]
+    );
+    let dropped =
+        place.rows("SELECT id, CAST(day AS VARCHAR) AS day, _failed_check FROM refused.trusted.events");
     assert_eq!(dropped, vec![json!({"id": 2, "day": "1900-01-01", "_failed_check": "not_ancient"})]);
     assert!(place.lake().join("trusted/events/day=2024-01-01").is_dir(), "Hive-style partitions");
     let one = place.rows("SELECT id FROM trusted.events WHERE day = DATE '2024-01-02'");

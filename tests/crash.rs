@@ -45,7 +45,8 @@ fn a_signal_stops_in_order() {
     for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
         let server = crate::support::http::Server::start();
         // A server that asks to wait keeps the run busy until the signal comes.
-        let busy = crate::support::http::Answer::Whole(503, vec![("Retry-After".into(), "30".into())], vec![]);
+        let busy =
+            crate::support::http::Answer::Whole(503, vec![("Retry-After".into(), "30".into())], vec![]);
         server.on("/items", vec![busy]);
         let yaml = format!("name: slow\nsources:\n  items:\n    type: rest\n    url: {}/items\n", server.url);
         let place = Place::project(&[("lagar.yaml", &yaml)]);

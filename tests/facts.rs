@@ -6,8 +6,9 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Place, fixtures, step,
+    Place, fixtures,
     http::{Answer, Server},
+    step,
 };
 
 fn close(got: &Value, wanted: f64) -> bool {
@@ -28,13 +29,24 @@ fn the_recorded_answers_give_the_known_figures() {
     let place = Place::sample("shop");
     let api = format!("api={}", server.url);
     // The sample's orders name products and cities of the sample: here only the API counts.
-    let select = ["--var", &api, "-s", "+refined.an_products", "+refined.revenue_by_category", "+refined.revenue_by_user"];
+    let select = [
+        "--var",
+        &api,
+        "-s",
+        "+refined.an_products",
+        "+refined.revenue_by_category",
+        "+refined.revenue_by_user",
+    ];
     let report = place.run(&select);
     assert_eq!(report["status"], "ok", "{report}");
 
     // A1: raw has the payload byte for byte.
     let payload = fs::read(fixtures.join("fakestore_products.json")).unwrap();
-    let raw: Vec<_> = place.lake_files().into_iter().filter(|(path, _)| path.starts_with("raw/products/load_date=")).collect();
+    let raw: Vec<_> = place
+        .lake_files()
+        .into_iter()
+        .filter(|(path, _)| path.starts_with("raw/products/load_date="))
+        .collect();
     assert_eq!(raw.len(), 1);
     assert_eq!(raw[0].1, payload);
 
@@ -43,7 +55,8 @@ fn the_recorded_answers_give_the_known_figures() {
     assert_eq!(rows, vec![json!({"n": 20, "u": 20, "e": 20, "lo": 7.95, "hi": 999.99})]);
 
     // A3
-    let rows = place.rows("SELECT category, avg_price, products_quant FROM refined.an_products ORDER BY category");
+    let rows =
+        place.rows("SELECT category, avg_price, products_quant FROM refined.an_products ORDER BY category");
     let expected = [
         ("electronics", 332.49833333333333, 6),
         ("jewelery", 220.995, 4),
@@ -52,16 +65,29 @@ fn the_recorded_answers_give_the_known_figures() {
     ];
     assert_eq!(rows.len(), expected.len());
     for (row, (category, average, count)) in rows.iter().zip(expected) {
-        assert!(row["category"] == category && close(&row["avg_price"], average) && row["products_quant"] == count, "{row}");
+        assert!(
+            row["category"] == category
+                && close(&row["avg_price"], average)
+                && row["products_quant"] == count,
+            "{row}"
+        );
     }
 
     // A4
-    let rows = place.rows("SELECT category, units, revenue FROM refined.revenue_by_category ORDER BY category");
-    let expected =
-        [("electronics", 6, 624.0), ("jewelery", 4, 1410.98), ("men's clothing", 31, 2646.44), ("women's clothing", 1, 9.85)];
+    let rows =
+        place.rows("SELECT category, units, revenue FROM refined.revenue_by_category ORDER BY category");
+    let expected = [
+        ("electronics", 6, 624.0),
+        ("jewelery", 4, 1410.98),
+        ("men's clothing", 31, 2646.44),
+        ("women's clothing", 1, 9.85),
+    ];
     assert_eq!(rows.len(), expected.len());
     for (row, (category, units, revenue)) in rows.iter().zip(expected) {
-        assert!(row["category"] == category && row["units"] == units && close(&row["revenue"], revenue), "{row}");
+        assert!(
+            row["category"] == category && row["units"] == units && close(&row["revenue"], revenue),
+            "{row}"
+        );
     }
     let rows = place.rows("SELECT user_id, revenue FROM refined.revenue_by_user ORDER BY user_id");
     let expected = [(1, 3376.74), (2, 283.90), (3, 460.78), (4, 560.0), (8, 9.85)];

@@ -21,10 +21,26 @@ fn other_readers_see_the_same_rows_and_sums() {
 
     let tables = [
         ("trusted/products", "SELECT count(*) AS rows, sum(price) AS total FROM trusted.products", "price"),
-        ("trusted/cart_items", "SELECT count(*) AS rows, sum(quantity) AS total FROM trusted.cart_items", "quantity"),
-        ("trusted/orders", "SELECT count(*) AS rows, CAST(sum(total) AS DOUBLE) AS total FROM trusted.orders", "total"),
-        ("refined/an_products", "SELECT count(*) AS rows, sum(avg_price) AS total FROM refined.an_products", "avg_price"),
-        ("refined/revenue_by_user", "SELECT count(*) AS rows, sum(revenue) AS total FROM refined.revenue_by_user", "revenue"),
+        (
+            "trusted/cart_items",
+            "SELECT count(*) AS rows, sum(quantity) AS total FROM trusted.cart_items",
+            "quantity",
+        ),
+        (
+            "trusted/orders",
+            "SELECT count(*) AS rows, CAST(sum(total) AS DOUBLE) AS total FROM trusted.orders",
+            "total",
+        ),
+        (
+            "refined/an_products",
+            "SELECT count(*) AS rows, sum(avg_price) AS total FROM refined.an_products",
+            "avg_price",
+        ),
+        (
+            "refined/revenue_by_user",
+            "SELECT count(*) AS rows, sum(revenue) AS total FROM refined.revenue_by_user",
+            "revenue",
+        ),
     ];
     for (folder, sql, column) in tables {
         let ours = &place.rows(sql)[0];

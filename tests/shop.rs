@@ -21,9 +21,12 @@ fn one_command_builds_the_lake() {
         }
     }
     // The sample's own figures, counted from its files by hand.
-    let products: Vec<Value> =
-        serde_json::from_slice(&fs::read(place.dir.path().join("data-samples/shop/api/products.json")).unwrap()).unwrap();
-    let counted = place.rows("SELECT count(*) AS n, count(user_email) AS e, count(price) AS p FROM trusted.products");
+    let products: Vec<Value> = serde_json::from_slice(
+        &fs::read(place.dir.path().join("data-samples/shop/api/products.json")).unwrap(),
+    )
+    .unwrap();
+    let counted =
+        place.rows("SELECT count(*) AS n, count(user_email) AS e, count(price) AS p FROM trusted.products");
     assert_eq!(counted, vec![json!({"n": products.len(), "e": products.len(), "p": products.len()})]);
     let titles = place.rows("SELECT count(*) AS n FROM trusted.products WHERE title <> trim(title)");
     assert_eq!(titles, vec![json!({"n": 0})]);
@@ -33,7 +36,8 @@ fn one_command_builds_the_lake() {
         entry.0 += product["price"].as_f64().unwrap();
         entry.1 += 1;
     }
-    let rows = place.rows("SELECT category, avg_price, products_quant FROM refined.an_products ORDER BY category");
+    let rows =
+        place.rows("SELECT category, avg_price, products_quant FROM refined.an_products ORDER BY category");
     assert_eq!(rows.len(), by_category.len());
     for (row, (category, (sum, count))) in rows.iter().zip(by_category) {
         assert_eq!(row["category"], category.as_str());
@@ -49,7 +53,8 @@ fn raw_holds_the_bytes_as_received_and_no_password() {
     let sample = place.dir.path().join("data-samples/shop");
     let files = place.lake_files();
     let raw = |source: &str| {
-        let mut found = files.iter().filter(|(path, _)| path.starts_with(&format!("raw/{source}/load_date=")));
+        let mut found =
+            files.iter().filter(|(path, _)| path.starts_with(&format!("raw/{source}/load_date=")));
         let (_, bytes) = found.next().unwrap();
         assert!(found.next().is_none(), "one file was expected");
         bytes.clone()
@@ -163,8 +168,12 @@ fn a_failed_check_keeps_the_old_version_and_shows_the_refused_one() {
 fn a_part_can_be_selected() {
     let place = Place::sample("shop");
     let report = place.run(&["-s", "+refined.an_products"]);
-    let names: Vec<&str> = report["steps"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["raw.products", "raw.users", "trusted.users", "trusted.products", "refined.an_products"]);
+    let names: Vec<&str> =
+        report["steps"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        ["raw.products", "raw.users", "trusted.users", "trusted.products", "refined.an_products"]
+    );
     place.lagar(&["run", "-s", "refined.an_product"]).says(2, &["an_product"]);
 }
 

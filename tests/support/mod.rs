@@ -52,7 +52,6 @@ impl Place {
         fs::write(path, bytes).unwrap();
     }
 
-
     pub fn lake(&self) -> PathBuf {
         self.project.join("lake")
     }

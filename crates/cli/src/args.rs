@@ -6,7 +6,13 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// Builds data lakes: sources to raw, SQL to trusted and refined, checked and released together.
 #[derive(Debug, Parser)]
-#[command(name = "lagar", version, propagate_version = true, disable_help_subcommand = true, max_term_width = 100)]
+#[command(
+    name = "lagar",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
 pub struct Args {
     #[command(flatten)]
     pub global: Global,

@@ -75,7 +75,8 @@ impl Model {
         let located = error.each().map(|error| {
             let place = match error.place() {
                 Some(place) if !place.file.is_empty() => place.clone(),
-                Some(place) if place.line > 0 => Place { file: self.shown.clone(),
+                Some(place) if place.line > 0 => Place {
+                    file: self.shown.clone(),
                     line: place.line + self.sql_line_offset,
                     column: place.column,
                 },

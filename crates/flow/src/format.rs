@@ -110,7 +110,10 @@ pub enum ColumnType {
     Bool,
     Int,
     Double,
-    Decimal { precision: u8, scale: i8 },
+    Decimal {
+        precision: u8,
+        scale: i8,
+    },
     Text,
     Date,
     /// Without a zone: what a clock on the wall shows.

@@ -31,9 +31,9 @@ impl FromStr for Name {
         if fits {
             return Ok(Self(text.to_owned()));
         }
-        Err(Error::new(codes::NAME, format!("`{}` is not a name", text.escape_debug())).hint(
-            format!("a name begins with a letter and has only a-z, 0-9 and _, at most {NAME_BYTES_MAX} of them"),
-        ))
+        Err(Error::new(codes::NAME, format!("`{}` is not a name", text.escape_debug())).hint(format!(
+            "a name begins with a letter and has only a-z, 0-9 and _, at most {NAME_BYTES_MAX} of them"
+        )))
     }
 }
 
@@ -127,7 +127,9 @@ mod tests {
 
     #[test]
     fn a_name_cannot_leave_its_folder_or_its_quotes() {
-        for bad in ["", "../x", "a/b", "a.b", "A", "1a", "a-b", "a\"b", "a'b", "a\0", "ñ", "a b", &"a".repeat(129)] {
+        for bad in
+            ["", "../x", "a/b", "a.b", "A", "1a", "a-b", "a\"b", "a'b", "a\0", "ñ", "a b", &"a".repeat(129)]
+        {
             assert!(bad.parse::<Name>().is_err(), "{bad:?}");
         }
         for good in ["a", "orders_2024", &"a".repeat(128)] {

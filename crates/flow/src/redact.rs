@@ -36,14 +36,26 @@ impl serde::Serialize for Secret {
 }
 
 /// Query parameters whose values never appear in a manifest or an error.
-const SECRET_PARAMETERS: &[&str] =
-    &["token", "key", "secret", "password", "passwd", "pwd", "signature", "sig", "auth", "credential", "session"];
+const SECRET_PARAMETERS: &[&str] = &[
+    "token",
+    "key",
+    "secret",
+    "password",
+    "passwd",
+    "pwd",
+    "signature",
+    "sig",
+    "auth",
+    "credential",
+    "session",
+];
 
 /// A URL as it may be shown: without user info, with the values of secret-looking parameters as `***`.
 /// What is not a URL is returned as it is.
 pub fn redact_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let (authority_end, _) = rest.char_indices().find(|(_, c)| matches!(c, '/' | '?' | '#')).unwrap_or((rest.len(), ' '));
+    let (authority_end, _) =
+        rest.char_indices().find(|(_, c)| matches!(c, '/' | '?' | '#')).unwrap_or((rest.len(), ' '));
     // A password may hold any of `/?#` when its owner did not encode it: everything up to the last
     // `@` before the query is treated as user info.
     let query_start = rest.find('?').unwrap_or(rest.len());
@@ -86,7 +98,10 @@ mod tests {
             ("https://a.example/x?page=2", "https://a.example/x?page=2"),
             ("https://u:p@a.example/x", "https://***@a.example/x"),
             ("postgres://u:p/q#r@host:5432/db", "postgres://***@host:5432/db"),
-            ("https://a.example/x?api_key=s&n=1&X-Amz-Signature=t", "https://a.example/x?api_key=***&n=1&X-Amz-Signature=***"),
+            (
+                "https://a.example/x?api_key=s&n=1&X-Amz-Signature=t",
+                "https://a.example/x?api_key=***&n=1&X-Amz-Signature=***",
+            ),
             ("https://a.example/cb#access_token=s", "https://a.example/cb"),
             ("not a url", "not a url"),
         ] {

@@ -39,7 +39,10 @@ pub fn schema_of(columns: &[Column]) -> Result<SchemaRef> {
 
 fn field_of(column: &Column) -> Result<FieldRef> {
     let corrupt = || {
-        Error::new(codes::LAKE_CORRUPT, format!("column `{}` has the unknown type `{}`", column.name, column.type_name))
+        Error::new(
+            codes::LAKE_CORRUPT,
+            format!("column `{}` has the unknown type `{}`", column.name, column.type_name),
+        )
     };
     let data_type = match column.type_name.as_str() {
         "list" => DataType::List(field_of(column.fields.first().ok_or_else(corrupt)?)?),
@@ -93,7 +96,8 @@ mod tests {
 
     #[test]
     fn every_type_survives_a_manifest() {
-        let plain = ["bool", "int", "double", "decimal(38,10)", "text", "date", "timestamp", "timestamptz", "binary"];
+        let plain =
+            ["bool", "int", "double", "decimal(38,10)", "text", "date", "timestamp", "timestamptz", "binary"];
         let mut fields: Vec<Field> = plain
             .iter()
             .map(|t| Field::new(*t, ColumnType::try_from(t.to_string()).unwrap().data_type(), true))
@@ -115,7 +119,12 @@ mod tests {
             Schema::new(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), true)).collect::<Vec<_>>())
         };
         let known = of(&[("a", DataType::Int64), ("b", DataType::Utf8), ("n", DataType::Null)]);
-        let next = of(&[("c", DataType::Boolean), ("a", DataType::Float64), ("b", DataType::Int64), ("n", DataType::Date32)]);
+        let next = of(&[
+            ("c", DataType::Boolean),
+            ("a", DataType::Float64),
+            ("b", DataType::Int64),
+            ("n", DataType::Date32),
+        ]);
         let grown = evolve(&known, &next);
         let expected = of(&[
             ("a", DataType::Float64),

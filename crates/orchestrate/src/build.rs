@@ -1,9 +1,6 @@
 //! The model step: SELECT → files that nobody sees → checks on them → one Delta commit.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::StreamExt;
@@ -109,8 +106,11 @@ impl Inputs {
         let mut inputs = Self { raw: BTreeMap::new(), tables: BTreeMap::new(), numbers: BTreeMap::new() };
         for name in model.inputs().into_iter().cloned() {
             let missing = |hint: &str| {
-                Error::new(codes::TABLE_MISSING, format!("`{}` reads `{name}`, which has no data yet", model.name))
-                    .hint(hint)
+                Error::new(
+                    codes::TABLE_MISSING,
+                    format!("`{}` reads `{name}`, which has no data yet", model.name),
+                )
+                .hint(hint)
             };
             if name.zone == Zone::Raw {
                 let loads = context.lake.loads(&name.name).await?;
@@ -118,7 +118,8 @@ impl Inputs {
                 inputs.numbers.insert(name.clone(), last.number);
                 inputs.raw.insert(name, loads);
             } else {
-                let version = context.version(&name).ok_or_else(|| missing("select it too, with `+` in front"))?;
+                let version =
+                    context.version(&name).ok_or_else(|| missing("select it too, with `+` in front"))?;
                 let table = context.lake.table(&name, Some(version)).await?;
                 let table = table.ok_or_else(|| missing("its files are gone; run with --full-refresh"))?;
                 inputs.numbers.insert(name.clone(), version);
@@ -137,13 +138,23 @@ impl Inputs {
     ///
     /// # Errors
     /// A table that was rewritten since: which of its rows are new cannot be told.
-    async fn leave_out_used(&mut self, context: &Context, base: &Table, incremental: &TableName) -> Result<()> {
+    async fn leave_out_used(
+        &mut self,
+        context: &Context,
+        base: &Table,
+        incremental: &TableName,
+    ) -> Result<()> {
         let used = self.used_by(base, incremental);
         if let (Some(loads), Some(used)) = (self.raw.get_mut(incremental), used) {
             loads.retain(|load| load.number > used);
         }
         if let (Some(table), Some(used)) = (self.tables.get_mut(incremental), used) {
-            let before = context.lake.table(incremental, Some(used)).await?.map(|before| before.files).unwrap_or_default();
+            let before = context
+                .lake
+                .table(incremental, Some(used))
+                .await?
+                .map(|before| before.files)
+                .unwrap_or_default();
             if before.iter().any(|file| !table.files.contains(file)) {
                 return Err(Error::new(
                     codes::SCHEMA_CHANGE,
@@ -160,7 +171,7 @@ impl Inputs {
     fn session(&self, context: &Context) -> Result<Session> {
         let session = context.engine.session();
         for (name, loads) in &self.raw {
-            let schema = schema_of(&loads.last().map_or(&[][..], |last| last.columns.as_slice()))?;
+            let schema = schema_of(loads.last().map_or(&[][..], |last| last.columns.as_slice()))?;
             let options = RawOptions { spool: context.spool_dir.clone(), skip_rejects: false };
             session.add_raw(&name.name, &context.lake, loads.clone(), schema, options)?;
         }
@@ -190,14 +201,14 @@ async fn up_to_date(
     let released = context.released(&model.name);
     if let (Some(taken_back), Some(held)) = (&context.taken_back, released) {
         let version = taken_back.tables.get(&model.name).copied();
-        if let Some(version) = version.filter(|version| *version != held) {
-            if context.lake.table(&model.name, Some(version)).await?.as_ref().is_some_and(same) {
-                let why = format!(
-                    "held at version {held} by a rollback; version {version} of release {} comes back when its inputs or SQL change, or with --full-refresh",
-                    taken_back.number
-                );
-                return Ok(Some(UpToDate { version: held, why }));
-            }
+        if let Some(version) = version.filter(|version| *version != held)
+            && context.lake.table(&model.name, Some(version)).await?.as_ref().is_some_and(same)
+        {
+            let why = format!(
+                "held at version {held} by a rollback; version {version} of release {} comes back when its inputs or SQL change, or with --full-refresh",
+                taken_back.number
+            );
+            return Ok(Some(UpToDate { version: held, why }));
         }
     }
     if let Some(newest) = newest.filter(|newest| same(newest)) {
@@ -207,10 +218,10 @@ async fn up_to_date(
         };
         return Ok(Some(UpToDate { version: newest.version, why }));
     }
-    if let Some(version) = released.filter(|version| newest.is_none_or(|newest| newest.version != *version)) {
-        if context.lake.table(&model.name, Some(version)).await?.as_ref().is_some_and(same) {
-            return Ok(Some(UpToDate { version, why: "its SQL and its inputs are unchanged".into() }));
-        }
+    if let Some(version) = released.filter(|version| newest.is_none_or(|newest| newest.version != *version))
+        && context.lake.table(&model.name, Some(version)).await?.as_ref().is_some_and(same)
+    {
+        return Ok(Some(UpToDate { version, why: "its SQL and its inputs are unchanged".into() }));
     }
     Ok(None)
 }
@@ -249,14 +260,10 @@ struct Made {
 }
 
 /// Runs the SELECT into files. Too little memory is answered once with a plan that needs less.
-async fn stage(
-    context: &Context,
-    model: &Model,
-    inputs: &Inputs,
-    report: &mut StepReport,
-) -> Result<Made> {
+async fn stage(context: &Context, model: &Model, inputs: &Inputs, report: &mut StepReport) -> Result<Made> {
     let session = inputs.session(context)?;
-    let written = session.with_less_memory_if_needed(|strategy| write(context, model, &session, strategy)).await;
+    let written =
+        session.with_less_memory_if_needed(|strategy| write(context, model, &session, strategy)).await;
     let (made, strategy) = written.map_err(|error| model.locate(&error))?;
     if strategy == Strategy::LowMemory {
         report.notes.push("planned again for less memory: joins that spill, one partition".into());
@@ -333,8 +340,16 @@ async fn check(
         return Ok(None);
     }
     let session = inputs.session(context)?;
-    session.add_files(&model.name, staged.schema.clone(), &model.front.partition_by, &staged.files, &context.lake)?;
-    let results = checks::run(&session, &model.name, &model.front.checks).await.map_err(|error| model.locate(&error))?;
+    session.add_files(
+        &model.name,
+        staged.schema.clone(),
+        &model.front.partition_by,
+        &staged.files,
+        &context.lake,
+    )?;
+    let results = checks::run(&session, &model.name, &model.front.checks)
+        .await
+        .map_err(|error| model.locate(&error))?;
     let mut failed = Vec::new();
     for result in results {
         if result.rows_failed > 0 && result.severity == Severity::Error {
@@ -366,7 +381,11 @@ async fn check(
 }
 
 /// Why `model` would be built from what lies in the lake now; `None` if it is up to date.
-pub(crate) async fn staleness(lake: &Lake, model: &Model, release: Option<&Release>) -> Result<Option<String>> {
+pub(crate) async fn staleness(
+    lake: &Lake,
+    model: &Model,
+    release: Option<&Release>,
+) -> Result<Option<String>> {
     let Some(newest) = lake.table(&model.name, None).await? else {
         return Ok(Some("it was never built".into()));
     };
@@ -390,10 +409,12 @@ pub(crate) async fn staleness(lake: &Lake, model: &Model, release: Option<&Relea
 
 /// Says of a table what it was made from and how: as long as it is the same, so is the table.
 fn fingerprint(model: &Model, inputs: &BTreeMap<TableName, u64>) -> String {
-    let inputs: BTreeMap<String, u64> = inputs.iter().map(|(table, number)| (table.to_string(), *number)).collect();
+    let inputs: BTreeMap<String, u64> =
+        inputs.iter().map(|(table, number)| (table.to_string(), *number)).collect();
     let front = &model.front;
     // A stricter check must be run over rows that are there already, so checks count as well.
-    let checks: Vec<String> = front.checks.iter().map(|check| format!("{} {:?}", check.name, check.rule)).collect();
+    let checks: Vec<String> =
+        front.checks.iter().map(|check| format!("{} {:?}", check.name, check.rule)).collect();
     let text = serde_json::json!({
         "sql": model.sql, "inputs": inputs, "materialize": front.materialize, "partition_by": front.partition_by,
         "incremental": front.incremental, "checks": checks,

@@ -36,21 +36,34 @@ pub async fn doctor(workplace: &Workplace) -> Vec<Finding> {
 async fn lake(workplace: &Workplace) -> Result<String> {
     workplace.lake.probe().await?;
     let release = workplace.lake.current_release().await?;
-    let state = release.map_or("nothing released yet".to_owned(), |release| format!("release {}", release.number));
+    let state =
+        release.map_or("nothing released yet".to_owned(), |release| format!("release {}", release.number));
     Ok(format!("{}: put, put-if-absent, list and delete work; {state}", workplace.lake.url()))
 }
 
 fn memory(workplace: &Workplace) -> Result<String> {
     let limits = &workplace.project.limits;
     let bytes = limits.memory.unwrap_or_else(lagar_engine::default_memory_bytes);
-    let from = if limits.memory.is_some() { "limits.memory" } else { "60 % of what this machine or container may use" };
-    Ok(format!("{} MiB for queries ({from}), {} threads, {} steps at a time", bytes >> 20, limits.threads, limits.concurrency))
+    let from = if limits.memory.is_some() {
+        "limits.memory"
+    } else {
+        "60 % of what this machine or container may use"
+    };
+    Ok(format!(
+        "{} MiB for queries ({from}), {} threads, {} steps at a time",
+        bytes >> 20,
+        limits.threads,
+        limits.concurrency
+    ))
 }
 
 fn scratch(workplace: &Workplace) -> Result<String> {
     let scratch = workplace.scratch()?;
     let parent = scratch.path().parent().unwrap_or(scratch.path()).display().to_string();
-    Ok(format!("{parent} takes temporary files, up to {} MiB of them spilled", workplace.project.limits.spill >> 20))
+    Ok(format!(
+        "{parent} takes temporary files, up to {} MiB of them spilled",
+        workplace.project.limits.spill >> 20
+    ))
 }
 
 async fn history(workplace: &Workplace) -> Result<String> {

@@ -72,7 +72,8 @@ pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut Ste
         }
         return Err(error);
     }
-    let manifest = writer.commit(previous.map(|manifest| manifest.number), Some(position), notes.clone()).await?;
+    let manifest =
+        writer.commit(previous.map(|manifest| manifest.number), Some(position), notes.clone()).await?;
     report.rows_out = counts.rows;
     report.bytes_out = manifest.bytes;
     report.version = Some(manifest.number);

@@ -59,7 +59,9 @@ pub async fn plan(workplace: &Workplace, select: &[String]) -> Result<Vec<Planne
                     (_, Some(first)) => (Action::Build, format!("`{first}` is built before it")),
                     (Some(why), None) => (Action::Build, why),
                     (None, None) => match needs.iter().find(|need| asked.contains(need)) {
-                        Some(source) => (Action::Depends, format!("up to date unless `{source}` brings something")),
+                        Some(source) => {
+                            (Action::Depends, format!("up to date unless `{source}` brings something"))
+                        }
                         None => (Action::Keep, "its SQL and its inputs are unchanged".into()),
                     },
                 }

@@ -90,7 +90,9 @@ impl<'w> Reader<'w> {
                 let loads = lake.loads(&source).await?;
                 let schema = match loads.last() {
                     Some(last) => schema_of(&last.columns)?,
-                    None => return Err(Error::new(codes::TABLE_MISSING, format!("`{name}` has no load yet"))),
+                    None => {
+                        return Err(Error::new(codes::TABLE_MISSING, format!("`{name}` has no load yet")));
+                    }
                 };
                 let options = RawOptions { spool: self.scratch.spool_dir(), skip_rejects: true };
                 session.add_raw(&source, lake, loads, schema, options)

@@ -21,7 +21,9 @@ pub(crate) async fn runs_of(lake: &Lake) -> Result<Vec<RebuiltRun>> {
             step.rows_in = step.rows_out + step.rows_rejected;
             step.bytes_out = load.bytes;
             step.version = Some(load.number);
-            let run = runs.entry(load.run_id.clone()).or_insert_with(|| RebuiltRun::new(&load.run_id, load.created_at));
+            let run = runs
+                .entry(load.run_id.clone())
+                .or_insert_with(|| RebuiltRun::new(&load.run_id, load.created_at));
             run.add(step, load.created_at);
         }
     }
@@ -34,7 +36,9 @@ pub(crate) async fn runs_of(lake: &Lake) -> Result<Vec<RebuiltRun>> {
             step.rows_in = meta.rows_in;
             step.rows_out = meta.rows_out;
             step.version = Some(version);
-            let run = runs.entry(meta.run_id.clone()).or_insert_with(|| RebuiltRun::new(&meta.run_id, table.committed_at));
+            let run = runs
+                .entry(meta.run_id.clone())
+                .or_insert_with(|| RebuiltRun::new(&meta.run_id, table.committed_at));
             run.add(step, table.committed_at);
         }
     }

@@ -126,7 +126,8 @@ pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
     });
 
     options.watcher.run_started(selected.len());
-    let steps = run_steps(&context, &graph, &selected, &options.watcher, history.as_ref(), &mut warnings).await;
+    let steps =
+        run_steps(&context, &graph, &selected, &options.watcher, history.as_ref(), &mut warnings).await;
 
     let mut report = Report {
         run_id,
@@ -185,7 +186,8 @@ async fn run_steps(
     history: Option<&History>,
     warnings: &mut Vec<String>,
 ) -> Vec<StepReport> {
-    let mut waiting: Vec<TableName> = graph.order().iter().filter(|node| selected.contains(*node)).cloned().collect();
+    let mut waiting: Vec<TableName> =
+        graph.order().iter().filter(|node| selected.contains(*node)).cloned().collect();
     let order: BTreeMap<String, usize> =
         waiting.iter().enumerate().map(|(place, node)| (node.to_string(), place)).collect();
     let mut ended: BTreeMap<TableName, Status> = BTreeMap::new();
@@ -196,7 +198,8 @@ async fn run_steps(
         let mut index = 0;
         while index < waiting.len() {
             let node = &waiting[index];
-            let needs: Vec<&TableName> = graph.needs(node).iter().filter(|need| selected.contains(*need)).collect();
+            let needs: Vec<&TableName> =
+                graph.needs(node).iter().filter(|need| selected.contains(*need)).collect();
             let failed = needs.iter().find(|need| ended.get(**need).is_some_and(|status| !status.is_good()));
             if let Some(failed) = failed {
                 let mut report = StepReport::new(node.to_string(), graph.kind(node).step());

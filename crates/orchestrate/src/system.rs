@@ -30,7 +30,8 @@ pub(crate) async fn loads(lake: &Lake, sources: &[Name]) -> Result<RecordBatch> 
     ]);
     let ints = |values: Vec<Option<i64>>| Arc::new(Int64Array::from(values)) as ArrayRef;
     let signed = |number: u64| i64::try_from(number).ok();
-    let notes = |load: &lagar_lake::Manifest| load.notes.iter().map(|n| n.0.as_str()).collect::<Vec<_>>().join("; ");
+    let notes =
+        |load: &lagar_lake::Manifest| load.notes.iter().map(|n| n.0.as_str()).collect::<Vec<_>>().join("; ");
     let columns: Vec<ArrayRef> = vec![
         Arc::new(loads.iter().map(|l| Some(l.source.to_string())).collect::<StringArray>()),
         ints(loads.iter().map(|l| signed(l.number)).collect()),

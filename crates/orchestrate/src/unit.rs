@@ -1,11 +1,14 @@
 //! Unit tests of models: given rows in, expected rows out.
 
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{array::RecordBatch, datatypes::Schema};
 use futures::StreamExt;
-use lagar_engine::{Session, Strategy};
 use lagar_connectors::decode::{self, ReadOptions};
+use lagar_engine::{Session, Strategy};
 use lagar_flow::{Body, Compression, Error, Format, FormatKind, Result, TableName, Zone, codes};
 use serde_json::Value;
 
@@ -83,12 +86,14 @@ async fn run_case(workplace: &Workplace, session: &Session, test: &ModelTest, ca
 fn add_json_rows(session: &Session, name: &TableName, rows: &[Value]) -> Result<()> {
     let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
     let body = Body::Memory(text.into());
-    let format = Format { kind: FormatKind::Ndjson, compression: Compression::None, columns: BTreeMap::new() };
+    let format =
+        Format { kind: FormatKind::Ndjson, compression: Compression::None, columns: BTreeMap::new() };
     let limits = decode::Limits { max_bytes: u64::MAX, batch_rows: ROWS_MAX, sample_bytes: None };
     let schema = decode::inspect(&body, &format, None, &limits)?.schema;
     let options = ReadOptions { batch_rows: ROWS_MAX, ..ReadOptions::default() };
-    let batches =
-        decode::read(&body, &format, schema.clone(), options)?.map(|d| d.map(|d| d.batch)).collect::<Result<_>>()?;
+    let batches = decode::read(&body, &format, schema.clone(), options)?
+        .map(|d| d.map(|d| d.batch))
+        .collect::<Result<_>>()?;
     session.add_rows(name.zone.as_str(), name.name.as_str(), batches, schema)
 }
 
@@ -113,7 +118,8 @@ fn with_load_columns(rows: &[Value]) -> Vec<Value> {
 }
 
 fn rows_of(batch: &RecordBatch) -> Result<Vec<Value>> {
-    let failed = |error: arrow::error::ArrowError| Error::bug("a row cannot be shown as JSON").caused_by(&error);
+    let failed =
+        |error: arrow::error::ArrowError| Error::bug("a row cannot be shown as JSON").caused_by(&error);
     let mut writer = arrow::json::WriterBuilder::new()
         .with_explicit_nulls(true)
         .build::<_, arrow::json::writer::JsonArray>(Vec::new());
@@ -147,7 +153,10 @@ fn compare(schema: &Arc<Schema>, mut got: Vec<Value>, expect: &[Value], ordered:
             }
             None if ordered => {
                 let instead = got.first().map_or("nothing".to_owned(), Value::to_string);
-                return Err(Error::new(codes::TEST_FAILED, format!("row {} is {instead}, not {wanted}", place + 1)));
+                return Err(Error::new(
+                    codes::TEST_FAILED,
+                    format!("row {} is {instead}, not {wanted}", place + 1),
+                ));
             }
             None => missing.push(wanted.to_string()),
         }
@@ -159,13 +168,19 @@ fn compare(schema: &Arc<Schema>, mut got: Vec<Value>, expect: &[Value], ordered:
     let extra: Vec<String> = got.iter().map(Value::to_string).collect();
     Err(Error::new(
         codes::TEST_FAILED,
-        format!("expected rows that are missing:\n    {}\n  rows that were not expected:\n    {}", list(&missing), list(&extra)),
+        format!(
+            "expected rows that are missing:\n    {}\n  rows that were not expected:\n    {}",
+            list(&missing),
+            list(&extra)
+        ),
     ))
 }
 
 fn matches(row: &Value, wanted: &Value) -> bool {
     match wanted.as_object() {
-        Some(fields) => fields.iter().all(|(name, value)| equal(row.get(name).unwrap_or(&Value::Null), value)),
+        Some(fields) => {
+            fields.iter().all(|(name, value)| equal(row.get(name).unwrap_or(&Value::Null), value))
+        }
         None => false,
     }
 }
@@ -193,7 +208,10 @@ mod tests {
     use serde_json::json;
 
     fn schema() -> Arc<Schema> {
-        Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true), Field::new("b", DataType::Float64, true)]))
+        Arc::new(Schema::new(vec![
+            Field::new("a", DataType::Int64, true),
+            Field::new("b", DataType::Float64, true),
+        ]))
     }
 
     fn check(got: Value, expect: Value, ordered: bool) -> Result<()> {
@@ -202,7 +220,10 @@ mod tests {
 
     #[test]
     fn rows_are_a_multiset_of_the_named_columns() {
-        assert!(check(json!([{"a": 1, "b": 0.1}, {"a": 2, "b": 2.0}]), json!([{"a": 2}, {"b": 0.1}]), false).is_ok());
+        assert!(
+            check(json!([{"a": 1, "b": 0.1}, {"a": 2, "b": 2.0}]), json!([{"a": 2}, {"b": 0.1}]), false)
+                .is_ok()
+        );
         assert!(check(json!([{"a": 1}, {"a": 1}]), json!([{"a": 1}]), false).is_err(), "one too many");
         assert!(check(json!([{"a": 1}]), json!([{"a": 1}, {"a": 1}]), false).is_err(), "one too few");
         assert!(check(json!([{"b": 0.30000000000000004}]), json!([{"b": 0.3}]), false).is_ok());

@@ -85,8 +85,11 @@ impl Workplace {
         }
         for (table, version) in &wanted.tables {
             if self.lake.table(table, Some(*version)).await?.is_none() {
-                return Err(Error::new(codes::TABLE_MISSING, format!("version {version} of `{table}` is gone"))
-                    .hint("it was vacuumed; roll back to a newer release"));
+                return Err(Error::new(
+                    codes::TABLE_MISSING,
+                    format!("version {version} of `{table}` is gone"),
+                )
+                .hint("it was vacuumed; roll back to a newer release"));
             }
         }
         let run_id = uuid::Uuid::now_v7().to_string();
@@ -148,10 +151,10 @@ impl Drop for Scratch {
 /// Removes the folders of processes that are gone. A folder without a lock file is just being made.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        if let Ok(lock) = File::open(entry.path().join(SCRATCH_LOCK)) {
-            if lock.try_lock().is_ok() {
-                let _ = fs::remove_dir_all(entry.path());
-            }
+        if let Ok(lock) = File::open(entry.path().join(SCRATCH_LOCK))
+            && lock.try_lock().is_ok()
+        {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }

@@ -6,8 +6,10 @@ use crate::{args::Global, output};
 pub fn run(global: &Global, kind: Option<&str>) -> Result<u8> {
     let Some(name) = kind else {
         if global.json {
-            let kinds: Vec<_> =
-                KINDS.iter().map(|kind| serde_json::json!({"name": kind.name, "summary": kind.summary})).collect();
+            let kinds: Vec<_> = KINDS
+                .iter()
+                .map(|kind| serde_json::json!({"name": kind.name, "summary": kind.summary}))
+                .collect();
             output::stdout(&format!("{}\n", serde_json::Value::from(kinds)));
         } else {
             let rows = KINDS.iter().map(|kind| vec![kind.name.to_owned(), kind.summary.to_owned()]).collect();

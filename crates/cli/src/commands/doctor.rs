@@ -20,13 +20,23 @@ pub async fn run(global: &Global) -> Result<u8> {
                 })
             })
             .collect();
-        output::stdout(&format!("{}\n", serde_json::json!({"status": if failed == 0 { "ok" } else { "failed" }, "findings": list})));
+        output::stdout(&format!(
+            "{}\n",
+            serde_json::json!({"status": if failed == 0 { "ok" } else { "failed" }, "findings": list})
+        ));
     } else {
         for finding in &findings {
             match &finding.result {
-                Ok(found) => output::stdout(&format!("{} {:<10} {found}\n", style("32").paint("✓"), finding.what)),
+                Ok(found) => {
+                    output::stdout(&format!("{} {:<10} {found}\n", style("32").paint("✓"), finding.what))
+                }
                 Err(error) => {
-                    output::stdout(&format!("{} {:<10} {}\n", style("1;31").paint("✗"), finding.what, error.message()));
+                    output::stdout(&format!(
+                        "{} {:<10} {}\n",
+                        style("1;31").paint("✗"),
+                        finding.what,
+                        error.message()
+                    ));
                     output::print_error(error);
                 }
             }

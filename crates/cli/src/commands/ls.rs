@@ -19,7 +19,11 @@ pub async fn run(global: &Global) -> Result<u8> {
     for source in sources {
         let loads = workplace.lake.loads(&source).await?;
         let name = TableName::new(Zone::Raw, source.clone()).to_string();
-        let from = workplace.project.sources.get(&source).map_or("not in the project".to_owned(), |s| s.source.address());
+        let from = workplace
+            .project
+            .sources
+            .get(&source)
+            .map_or("not in the project".to_owned(), |s| s.source.address());
         let (count, size) = loads.iter().fold((Some(0), 0), |(rows, size), load| {
             (rows.zip(load.rows).map(|(a, b)| a + b), size + load.bytes)
         });
@@ -38,7 +42,12 @@ pub async fn run(global: &Global) -> Result<u8> {
     let mut tables: BTreeSet<TableName> = workplace.project.models.keys().cloned().collect();
     tables.extend(reader.release().iter().flat_map(|release| release.tables.keys().cloned()));
     for name in tables {
-        let about = workplace.project.models.get(&name).map(|model| first_sentence(model.description.as_deref().unwrap_or_default())).unwrap_or_default();
+        let about = workplace
+            .project
+            .models
+            .get(&name)
+            .map(|model| first_sentence(model.description.as_deref().unwrap_or_default()))
+            .unwrap_or_default();
         match reader.table(&name).await? {
             None => {
                 entries.push(serde_json::json!({"table": name, "version": null}));

@@ -14,7 +14,14 @@ pub async fn run(global: &Global, select: Vec<String>) -> Result<u8> {
     }
     let rows = plan
         .iter()
-        .map(|step| vec![step.name.clone(), step.kind.as_str().to_owned(), step.action.as_str().to_owned(), step.why.clone()])
+        .map(|step| {
+            vec![
+                step.name.clone(),
+                step.kind.as_str().to_owned(),
+                step.action.as_str().to_owned(),
+                step.why.clone(),
+            ]
+        })
         .collect();
     output::stdout(&listing(&["step", "kind", "action", "why"], rows, &[]));
     Ok(0)

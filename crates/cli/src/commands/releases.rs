@@ -10,7 +10,10 @@ pub async fn run(global: &Global, action: Option<ReleasesAction>) -> Result<u8> 
     if let Some(ReleasesAction::Rollback { number }) = action {
         let release = workplace.rollback(number).await?;
         if global.json {
-            output::stdout(&format!("{}\n", serde_json::json!({"release": release.number, "rollback_of": number})));
+            output::stdout(&format!(
+                "{}\n",
+                serde_json::json!({"release": release.number, "rollback_of": number})
+            ));
         } else {
             output::stdout(&format!("release {} has the tables of release {number} again\n", release.number));
             eprintln!("a run publishes the tables taken back only when their inputs or SQL have changed");

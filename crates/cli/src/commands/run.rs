@@ -19,7 +19,8 @@ pub async fn run(global: &Global, options: Options) -> Result<u8> {
     let workplace = super::open(global).await?;
     let cancel = signals::stop_on_signal()
         .map_err(|error| Error::new(codes::BUG, "signals cannot be watched").caused_by(&error))?;
-    let watcher: Arc<dyn Watcher> = if global.quiet { Arc::new(Unwatched) } else { Arc::new(Progress::new()) };
+    let watcher: Arc<dyn Watcher> =
+        if global.quiet { Arc::new(Unwatched) } else { Arc::new(Progress::new()) };
     let report = lagar_orchestrate::run(
         &workplace,
         RunOptions {
@@ -35,7 +36,12 @@ pub async fn run(global: &Global, options: Options) -> Result<u8> {
     if !global.quiet {
         eprint!("{}", summary(&report));
     } else {
-        report.steps.iter().filter(|step| step.status == Status::Failed).filter_map(|step| step.error.as_ref()).for_each(output::print_error);
+        report
+            .steps
+            .iter()
+            .filter(|step| step.status == Status::Failed)
+            .filter_map(|step| step.error.as_ref())
+            .for_each(output::print_error);
     }
     for warning in &report.warnings {
         eprintln!("warning: {}", output::clean(warning));
@@ -85,11 +91,15 @@ fn summary(report: &Report) -> String {
     text.push_str(&listing(&header, rows, &[2, 3, 4, 5, 6, 7]));
     let time = seconds(report.seconds);
     text.push_str(&match (report.status, report.release) {
-        (Status::NothingNew, _) => format!("\nnothing new: every source and table is up to date; no release was made ({time})\n"),
+        (Status::NothingNew, _) => {
+            format!("\nnothing new: every source and table is up to date; no release was made ({time})\n")
+        }
         (_, Some(release)) => format!("\nreleased as {release} in {time}\n"),
         (Status::Ok, None) => format!("\ndone in {time}; readers see the same tables as before\n"),
         (Status::Skipped, None) => format!("\nstopped after {time}; run again to go on\n"),
-        (_, None) => format!("\nfailed after {time}; nothing was released, readers see the same tables as before\n"),
+        (_, None) => {
+            format!("\nfailed after {time}; nothing was released, readers see the same tables as before\n")
+        }
     });
     text
 }

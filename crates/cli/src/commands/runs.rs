@@ -47,8 +47,11 @@ async fn show(global: &Global, history: &History, run: Option<&str>) -> Result<u
         None => history.runs(1).await?.into_iter().next(),
     };
     let Some(found) = found else {
-        return Err(Error::new(codes::USAGE, format!("there is no run {}", run.unwrap_or_default()).trim_end())
-            .hint("`lagar runs` lists them"));
+        return Err(Error::new(
+            codes::USAGE,
+            format!("there is no run {}", run.unwrap_or_default()).trim_end(),
+        )
+        .hint("`lagar runs` lists them"));
     };
     let steps = history.steps(&found.run_id).await?;
     if global.json {

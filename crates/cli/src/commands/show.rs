@@ -9,7 +9,11 @@ use crate::{
 pub async fn run(global: &Global, table: &str) -> Result<u8> {
     let workplace = super::open(global).await?;
     let name: TableName = table.parse()?;
-    if name.zone == Zone::Raw { source(global, &workplace, &name).await } else { model(global, &workplace, &name).await }
+    if name.zone == Zone::Raw {
+        source(global, &workplace, &name).await
+    } else {
+        model(global, &workplace, &name).await
+    }
 }
 
 async fn source(global: &Global, workplace: &Workplace, name: &TableName) -> Result<u8> {
@@ -28,8 +32,7 @@ async fn source(global: &Global, workplace: &Workplace, name: &TableName) -> Res
         from.map_or(String::new(), |source| format!("from {}", source.source.address())),
     ));
     let schema = schema_of(&last.columns)?;
-    let columns =
-        schema.fields().iter().map(|f| vec![f.name().clone(), type_name(f.data_type())]).collect();
+    let columns = schema.fields().iter().map(|f| vec![f.name().clone(), type_name(f.data_type())]).collect();
     output::stdout(&listing(&["column", "type"], columns, &[]));
     let rows = loads
         .iter()
@@ -48,7 +51,11 @@ async fn source(global: &Global, workplace: &Workplace, name: &TableName) -> Res
         })
         .collect();
     output::stdout("\n");
-    output::stdout(&listing(&["load", "at", "files", "rows", "rejected", "bytes", "notes"], rows, &[0, 2, 3, 4, 5]));
+    output::stdout(&listing(
+        &["load", "at", "files", "rows", "rejected", "bytes", "notes"],
+        rows,
+        &[0, 2, 3, 4, 5],
+    ));
     Ok(0)
 }
 
@@ -84,7 +91,8 @@ async fn model(global: &Global, workplace: &Workplace, name: &TableName) -> Resu
         output::stdout(&format!("{text}\n"));
     }
     if !inputs.is_empty() {
-        let inputs: Vec<String> = inputs.iter().map(|(input, number)| format!("{input} ({number})")).collect();
+        let inputs: Vec<String> =
+            inputs.iter().map(|(input, number)| format!("{input} ({number})")).collect();
         output::stdout(&format!("made from {}\n", inputs.join(", ")));
     }
     let columns = table
@@ -107,5 +115,9 @@ fn missing(workplace: &Workplace, name: &TableName) -> Error {
         _ => workplace.project.models.contains_key(name),
     };
     let error = Error::new(codes::TABLE_MISSING, format!("`{name}` has nothing to show"));
-    error.hint(if in_project { "it is in the project, but was never built: `lagar run`" } else { "`lagar ls` lists what there is" })
+    error.hint(if in_project {
+        "it is in the project, but was never built: `lagar run`"
+    } else {
+        "`lagar ls` lists what there is"
+    })
 }

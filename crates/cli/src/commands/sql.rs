@@ -14,7 +14,12 @@ use crate::{
 
 mod prompt;
 
-pub async fn run(global: &Global, query: Option<String>, format: Format, file: Option<PathBuf>) -> Result<u8> {
+pub async fn run(
+    global: &Global,
+    query: Option<String>,
+    format: Format,
+    file: Option<PathBuf>,
+) -> Result<u8> {
     let workplace = super::open(global).await?;
     let query = match query.as_deref() {
         Some("-") => read_stdin()?,
@@ -46,7 +51,8 @@ async fn answer(workplace: &Workplace, query: &str, format: Format, file: Option
         Error::new(codes::OUTPUT, format!("{} cannot be written", path.display())).caused_by(error)
     };
     // Written beside and renamed: a query that fails half-way leaves an older file as it was.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
     let temp = tempfile::NamedTempFile::new_in(folder).map_err(|e| failed(&e))?;
     let mut out = BufWriter::new(temp.as_file().try_clone().map_err(|e| failed(&e))?);
     let rows = output::rows::write(result.batches, format, &mut out).await?;

@@ -10,7 +10,8 @@ pub async fn run(global: &Global, filter: Option<&str>) -> Result<u8> {
     let results = lagar_orchestrate::test(&workplace, filter).await?;
     let failed = results.iter().filter(|result| result.failure.is_some()).count();
     for result in &results {
-        let mark = if result.failure.is_none() { style("32").paint("✓") } else { style("1;31").paint("✗") };
+        let mark =
+            if result.failure.is_none() { style("32").paint("✓") } else { style("1;31").paint("✗") };
         if !global.quiet || result.failure.is_some() {
             eprintln!("{mark} {} / {}  {}", result.model, result.case, seconds(result.seconds));
         }

@@ -69,9 +69,7 @@ pub fn print_error(error: &Error) {
 
 /// Text from outside (an answer, a cell) must not steer the terminal.
 pub fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 /// A terminal style, or nothing where there is no terminal or `NO_COLOR` is set.
@@ -106,7 +104,9 @@ pub fn init_logging(global: &Global) {
     };
     let filter = EnvFilter::try_from_env("LAGAR_LOG").unwrap_or_else(|_| {
         let crates = ["lagar", "lagar_connectors", "lagar_engine", "lagar_lake", "lagar_orchestrate"];
-        EnvFilter::new(crates.iter().fold(theirs.to_owned(), |filter, name| format!("{filter},{name}={ours}")))
+        EnvFilter::new(
+            crates.iter().fold(theirs.to_owned(), |filter, name| format!("{filter},{name}={ours}")),
+        )
     });
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match global.log_format {
@@ -126,7 +126,7 @@ pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -82,7 +82,11 @@ impl Watcher for Progress {
     }
 
     fn step_retried(&self, name: &str, attempt: u32, error: &Error) {
-        self.line(format!("  {} {name}: attempt {attempt} failed, once more: {}", style("33").paint("↻"), clean(error.message())));
+        self.line(format!(
+            "  {} {name}: attempt {attempt} failed, once more: {}",
+            style("33").paint("↻"),
+            clean(error.message())
+        ));
     }
 
     fn step_finished(&self, report: &StepReport) {

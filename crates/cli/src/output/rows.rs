@@ -45,7 +45,9 @@ pub async fn write(mut batches: Batches, format: Format, out: &mut (dyn Write + 
             }
         }
         Format::Json => {
-            let mut writer = arrow::json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow::json::writer::JsonArray>(&mut *out);
+            let mut writer = arrow::json::WriterBuilder::new()
+                .with_explicit_nulls(true)
+                .build::<_, arrow::json::writer::JsonArray>(&mut *out);
             while let Some(batch) = batches.stream.next().await {
                 let batch = batch?;
                 count += batch.num_rows() as u64;
@@ -56,7 +58,9 @@ pub async fn write(mut batches: Batches, format: Format, out: &mut (dyn Write + 
             out.write_all(b"\n").map_err(failed)?;
         }
         Format::Ndjson => {
-            let mut writer = arrow::json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow::json::writer::LineDelimited>(&mut *out);
+            let mut writer = arrow::json::WriterBuilder::new()
+                .with_explicit_nulls(true)
+                .build::<_, arrow::json::writer::LineDelimited>(&mut *out);
             while let Some(batch) = batches.stream.next().await {
                 let batch = batch?;
                 count += batch.num_rows() as u64;
@@ -68,7 +72,8 @@ pub async fn write(mut batches: Batches, format: Format, out: &mut (dyn Write + 
             let properties = parquet::file::properties::WriterProperties::builder()
                 .set_compression(parquet::basic::Compression::ZSTD(Default::default()))
                 .build();
-            let mut writer = parquet::arrow::ArrowWriter::try_new(&mut *out, schema, Some(properties)).map_err(failed_any)?;
+            let mut writer = parquet::arrow::ArrowWriter::try_new(&mut *out, schema, Some(properties))
+                .map_err(failed_any)?;
             while let Some(batch) = batches.stream.next().await {
                 let batch = batch?;
                 count += batch.num_rows() as u64;
@@ -77,7 +82,8 @@ pub async fn write(mut batches: Batches, format: Format, out: &mut (dyn Write + 
             writer.close().map_err(failed_any)?;
         }
         Format::Arrow => {
-            let mut writer = arrow::ipc::writer::StreamWriter::try_new(&mut *out, &schema).map_err(failed_arrow)?;
+            let mut writer =
+                arrow::ipc::writer::StreamWriter::try_new(&mut *out, &schema).map_err(failed_arrow)?;
             while let Some(batch) = batches.stream.next().await {
                 let batch = batch?;
                 count += batch.num_rows() as u64;
@@ -216,7 +222,9 @@ pub fn type_name(data_type: &DataType) -> String {
         DataType::Timestamp(_, None) => "timestamp".into(),
         DataType::Timestamp(_, Some(_)) => "timestamptz".into(),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "binary".into(),
-        DataType::List(field) | DataType::LargeList(field) => format!("list<{}>", type_name(field.data_type())),
+        DataType::List(field) | DataType::LargeList(field) => {
+            format!("list<{}>", type_name(field.data_type()))
+        }
         DataType::Struct(_) => "struct".into(),
         other => other.to_string().to_lowercase(),
     }
@@ -238,7 +246,13 @@ fn flat_schema(schema: &Schema) -> SchemaRef {
     let fields: Vec<Field> = schema
         .fields()
         .iter()
-        .map(|f| if f.data_type().is_nested() { Field::new(f.name(), DataType::Utf8, true) } else { f.as_ref().clone() })
+        .map(|f| {
+            if f.data_type().is_nested() {
+                Field::new(f.name(), DataType::Utf8, true)
+            } else {
+                f.as_ref().clone()
+            }
+        })
         .collect();
     Arc::new(Schema::new(fields))
 }
@@ -248,7 +262,11 @@ fn flatten(batch: &RecordBatch, flat: &SchemaRef) -> Result<RecordBatch> {
         .columns()
         .iter()
         .zip(batch.schema().fields())
-        .map(|(column, field)| if field.data_type().is_nested() { json_text(column) } else { Ok(column.clone()) })
+        .map(
+            |(column, field)| {
+                if field.data_type().is_nested() { json_text(column) } else { Ok(column.clone()) }
+            },
+        )
         .collect::<Result<Vec<_>>>()?;
     RecordBatch::try_new(flat.clone(), columns).map_err(failed_arrow)
 }
@@ -262,7 +280,9 @@ fn json_text(column: &ArrayRef) -> Result<ArrayRef> {
             values.push(None);
             continue;
         }
-        let one = RecordBatch::try_new(Arc::new(Schema::new(vec![field.clone()])), vec![column.slice(row, 1)]).map_err(failed_arrow)?;
+        let one =
+            RecordBatch::try_new(Arc::new(Schema::new(vec![field.clone()])), vec![column.slice(row, 1)])
+                .map_err(failed_arrow)?;
         let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
         writer.write(&one).map_err(failed_arrow)?;
         writer.finish().map_err(failed_arrow)?;

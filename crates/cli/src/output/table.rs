@@ -20,7 +20,13 @@ pub fn listing(header: &[&str], rows: Vec<Vec<String>>, right: &[usize]) -> Stri
 }
 
 /// A box: header, types, the cells; as wide as its content up to `width` characters.
-pub fn boxed(names: Vec<String>, types: Vec<String>, rows: Vec<Vec<String>>, right: &[usize], width: Option<u16>) -> String {
+pub fn boxed(
+    names: Vec<String>,
+    types: Vec<String>,
+    rows: Vec<Vec<String>>,
+    right: &[usize],
+    width: Option<u16>,
+) -> String {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED);
     match width {
@@ -31,7 +37,8 @@ pub fn boxed(names: Vec<String>, types: Vec<String>, rows: Vec<Vec<String>>, rig
             table.set_content_arrangement(ContentArrangement::Disabled);
         }
     }
-    let header: Vec<String> = names.iter().zip(&types).map(|(name, kind)| format!("{}\n{kind}", super::clean(name))).collect();
+    let header: Vec<String> =
+        names.iter().zip(&types).map(|(name, kind)| format!("{}\n{kind}", super::clean(name))).collect();
     table.set_header(header);
     for row in rows {
         table.add_row(row);

@@ -14,9 +14,36 @@ use rustyline::{
 use crate::{args::Format, output};
 
 const KEYWORDS: &[&str] = &[
-    "SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "HAVING", "LIMIT", "JOIN", "LEFT JOIN", "ON", "AS", "COUNT(*)",
-    "DISTINCT", "CASE", "WHEN", "THEN", "ELSE", "END", "AND", "OR", "NOT", "NULL", "IS", "IN", "BETWEEN", "LIKE", "WITH",
-    "UNION ALL", "DESCRIBE", "EXPLAIN",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP BY",
+    "ORDER BY",
+    "HAVING",
+    "LIMIT",
+    "JOIN",
+    "LEFT JOIN",
+    "ON",
+    "AS",
+    "COUNT(*)",
+    "DISTINCT",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "AND",
+    "OR",
+    "NOT",
+    "NULL",
+    "IS",
+    "IN",
+    "BETWEEN",
+    "LIKE",
+    "WITH",
+    "UNION ALL",
+    "DESCRIBE",
+    "EXPLAIN",
 ];
 
 #[derive(Helper, Highlighter, Hinter, Validator)]
@@ -27,7 +54,12 @@ struct Words {
 impl Completer for Words {
     type Candidate = Pair;
 
-    fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
         let start = line[..position]
             .rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.'))
             .map_or(0, |place| place + line[place..].chars().next().map_or(1, char::len_utf8));
@@ -46,15 +78,22 @@ pub async fn run(workplace: &Workplace, format: Format) -> Result<u8> {
     let mut editor: Editor<Words, FileHistory> = match Editor::with_config(config) {
         Ok(editor) => editor,
         Err(error) => {
-            return Err(lagar_flow::Error::new(lagar_flow::codes::OUTPUT, "no prompt can be shown").caused_by(&error));
+            return Err(
+                lagar_flow::Error::new(lagar_flow::codes::OUTPUT, "no prompt can be shown").caused_by(&error)
+            );
         }
     };
     editor.set_helper(Some(Words { words }));
     let history = workplace.project.state_dir()?.join("sql_history");
     // There is none the first time; without one the prompt works as well.
     let _ = editor.load_history(&history);
-    let release = reader.release().map_or("nothing released yet".into(), |release| format!("release {}", release.number));
-    eprintln!("{}, {release}. A statement ends with `;`, `\\d` lists tables, Ctrl-D leaves.", workplace.lake.url());
+    let release = reader
+        .release()
+        .map_or("nothing released yet".into(), |release| format!("release {}", release.number));
+    eprintln!(
+        "{}, {release}. A statement ends with `;`, `\\d` lists tables, Ctrl-D leaves.",
+        workplace.lake.url()
+    );
     let mut statement = String::new();
     loop {
         let line = editor.readline(if statement.is_empty() { "lagar> " } else { "   ... " });
@@ -99,7 +138,13 @@ async fn words(workplace: &Workplace, reader: &Reader<'_>) -> Result<Vec<String>
         if let Ok(name) = table.parse::<TableName>() {
             let schema = match reader.table(&name).await? {
                 Some(released) => Some(released.schema),
-                None => workplace.lake.loads(&name.name).await?.last().map(|load| schema_of(&load.columns)).transpose()?,
+                None => workplace
+                    .lake
+                    .loads(&name.name)
+                    .await?
+                    .last()
+                    .map(|load| schema_of(&load.columns))
+                    .transpose()?,
             };
             words.extend(schema.iter().flat_map(|schema| schema.fields()).map(|field| field.name().clone()));
         }
