@@ -82,6 +82,12 @@ async fn every_form_counts_what_is_wrong_and_shows_it() {
     }
 }
 
+/// Which failing row comes first is not promised.
+fn sorted(mut result: CheckResult) -> CheckResult {
+    result.sample.sort_by_key(ToString::to_string);
+    result
+}
+
 #[tokio::test]
 async fn many_checks_give_what_each_gives_alone() {
     let (_place, session, table) = prepared().await;
@@ -90,7 +96,8 @@ async fn many_checks_give_what_each_gives_alone() {
     );
     let together = run(&session, &table, &checks).await.unwrap();
     for (check, result) in checks.iter().zip(&together) {
-        assert_eq!(&run(&session, &table, std::slice::from_ref(check)).await.unwrap()[0], result);
+        let alone = run(&session, &table, std::slice::from_ref(check)).await.unwrap().remove(0);
+        assert_eq!(sorted(alone), sorted(result.clone()));
     }
     let failed: Vec<u64> = together.iter().map(|result| result.rows_failed).collect();
     assert_eq!(failed, [1, 2, 1, 2, 1, 0]);
