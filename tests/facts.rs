@@ -33,8 +33,8 @@ fn the_recorded_answers_give_the_known_figures() {
         "--var",
         &api,
         "-s",
-        "+refined.an_products",
-        "+refined.revenue_by_category",
+        "+refined.an_products +refined.revenue_by_category",
+        "-s",
         "+refined.revenue_by_user",
     ];
     let report = place.run(&select);

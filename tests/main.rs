@@ -6,6 +6,7 @@ mod bad_input;
 mod cli;
 mod crash;
 mod facts;
+mod honest;
 mod readers;
 mod shop;
 mod support;

@@ -70,7 +70,7 @@ pub struct Positional {
 #[derive(Debug, Clone, ClapArgs)]
 pub struct Selection {
     /// Only these: name, +name (with what it needs), name+ (with what needs it), tag:x, path:x; comma: both
-    #[arg(short, long = "select", value_name = "SELECT", num_args = 1..)]
+    #[arg(short, long = "select", value_name = "SELECT")]
     pub select: Vec<String>,
 }
 
@@ -121,8 +121,13 @@ pub enum Command {
     Sql {
         /// One SELECT; `-` reads it from stdin; without it: a prompt
         query: Option<String>,
-        #[arg(short, long, value_name = "FORMAT", default_value = "box")]
-        format: Format,
+        #[arg(
+            short,
+            long,
+            value_name = "FORMAT",
+            help = "How rows are written; default: as the file's name ends, else box"
+        )]
+        format: Option<Format>,
         /// Writes to a file instead of stdout
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,

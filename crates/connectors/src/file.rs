@@ -2,7 +2,8 @@
 //!
 //! A read hands over every file that is new or has changed since the last load, and none that has
 //! not: a load of a pattern or a folder holds only what came since. A file that has gone is remembered,
-//! so that it is not loaded twice when it comes back.
+//! so that it is not loaded twice when it comes back. `origin.url` is what a file is remembered by, so
+//! that a later load knows whose place its files take ([`Scope::Files`]).
 
 mod format;
 pub(crate) mod local;
@@ -14,8 +15,8 @@ use arrow::datatypes::Schema;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use lagar_flow::{
-    Body, Chunk, Compression, Error, Format, FormatKind, InPlace, Note, Origin, Position, Result, codes,
-    evolve, redact_url,
+    Body, Chunk, Compression, Error, Format, FormatKind, InPlace, Note, Origin, Position, Result, Scope,
+    codes, evolve, redact_url,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,7 +29,7 @@ use crate::{
     spool::{Landing, blocking, hash_bytes, hash_file, land, position, to_position},
 };
 use format::{Csv, Packing, Reading};
-use local::{Found, Stamp};
+use local::{Found, Identity, Stamp};
 use store::{FoundObject, Objects};
 
 pub const KIND: Kind = Kind {
@@ -100,8 +101,10 @@ struct SeenFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     modified_ns: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<Identity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     read_at: Option<DateTime<Utc>>,
-    /// The address that `etag` and `last_modified` hold for.
+    /// The requests that `etag` and `last_modified` hold for.
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -250,7 +253,11 @@ impl<'a> Read<'a> {
 
     fn finish(self) -> Result<Outcome> {
         if self.sent > 0 {
-            return Ok(Outcome::Read { position: to_position(&self.now)?, notes: self.notes });
+            return Ok(Outcome::Read {
+                position: to_position(&self.now)?,
+                scope: Scope::Files,
+                notes: self.notes,
+            });
         }
         let why = match self.unchanged.as_slice() {
             [one] => one.clone(),
@@ -262,11 +269,11 @@ impl<'a> Read<'a> {
     async fn local(&mut self, found: Found) -> Result<()> {
         let stamp = Stamp::of(&found)?;
         let before = self.before.get(&found.shown);
-        let same_stamp =
-            before.is_some_and(|b| b.bytes == stamp.bytes && b.modified_ns == Some(stamp.modified_ns));
+        let same_stamp = before.is_some_and(|before| before.has(stamp));
         let seen = SeenFile {
             bytes: stamp.bytes,
             modified_ns: Some(stamp.modified_ns),
+            identity: stamp.identity,
             read_at: Some(self.cx.clock.now()),
             ..SeenFile::default()
         };
@@ -332,11 +339,12 @@ impl<'a> Read<'a> {
         let mut url = url.clone();
         let http = Http::new(self.cx, source.config.http(), &mut url, &source.tokens)?;
         let shown = http.shown(&url);
-        // A signed address changes its query with every signature.
+        let asked = http.identity(&url);
+        // A signed address changes its query with every signature, a redirect its target.
         let key = shown.split('?').next().unwrap_or_default().to_owned();
         let before = self.before.get(&key).cloned().unwrap_or_default();
         let mut get = Get::new(url.clone());
-        if before.url.as_ref() == Some(&shown) {
+        if before.url.as_ref() == Some(&asked) {
             get.etag = before.etag.as_deref();
             get.last_modified = before.last_modified.as_deref();
         }
@@ -363,7 +371,7 @@ impl<'a> Read<'a> {
             bytes: fetched.spooled.bytes,
             sha256: Some(fetched.spooled.sha256.clone()),
             read_at: Some(self.cx.clock.now()),
-            url: Some(shown),
+            url: Some(asked),
             etag: fetched.etag.clone(),
             last_modified: fetched.last_modified.clone(),
             ..SeenFile::default()
@@ -378,7 +386,7 @@ impl<'a> Read<'a> {
                 status: Some(fetched.status),
                 etag: fetched.etag.as_deref().map(|etag| http.shown_text(etag)),
                 last_modified: fetched.last_modified,
-                ..self.origin(&http.shown(&fetched.url))
+                ..self.origin(&key)
             },
             bytes_max: source.config.http().bytes_max,
             sample_bytes: None,
@@ -509,10 +517,19 @@ impl<'a> Read<'a> {
     }
 }
 
-/// Whether a later change would show in the time of the file.
+impl SeenFile {
+    fn has(&self, stamp: Stamp) -> bool {
+        self.bytes == stamp.bytes
+            && self.modified_ns == Some(stamp.modified_ns)
+            && self.identity == stamp.identity
+    }
+}
+
+/// Whether a later change would show in the times of the file.
 fn is_settled(seen: &SeenFile) -> bool {
-    seen.modified_ns.zip(seen.read_at).is_some_and(|(modified_ns, read_at)| {
-        DateTime::from_timestamp_nanos(modified_ns) + SETTLED_AFTER < read_at
+    let changed_ns = seen.modified_ns.max(seen.identity.map(|identity| identity.changed_ns));
+    changed_ns.zip(seen.read_at).is_some_and(|(changed_ns, read_at)| {
+        DateTime::from_timestamp_nanos(changed_ns) + SETTLED_AFTER < read_at
     })
 }
 

@@ -31,7 +31,10 @@ pub(crate) use headers::next_link;
 pub(crate) use redact::remove_keys;
 pub(crate) use redactor::Redactor;
 
-use crate::{Cx, spool::Spooled};
+use crate::{
+    Cx,
+    spool::{MEMORY_BYTES_MAX, Spooled, hash_bytes},
+};
 use auth::{Login, Token, TokenAnswer, basic_header};
 
 const REDIRECTS_MAX: usize = 10;
@@ -79,11 +82,13 @@ pub(crate) struct Get<'a> {
     pub memory_max: usize,
     /// Keys whose values must not be shown, not even from an error's answer.
     pub redact: &'a [String],
+    /// Refusals that are an answer too.
+    pub accept: &'a [u16],
 }
 
 impl<'a> Get<'a> {
     pub fn new(url: Url) -> Self {
-        Self { url, etag: None, last_modified: None, memory_max: crate::spool::MEMORY_BYTES_MAX, redact: &[] }
+        Self { url, etag: None, last_modified: None, memory_max: MEMORY_BYTES_MAX, redact: &[], accept: &[] }
     }
 
     fn is_conditional(&self) -> bool {
@@ -97,7 +102,7 @@ pub(crate) enum Answer {
     Fetched(Box<Fetched>),
 }
 
-/// A complete answer with a status of success.
+/// A complete answer with a status of success, or one that was accepted.
 pub(crate) struct Fetched {
     pub spooled: Spooled,
     pub status: u16,
@@ -203,6 +208,19 @@ impl<'a> Http<'a> {
     /// `url` as it may be shown.
     pub fn shown(&self, url: &Url) -> String {
         self.redactor.url(url.as_str())
+    }
+
+    /// What tells requests for `url` from those of another configuration: what may be shown, and 16 bits
+    /// of a hash over all that is sent with it. More bits would let a weak secret be found by trying.
+    /// Only before the first request: secrets that a login brings change with every login.
+    pub fn identity(&self, url: &Url) -> String {
+        let headers = self.plain.iter().chain(&self.private);
+        let mut sent: Vec<Vec<u8>> =
+            headers.map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()].join(&b':')).collect();
+        sent.extend(self.redactor.secrets().into_iter().map(String::into_bytes));
+        sent.sort();
+        sent.push(url.as_str().as_bytes().to_vec());
+        format!("{}#{}", self.shown(url), &hash_bytes(&sent.join(&b'\n'))[..4])
     }
 
     /// A text that a server sent, as it may be shown.

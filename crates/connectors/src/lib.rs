@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use lagar_flow::{Chunk, Clock, ColumnType, Error, Note, Position, Result, codes};
+use lagar_flow::{Chunk, Clock, ColumnType, Error, Note, Position, Result, Scope, codes};
 use object_store::ObjectStore;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,7 @@ pub enum Outcome {
     /// Nothing was handed over; why, for the report ("ETag unchanged").
     Nothing { why: String },
     /// All that was handed over becomes visible together with `position`.
-    Read { position: Position, notes: Vec<Note> },
+    Read { position: Position, scope: Scope, notes: Vec<Note> },
 }
 
 /// All that a read may use; there is nothing global.

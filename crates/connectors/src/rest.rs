@@ -14,8 +14,8 @@ use std::{
 
 use async_trait::async_trait;
 use lagar_flow::{
-    Body, Chunk, Compression, Error, Format, FormatKind, Note, Origin, Position, Result, Secret, codes,
-    evolve, redact_url,
+    Body, Chunk, Compression, Error, Format, FormatKind, Note, Origin, Position, Result, Scope, Secret,
+    codes, evolve, redact_url,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -33,7 +33,7 @@ use crate::{
         too_large, write_error,
     },
 };
-use paginate::{Next, PageRead, Pages, Walk, set_param};
+use paginate::{PageRead, Pages, Walk, set_param};
 use saved::SavedAnswer;
 
 pub const KIND: Kind = Kind {
@@ -96,7 +96,7 @@ struct Seen {
     sha256: String,
     /// Hash of what the bytes mean: a change of it makes the same bytes a new load.
     read_as: String,
-    /// Of one answer that is not paged: what to ask the server with, and for which address it holds.
+    /// Of one answer that is not paged: what to ask the server with, and for which requests it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     url: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -178,16 +178,16 @@ impl Rest {
         }
         let origin = Origin { url: shown, ..self.origin(cx) };
         let chunk = self.land(cx, spooled, origin, None).await?;
-        self.hand_over(cx, out, vec![chunk], seen, now, Vec::new()).await
+        self.hand_over(cx, out, vec![chunk], seen, now).await
     }
 
     async fn read_one(&self, cx: &Cx, url: &Url, seen: Option<&Seen>, out: &Chunks) -> Result<Outcome> {
         let mut url = url.clone();
         let http = Http::new(cx, self.config.http(), &mut url, &self.tokens)?;
-        let shown = http.shown(&url);
+        let asked = http.identity(&url);
         let read_as = self.read_as(cx);
         let mut get = self.get(url, MEMORY_BYTES_MAX);
-        if let Some(seen) = seen.filter(|s| s.read_as == read_as && s.url.as_ref() == Some(&shown)) {
+        if let Some(seen) = seen.filter(|s| s.read_as == read_as && s.url.as_ref() == Some(&asked)) {
             get.etag = seen.etag.as_deref();
             get.last_modified = seen.last_modified.as_deref();
         }
@@ -203,11 +203,11 @@ impl Rest {
         if let Some(why) = unchanged(seen, &now) {
             return Ok(Outcome::Nothing { why });
         }
-        now.url = Some(shown);
+        now.url = Some(asked);
         now.etag = page.etag;
         now.last_modified = page.last_modified;
         let chunk = self.land(cx, page.spooled, origin, None).await?;
-        self.hand_over(cx, out, vec![chunk], seen, now, Vec::new()).await
+        self.hand_over(cx, out, vec![chunk], seen, now).await
     }
 
     async fn read_pages(&self, cx: &Cx, url: &Url, seen: Option<&Seen>, out: &Chunks) -> Result<Outcome> {
@@ -217,17 +217,22 @@ impl Rest {
         let mut walk = Walk::new(pages, &base);
         let mut next = walk.first();
         let mut chunks: Vec<Chunk> = Vec::new();
-        let mut notes = Vec::new();
         let mut known = cx.known.as_deref().cloned();
         // All pages together stay below the limit of what one may keep in memory.
         let mut memory_left = MEMORY_BYTES_MAX;
         loop {
-            let Answer::Fetched(fetched) = http.get(&self.get(next.clone(), memory_left)).await? else {
+            let get = Get { accept: walk.refusals_of_the_end(), ..self.get(next.clone(), memory_left) };
+            let Answer::Fetched(fetched) = http.get(&get).await? else {
                 return Err(Error::new(
                     codes::HTTP_ANSWER,
                     "a server answered 304 without having been asked",
                 ));
             };
+            if get.accept.contains(&fetched.status) {
+                break;
+            }
+            // Of the whole answer: pages may be alike without the keys of `redact`.
+            let sha256 = fetched.spooled.sha256.clone();
             let (origin, page) = self.page(cx, &http, *fetched).await?;
             if matches!(page.spooled.body, Body::Memory(_)) {
                 memory_left = memory_left.saturating_sub(page.spooled.bytes as usize);
@@ -243,14 +248,17 @@ impl Rest {
                 });
                 chunks.push(chunk);
             }
-            let read = PageRead { rows, body: &body, url: &page.url, links: &page.links };
-            match walk.next(&read).map_err(|error| error.context(http.shown(&next)))? {
-                Next::Page(url) => next = url,
-                Next::End => break,
-                Next::GivenUp(why) => {
-                    notes.push(Note(why));
-                    break;
-                }
+            if pages.counts_more_than(rows) && self.config.rows.is_none() && is_object(&body) {
+                return Err(Error::new(
+                    codes::HTTP_ANSWER,
+                    format!("{} answered one object and not a page of rows", http.shown(&next)),
+                )
+                .hint("say with `rows` where in it the rows are, such as `rows: $.data[*]`"));
+            }
+            let read = PageRead { rows, sha256, body: &body, url: &page.url, links: &page.links };
+            match walk.next(read).map_err(|error| error.context(http.shown(&next)))? {
+                Some(url) => next = url,
+                None => break,
             }
         }
         let hashes: Vec<&str> = chunks.iter().filter_map(|chunk| chunk.file.sha256.as_deref()).collect();
@@ -258,7 +266,7 @@ impl Rest {
         if let Some(why) = unchanged(seen, &now) {
             return Ok(Outcome::Nothing { why });
         }
-        self.hand_over(cx, out, chunks, seen, now, notes).await
+        self.hand_over(cx, out, chunks, seen, now).await
     }
 
     fn get(&self, url: Url, memory_max: usize) -> Get<'_> {
@@ -346,8 +354,8 @@ impl Rest {
         chunks: Vec<Chunk>,
         seen: Option<&Seen>,
         now: Seen,
-        mut notes: Vec<Note>,
     ) -> Result<Outcome> {
+        let mut notes = Vec::new();
         if seen.is_some_and(|seen| seen.sha256 == now.sha256) {
             notes.push(Note(
                 "the same answer is loaded again, because the source is now read differently".into(),
@@ -356,7 +364,7 @@ impl Rest {
         for chunk in chunks {
             unless_stopped(cx, out.send(chunk)).await??;
         }
-        Ok(Outcome::Read { position: to_position(&now)?, notes })
+        Ok(Outcome::Read { position: to_position(&now)?, scope: Scope::Snapshot, notes })
     }
 
     fn seen(&self, cx: &Cx, hashes: &[&str]) -> Seen {
@@ -378,6 +386,10 @@ impl Rest {
 fn unchanged(seen: Option<&Seen>, now: &Seen) -> Option<String> {
     let seen = seen.filter(|seen| seen.sha256 == now.sha256 && seen.read_as == now.read_as);
     seen.map(|_| "content unchanged (sha256)".to_owned())
+}
+
+fn is_object(body: &Body) -> bool {
+    http::first_bytes(body).first() == Some(&b'{')
 }
 
 /// By its first byte; by its content type only when the body does not begin like JSON, because some

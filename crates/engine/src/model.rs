@@ -59,6 +59,27 @@ impl Model {
         self.front.show_as(shown);
     }
 
+    /// Whether the query asks for something that differs from run to run although its inputs do not.
+    pub fn is_volatile(&self) -> bool {
+        const FUNCTIONS: &[&str] =
+            &["now", "current_timestamp", "current_date", "current_time", "today", "random", "rand", "uuid"];
+        let tokens = sql::tokens(&self.sql).unwrap_or_default();
+        let mut words = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).peekable();
+        while let Some(token) = words.next() {
+            let Token::Word(word) = &token.token else { continue };
+            let name = word.value.to_lowercase();
+            let called = words.peek().is_some_and(|next| next.token == Token::LParen);
+            let without_parentheses = name.starts_with("current_");
+            if word.quote_style.is_none()
+                && FUNCTIONS.contains(&name.as_str())
+                && (called || without_parentheses)
+            {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The place of `read` in the file.
     pub fn place_of(&self, read: &Read) -> Place {
         Place { file: self.shown.clone(), line: read.line, column: read.column }

@@ -3,7 +3,10 @@
 use std::{fmt, ops::Range, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray},
+    array::{
+        ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+        TimestampMicrosecondArray,
+    },
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
 use async_trait::async_trait;
@@ -12,7 +15,7 @@ use datafusion::{
     common::{Statistics, stats::Precision, tree_node::TreeNodeRecursion},
     error::{DataFusionError, Result as DfResult},
     execution::{SendableRecordBatchStream, TaskContext},
-    logical_expr::{Expr, TableType},
+    logical_expr::{Expr, TableProviderFilterPushDown, TableType},
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
@@ -24,7 +27,7 @@ use datafusion::{
 };
 use lagar_connectors::decode::{self, Decoded, ReadOptions};
 use lagar_flow::{Body, Compression, Error, FormatKind, Name, Result, codes};
-use lagar_lake::{Lake, Manifest, ManifestFile};
+use lagar_lake::{Lake, Manifest, ManifestFile, newest_state};
 use tokio::sync::mpsc::Sender;
 
 use crate::session::RawOptions;
@@ -35,20 +38,25 @@ const RANGE_BYTES_MIN: u64 = 16 << 20;
 const BATCHES_WAITING_MAX: usize = 2;
 
 /// The place of a row, beside the columns of its source.
-const PLACE_COLUMNS: [&str; 4] = ["_source_file", "_load", "_loaded_at", "_row"];
+const PLACE_COLUMNS: [&str; 5] = ["_source_file", "_load", "_loaded_at", "_row", NEWEST];
+
+/// Whether the row is in what the source has now: not in an older snapshot, not in an older version of
+/// its file.
+const NEWEST: &str = "_newest";
 
 /// An instant in microseconds.
 pub(crate) fn loaded_at_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-fn place_fields() -> [Field; 4] {
-    let [file, load, loaded_at, row] = PLACE_COLUMNS;
+fn place_fields() -> [Field; 5] {
+    let [file, load, loaded_at, row, newest] = PLACE_COLUMNS;
     [
         Field::new(file, DataType::Utf8, true),
         Field::new(load, DataType::Int64, true),
         Field::new(loaded_at, loaded_at_type(), true),
         Field::new(row, DataType::Int64, true),
+        Field::new(newest, DataType::Boolean, false),
     ]
 }
 
@@ -64,6 +72,8 @@ pub(crate) struct RawTable {
     lake: Lake,
     source: Name,
     loads: Vec<Arc<Manifest>>,
+    /// By load, by file: see [`newest_state`].
+    newest: Vec<Vec<bool>>,
     schema: SchemaRef,
     options: RawOptions,
     range_bytes_min: u64,
@@ -79,20 +89,40 @@ impl RawTable {
         options: RawOptions,
     ) -> Self {
         let schema = with_meta_columns(schema);
-        Self { lake, source, loads: loads.to_vec(), schema, options, range_bytes_min: RANGE_BYTES_MIN }
+        let newest = newest_state(loads);
+        Self {
+            lake,
+            source,
+            loads: loads.to_vec(),
+            newest,
+            schema,
+            options,
+            range_bytes_min: RANGE_BYTES_MIN,
+        }
+    }
+
+    /// The files to read, with whether they hold the newest state. An older version of a file that is
+    /// used in place is not there any more.
+    fn files(&self, only_newest: bool) -> impl Iterator<Item = (&Arc<Manifest>, usize, bool)> {
+        let all = self.loads.iter().zip(&self.newest).flat_map(|(load, newest)| {
+            newest.iter().enumerate().map(move |(file, newest)| (load, file, *newest))
+        });
+        all.filter(move |(load, file, newest)| {
+            *newest || !(only_newest || load.files[*file].in_place.is_some())
+        })
     }
 
     /// The files of all loads, cut so that about `count` readers have equal work.
-    fn pieces(&self, count: usize, by_rows: bool) -> Vec<Vec<Piece>> {
+    fn pieces(&self, count: usize, by_rows: bool, only_newest: bool) -> Vec<Vec<Piece>> {
         let mut pieces = Vec::new();
-        for load in &self.loads {
-            for (file, entry) in load.files.iter().enumerate() {
-                let whole = by_rows || !self.is_local(entry);
-                let ranges = if whole { vec![None] } else { ranges(entry, count, self.range_bytes_min) };
-                for range in ranges {
-                    let bytes = range.as_ref().map_or(entry.bytes, |range| range.end - range.start);
-                    pieces.push(Piece { load: load.clone(), file, range, bytes });
-                }
+        for (load, file, newest) in self.files(only_newest) {
+            let entry = &load.files[file];
+            let whole = by_rows || !self.is_local(entry);
+            let ranges = if whole { vec![None] } else { ranges(entry, count, self.range_bytes_min) };
+            for range in ranges {
+                let bytes =
+                    range.as_ref().map_or(entry.bytes, |range| range.end.min(entry.bytes) - range.start);
+                pieces.push(Piece { load: load.clone(), file, newest, range, bytes });
             }
         }
         // The longest first, each to whoever has least.
@@ -136,6 +166,7 @@ fn ranges(file: &ManifestFile, count: usize, bytes_min: u64) -> Vec<Option<Range
 struct Piece {
     load: Arc<Manifest>,
     file: usize,
+    newest: bool,
     range: Option<Range<u64>>,
     bytes: u64,
 }
@@ -150,22 +181,36 @@ impl TableProvider for RawTable {
         TableType::Base
     }
 
+    /// `WHERE _newest` reads only the files that it asks for.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        let how = |filter: &&Expr| match is_newest(filter) {
+            true => TableProviderFilterPushDown::Exact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(how).collect())
+    }
+
     async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let only_newest = filters.iter().any(is_newest);
         let projected = match projection {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => self.schema.clone(),
         };
         let by_rows = projected.column_with_name("_row").is_some();
-        let work = self.pieces(state.config().target_partitions(), by_rows);
-        let rows = self.loads.iter().map(|load| load.rows).sum::<Option<u64>>();
+        let work = self.pieces(state.config().target_partitions(), by_rows, only_newest);
+        let rows = self.files(only_newest).map(|(load, file, _)| load.files[file].rows).sum::<Option<u64>>();
         Ok(Arc::new(RawScan::new(self, projected, work, limit, rows)))
     }
+}
+
+fn is_newest(filter: &Expr) -> bool {
+    matches!(filter, Expr::Column(column) if column.name == NEWEST)
 }
 
 /// Reads raw files.
@@ -396,6 +441,7 @@ fn assemble(projected: &SchemaRef, piece: &Piece, decoded: Decoded) -> Result<Re
                     decoded.rows.iter().flatten().map(|row| i64::try_from(*row).unwrap_or(i64::MAX));
                 Arc::new(Int64Array::from_iter_values(numbers))
             }
+            NEWEST => Arc::new(BooleanArray::from(vec![piece.newest; rows])),
             _ => match from_file.next() {
                 Some(column) => column.clone(),
                 None => return Err(Error::bug(format!("column `{}` was not decoded", field.name()))),

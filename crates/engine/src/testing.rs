@@ -62,7 +62,7 @@ impl Place {
         }
         let before = self.lake.loads(&source).await.unwrap();
         let previous = before.last().map(|manifest| manifest.number);
-        writer.commit(previous, None, vec![]).await.unwrap();
+        writer.commit(previous, None, lagar_flow::Scope::Increment, vec![]).await.unwrap();
         self.lake.loads(&source).await.unwrap().last().unwrap().clone()
     }
 
@@ -81,7 +81,7 @@ impl Place {
         let mut chunk = chunk(Body::Local(path.to_path_buf()), format, sample);
         chunk.file.in_place = Some(InPlace { url, fingerprint: "size".into() });
         writer.add(&chunk).await.unwrap();
-        writer.commit(None, None, vec![]).await.unwrap();
+        writer.commit(None, None, lagar_flow::Scope::Increment, vec![]).await.unwrap();
         self.lake.loads(&source).await.unwrap().last().unwrap().clone()
     }
 
@@ -112,6 +112,7 @@ impl Place {
             commit_id: format!("commit-{}", all.len()),
             run_id: "run".into(),
             fingerprint: String::new(),
+            definition: String::new(),
             inputs: Default::default(),
             rows_in: 0,
             rows_out: all.iter().map(|file| file.rows).sum(),

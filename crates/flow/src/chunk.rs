@@ -20,6 +20,18 @@ pub struct Batches {
 #[serde(transparent)]
 pub struct Position(pub serde_json::Value);
 
+/// How the rows of a load stand to those of the loads before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// All that the source has now: the earlier loads are history.
+    Snapshot,
+    /// New or changed files: each takes the place of the earlier file with the same `origin.url`.
+    Files,
+    /// Rows that no earlier load has.
+    Increment,
+}
+
 /// One raw file, checked, and what was found in it.
 #[derive(Debug)]
 pub struct Chunk {

@@ -14,7 +14,7 @@ mod redact;
 mod schema;
 
 pub use body::{Body, ReadSeek};
-pub use chunk::{Batches, Chunk, InPlace, Note, Origin, Position, RawFile, Reject};
+pub use chunk::{Batches, Chunk, InPlace, Note, Origin, Position, RawFile, Reject, Scope};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use codes::Code;
 pub use error::{Blame, Error, Place, Result};

@@ -19,7 +19,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use lagar_flow::{Clock, Name, Result, TableName, Zone};
 use object_store::{ObjectStore, path::Path};
 
-pub use raw::{LoadWriter, Manifest, ManifestFile, RejectRecord};
+pub use raw::{LoadWriter, Manifest, ManifestFile, RejectRecord, newest_state};
 pub use refused::RefusedVersion;
 pub use release::Release;
 pub use store::{Deadlines, DurableLocal, Root, S3Settings, open_object};

@@ -4,12 +4,12 @@
 //! `raw/<source>/_quarantine/<load>.ndjson` the rows that were not taken;
 //! `raw/<source>/_loads/<20-digit number>.json` the manifest that makes them visible, put last.
 
-use std::{io::Read, sync::Arc};
+use std::{collections::HashSet, io::Read, sync::Arc};
 
 use arrow::datatypes::Schema;
 use chrono::{DateTime, Utc};
 use lagar_flow::{
-    Body, Chunk, Column, Error, Format, InPlace, Name, Note, Origin, Position, Reject, Result, codes,
+    Body, Chunk, Column, Error, Format, InPlace, Name, Note, Origin, Position, Reject, Result, Scope, codes,
     columns_of, evolve, redact_url, schema_of,
 };
 use object_store::{ObjectStoreExt, path::Path};
@@ -36,6 +36,8 @@ pub struct Manifest {
     pub run_id: String,
     pub created_at: DateTime<Utc>,
     pub lagar_version: String,
+    /// How its rows stand to those of earlier loads.
+    pub scope: Scope,
     pub files: Vec<ManifestFile>,
     /// The source's columns after this load.
     pub columns: Vec<Column>,
@@ -269,11 +271,12 @@ impl LoadWriter {
         self,
         expected_previous: Option<u64>,
         position: Option<Position>,
+        scope: Scope,
         notes: Vec<Note>,
     ) -> Result<Manifest> {
         let lake = self.lake.clone();
         let folder = loads_folder(&self.source);
-        let manifest = self.finish(expected_previous, position, notes).await?;
+        let manifest = self.finish(expected_previous, position, scope, notes).await?;
         lake.load_records(&folder).put(manifest.number, &manifest).await?;
         Ok(manifest)
     }
@@ -282,7 +285,7 @@ impl LoadWriter {
     pub async fn refuse(mut self, expected_previous: Option<u64>) -> Result<()> {
         let lake = self.lake.clone();
         let written = std::mem::take(&mut self.written);
-        let manifest = self.finish(expected_previous, None, Vec::new()).await?;
+        let manifest = self.finish(expected_previous, None, Scope::Increment, Vec::new()).await?;
         lake.put_note(&raw_path(&manifest.source, REFUSED)?, &manifest).await?;
         remove(&lake, &written).await;
         Ok(())
@@ -299,6 +302,7 @@ impl LoadWriter {
         mut self,
         expected_previous: Option<u64>,
         position: Option<Position>,
+        scope: Scope,
         notes: Vec<Note>,
     ) -> Result<Manifest> {
         let folder = loads_folder(&self.source);
@@ -307,7 +311,8 @@ impl LoadWriter {
             Some(number) => schema_of(&records.read::<Manifest>(number).await?.columns)?,
             None => Arc::new(Schema::empty()),
         };
-        let schema = self.schemas.iter().fold(known.as_ref().clone(), |known, next| evolve(&known, next));
+        let grown = self.schemas.iter().fold(known.as_ref().clone(), |known, next| evolve(&known, next));
+        let schema = asked(&grown, &self.files);
         let quarantine = match self.quarantine.take() {
             None => None,
             Some(upload) => {
@@ -325,6 +330,7 @@ impl LoadWriter {
             run_id: self.run_id.clone(),
             created_at: self.created_at,
             lagar_version: lagar_version(),
+            scope,
             columns: columns_of(&schema),
             rows: self.files.iter().map(|f| f.rows).sum(),
             rejected: self.rejected,
@@ -359,6 +365,40 @@ async fn copy(lake: &Lake, chunk: &Chunk, path: &Path) -> Result<String> {
     }
     upload.finish().await.map_err(failed)?;
     Ok(sha256)
+}
+
+/// `schema` with the types that were asked for: they win over those of earlier loads too, whose bytes
+/// are then read as the asked type.
+fn asked(schema: &Schema, files: &[ManifestFile]) -> Schema {
+    let type_of = |name: &str| files.iter().rev().find_map(|file| file.format.columns.get(name));
+    let fields = schema.fields().iter().map(|field| match type_of(field.name()) {
+        Some(asked) => Arc::new(field.as_ref().clone().with_data_type(asked.data_type())),
+        None => field.clone(),
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
+/// Which files of `loads` (all of a source's, or its newest, the oldest first) hold what the source has
+/// now, as far as it is known: by load, by file.
+pub fn newest_state(loads: &[Arc<Manifest>]) -> Vec<Vec<bool>> {
+    let mut replaced = HashSet::new();
+    let mut history = false;
+    let mut state: Vec<Vec<bool>> = loads
+        .iter()
+        .rev()
+        .map(|load| {
+            let of_file = |file: &ManifestFile| !history && !replaced.contains(&file.origin.url);
+            let files = load.files.iter().map(of_file).collect();
+            match load.scope {
+                Scope::Snapshot => history = true,
+                Scope::Files => replaced.extend(load.files.iter().map(|file| file.origin.url.clone())),
+                Scope::Increment => {}
+            }
+            files
+        })
+        .collect();
+    state.reverse();
+    state
 }
 
 /// What cannot be removed stays behind as what a killed run leaves does: named by no manifest.

@@ -24,7 +24,7 @@ const TARGET_FILE_BYTES: u64 = 256 << 20;
 /// Builds `model` if anything that it depends on has changed. `report` is filled as far as the build came.
 pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepReport) -> Result<()> {
     let mut inputs = Inputs::of(context, model).await?;
-    let fingerprint = fingerprint(model, &inputs.numbers);
+    let fingerprint = fingerprint(model, &inputs.ids);
     let newest = context.lake.table(&model.name, None).await?;
     if let Some(up_to_date) = up_to_date(context, model, &fingerprint, newest.as_ref()).await? {
         report.status = Status::NothingNew;
@@ -38,12 +38,17 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
             report.status = Status::NothingNew;
             report.version = Some(base.version);
             report.notes.push(format!("`{incremental}` has nothing new"));
+            report.notes.extend(old_rows_stay(model, base));
             return Ok(());
         }
+        report.notes.extend(old_rows_stay(model, base));
         inputs.leave_out_used(context, base, incremental).await?;
     }
 
     let made = stage(context, model, &inputs, report).await?;
+    if let Some(base) = &base {
+        refuse_other_columns(model, base, &made.kept.schema)?;
+    }
     // The rows that stay are tested again with the new ones: a key may stand in both.
     let mut files = base.as_ref().map(|base| base.files.clone()).unwrap_or_default();
     files.extend(made.kept.files);
@@ -65,6 +70,7 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
                 commit_id: uuid::Uuid::now_v7().to_string(),
                 run_id: context.run_id.clone(),
                 fingerprint,
+                definition: definition(model),
                 inputs: inputs.numbers.iter().map(|(table, number)| (table.to_string(), *number)).collect(),
                 rows_in: report.rows_in,
                 rows_out,
@@ -86,6 +92,34 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
     Ok(())
 }
 
+/// Said when rows were made by another text of the model and are not made again.
+fn old_rows_stay(model: &Model, base: &Table) -> Option<String> {
+    let changed = base.meta.as_ref().is_some_and(|meta| meta.definition != definition(model));
+    changed.then(|| {
+        "the model changed: rows made before stay as they are, --full-refresh makes all again".into()
+    })
+}
+
+/// Rows that stay must still be what the table's columns say.
+fn refuse_other_columns(model: &Model, base: &Table, schema: &Schema) -> Result<()> {
+    let refused = |what: String| {
+        Err(Error::new(codes::SCHEMA_CHANGE, format!("`{}`: {what}, and older rows stay", model.name))
+            .hint(format!("make all rows again with: lagar run -s {} --full-refresh", model.name)))
+    };
+    if base.partition_by != model.front.partition_by {
+        return refused("`partition_by` changed".into());
+    }
+    for field in schema.fields() {
+        if let Ok(before) = base.schema.field_with_name(field.name())
+            && before.data_type() != field.data_type()
+        {
+            let (name, from, to) = (field.name(), before.data_type(), field.data_type());
+            return refused(format!("column `{name}` was {from} and is {to} now"));
+        }
+    }
+    Ok(())
+}
+
 /// Keeps rows that are not published, to be looked at until `version` is not the newest any more.
 async fn refuse(context: &Context, model: &Model, version: Option<u64>, rows: &Staged) -> Result<()> {
     let partition_by = &model.front.partition_by;
@@ -99,11 +133,18 @@ struct Inputs {
     tables: BTreeMap<TableName, Table>,
     /// Load number or table version.
     numbers: BTreeMap<TableName, u64>,
+    /// What tells this load or version from another of the same number, when a table was deleted by hand.
+    ids: BTreeMap<TableName, String>,
 }
 
 impl Inputs {
     async fn of(context: &Context, model: &Model) -> Result<Self> {
-        let mut inputs = Self { raw: BTreeMap::new(), tables: BTreeMap::new(), numbers: BTreeMap::new() };
+        let mut inputs = Self {
+            raw: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            ids: BTreeMap::new(),
+        };
         for name in model.inputs().into_iter().cloned() {
             let missing = |hint: &str| {
                 Error::new(
@@ -113,15 +154,20 @@ impl Inputs {
                 .hint(hint)
             };
             if name.zone == Zone::Raw {
-                let loads = context.lake.loads(&name.name).await?;
-                let last = loads.last().ok_or_else(|| missing("run its source first"))?;
-                inputs.numbers.insert(name.clone(), last.number);
+                let mut loads = context.lake.loads(&name.name).await?;
+                let newest = loads.last().map(|load| load.number);
+                let pinned = context.pin(&name, newest.ok_or_else(|| missing("run its source first"))?);
+                loads.retain(|load| load.number <= pinned);
+                let id = loads.last().map(|load| load.id.to_string()).unwrap_or_default();
+                inputs.ids.insert(name.clone(), id);
+                inputs.numbers.insert(name.clone(), pinned);
                 inputs.raw.insert(name, loads);
             } else {
                 let version =
                     context.version(&name).ok_or_else(|| missing("select it too, with `+` in front"))?;
                 let table = context.lake.table(&name, Some(version)).await?;
                 let table = table.ok_or_else(|| missing("its files are gone; run with --full-refresh"))?;
+                inputs.ids.insert(name.clone(), id_of(&table));
                 inputs.numbers.insert(name.clone(), version);
                 inputs.tables.insert(name, table);
             }
@@ -194,7 +240,7 @@ async fn up_to_date(
     fingerprint: &str,
     newest: Option<&Table>,
 ) -> Result<Option<UpToDate>> {
-    if context.full_refresh {
+    if context.full_refresh || model.is_volatile() {
         return Ok(None);
     }
     let same = |table: &Table| table.meta.as_ref().is_some_and(|meta| meta.fingerprint == fingerprint);
@@ -392,32 +438,61 @@ pub(crate) async fn staleness(
     let Some(meta) = newest.meta.as_ref() else {
         return Ok(Some("its newest version was not written by Lagar".into()));
     };
-    let mut numbers = BTreeMap::new();
+    let mut ids = BTreeMap::new();
     for name in model.inputs().into_iter().cloned() {
-        let now = match name.zone {
-            Zone::Raw => lake.loads(&name.name).await?.last().map(|load| load.number),
-            _ => release.and_then(|release| release.tables.get(&name).copied()),
+        let (number, id) = match name.zone {
+            Zone::Raw => {
+                let loads = lake.loads(&name.name).await?;
+                (loads.last().map(|load| load.number), loads.last().map(|load| load.id.to_string()))
+            }
+            _ => {
+                let number = release.and_then(|release| release.tables.get(&name).copied());
+                let table = match number {
+                    Some(number) => lake.table(&name, Some(number)).await?,
+                    None => None,
+                };
+                (number, table.as_ref().map(id_of))
+            }
         };
-        if meta.inputs.get(&name.to_string()).copied() != now {
+        if meta.inputs.get(&name.to_string()).copied() != number {
             return Ok(Some(format!("`{name}` has changed since")));
         }
-        numbers.extend(now.map(|now| (name, now)));
+        ids.extend(id.map(|id| (name, id)));
     }
-    let unchanged = fingerprint(model, &numbers) == meta.fingerprint;
+    if model.is_volatile() {
+        return Ok(Some("its SQL asks for the time or for chance".into()));
+    }
+    let unchanged = fingerprint(model, &ids) == meta.fingerprint;
     Ok((!unchanged).then(|| "its SQL has changed since".into()))
 }
 
+/// What tells a version from another of the same number.
+fn id_of(table: &Table) -> String {
+    table.meta.as_ref().map(|meta| meta.commit_id.clone()).unwrap_or_default()
+}
+
 /// Says of a table what it was made from and how: as long as it is the same, so is the table.
-fn fingerprint(model: &Model, inputs: &BTreeMap<TableName, u64>) -> String {
-    let inputs: BTreeMap<String, u64> =
-        inputs.iter().map(|(table, number)| (table.to_string(), *number)).collect();
+fn fingerprint(model: &Model, inputs: &BTreeMap<TableName, String>) -> String {
+    let inputs: BTreeMap<String, &String> =
+        inputs.iter().map(|(table, id)| (table.to_string(), id)).collect();
+    digest(&serde_json::json!({"model": definition(model), "inputs": inputs}))
+}
+
+/// The part of the fingerprint that is the model's own.
+fn definition(model: &Model) -> String {
     let front = &model.front;
     // A stricter check must be run over rows that are there already, so checks count as well.
-    let checks: Vec<String> =
-        front.checks.iter().map(|check| format!("{} {:?}", check.name, check.rule)).collect();
-    let text = serde_json::json!({
-        "sql": model.sql, "inputs": inputs, "materialize": front.materialize, "partition_by": front.partition_by,
+    let checks: Vec<String> = front
+        .checks
+        .iter()
+        .map(|check| format!("{} {} {:?}", check.severity, check.name, check.rule))
+        .collect();
+    digest(&serde_json::json!({
+        "sql": model.sql, "materialize": front.materialize, "partition_by": front.partition_by,
         "incremental": front.incremental, "checks": checks,
-    });
-    Sha256::digest(text.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }))
+}
+
+fn digest(value: &serde_json::Value) -> String {
+    Sha256::digest(value.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

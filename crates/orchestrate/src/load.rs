@@ -55,14 +55,14 @@ pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut Ste
     report.rows_in = counts.rows + counts.rejected;
     report.rows_rejected = counts.rejected;
     report.bytes_in = counts.bytes;
-    let (position, notes) = match outcome {
+    let (position, scope, notes) = match outcome {
         Outcome::Nothing { why } => {
             report.status = Status::NothingNew;
             report.version = previous.map(|manifest| manifest.number);
             report.notes.push(why);
             return Ok(());
         }
-        Outcome::Read { position, notes } => (position, notes),
+        Outcome::Read { position, scope, notes } => (position, scope, notes),
     };
 
     if let Some(error) = refuse(source, &counts) {
@@ -72,12 +72,12 @@ pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut Ste
         }
         return Err(error);
     }
-    let manifest =
-        writer.commit(previous.map(|manifest| manifest.number), Some(position), notes.clone()).await?;
+    let number = previous.map(|manifest| manifest.number);
+    let manifest = writer.commit(number, Some(position), scope, notes).await?;
     report.rows_out = counts.rows;
     report.bytes_out = manifest.bytes;
     report.version = Some(manifest.number);
-    report.notes.extend(notes.into_iter().map(|note| note.0));
+    report.notes.extend(manifest.notes.into_iter().map(|note| note.0));
     if counts.sampled {
         report.notes.push("read in place: rows are counted when a model reads them".into());
     } else if counts.rows == 0 {

@@ -94,7 +94,7 @@ impl<'w> Reader<'w> {
                         return Err(Error::new(codes::TABLE_MISSING, format!("`{name}` has no load yet")));
                     }
                 };
-                let options = RawOptions { spool: self.scratch.spool_dir(), skip_rejects: true };
+                let options = RawOptions { spool: self.scratch.spool_dir(), skip_rejects: false };
                 session.add_raw(&source, lake, loads, schema, options)
             }
             Some(("quarantine", source)) => {

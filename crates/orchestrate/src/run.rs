@@ -84,6 +84,13 @@ impl Context {
         self.release.as_ref().and_then(|release| release.tables.get(table).copied())
     }
 
+    /// The load up to which this run reads a source: that of its own load step, else the newest when the
+    /// first step asked. All steps read the same, whatever else lands meanwhile.
+    pub fn pin(&self, source: &TableName, newest: u64) -> u64 {
+        let mut versions = self.versions.lock().unwrap_or_else(|e| e.into_inner());
+        *versions.entry(source.clone()).or_insert(newest)
+    }
+
     fn made(&self, table: TableName, version: u64) {
         self.versions.lock().unwrap_or_else(|e| e.into_inner()).insert(table, version);
     }
@@ -333,8 +340,7 @@ async fn publish(context: &Context) -> Result<Option<u64>> {
     let made = context.versions.lock().unwrap_or_else(|e| e.into_inner()).clone();
     let mut tables = context.release.as_ref().map(|release| release.tables.clone()).unwrap_or_default();
     tables.extend(made.into_iter().filter(|(table, _)| table.zone != Zone::Raw));
-    // A model that is gone from the project is gone from its next release; its files stay.
-    tables.retain(|table, _| context.project.models.contains_key(table));
+    // A table that no model makes (any more) stays: another project may publish into the same lake.
     let unchanged = match &context.release {
         Some(release) => release.tables == tables,
         None => tables.is_empty(),

@@ -99,6 +99,7 @@ fn add_json_rows(session: &Session, name: &TableName, rows: &[Value]) -> Result<
 
 /// Rows of a raw table have their place beside the columns of the source.
 fn with_load_columns(rows: &[Value]) -> Vec<Value> {
+    let last_load = rows.iter().filter_map(|row| row.get("_load")?.as_i64()).max();
     rows.iter()
         .enumerate()
         .map(|(index, row)| {
@@ -111,6 +112,8 @@ fn with_load_columns(rows: &[Value]) -> Vec<Value> {
                 default("_load", Value::from(1));
                 default("_loaded_at", Value::from("2000-01-01T00:00:00Z"));
                 default("_row", Value::from(index + 1));
+                let newest = fields.get("_load").and_then(Value::as_i64) >= last_load;
+                fields.entry("_newest").or_insert(Value::from(newest));
             }
             row
         })

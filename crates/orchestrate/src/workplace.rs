@@ -16,6 +16,8 @@ use crate::{history::History, project::Project};
 
 /// Name of the file whose lock says that a scratch folder is in use.
 const SCRATCH_LOCK: &str = "lock";
+/// How the name of a scratch folder begins while it is made.
+const UNNAMED: &str = "new-";
 
 /// A project with its lake opened.
 pub struct Workplace {
@@ -122,13 +124,17 @@ impl Scratch {
         };
         fs::create_dir_all(parent).map_err(|e| failed(&e))?;
         sweep(parent);
-        let path = parent.join(uuid::Uuid::now_v7().to_string());
-        fs::create_dir(&path).map_err(|e| failed(&e))?;
-        let lock = File::create(path.join(SCRATCH_LOCK)).map_err(|e| failed(&e))?;
+        let name = uuid::Uuid::now_v7().to_string();
+        // It gets its name only when its lock is held, so that no other process takes it for a dead one's.
+        let unnamed = parent.join(format!("{UNNAMED}{name}"));
+        fs::create_dir(&unnamed).map_err(|e| failed(&e))?;
+        let lock = File::create(unnamed.join(SCRATCH_LOCK)).map_err(|e| failed(&e))?;
         lock.lock().map_err(|e| failed(&e))?;
         for folder in ["spool", "spill"] {
-            fs::create_dir(path.join(folder)).map_err(|e| failed(&e))?;
+            fs::create_dir(unnamed.join(folder)).map_err(|e| failed(&e))?;
         }
+        let path = parent.join(name);
+        fs::rename(&unnamed, &path).map_err(|e| failed(&e))?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -148,9 +154,12 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes the folders of processes that are gone. A folder without a lock file is just being made.
+/// Removes the folders of processes that are gone.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNNAMED) {
+            continue;
+        }
         if let Ok(lock) = File::open(entry.path().join(SCRATCH_LOCK))
             && lock.try_lock().is_ok()
         {

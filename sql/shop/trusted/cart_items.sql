@@ -12,7 +12,7 @@ checks:
 WITH items AS (
     SELECT id, "userId", "date", unnest(products) AS item
     FROM raw.carts
-    WHERE _load = (SELECT max(_load) FROM raw.carts)
+    WHERE _newest
 )
 SELECT
     id AS cart_id,

@@ -17,4 +17,4 @@ SELECT
     longitude                                                              -- degrees east
 FROM raw.cities
 -- Every load is the whole file; only the newest one counts.
-WHERE _load = (SELECT max(_load) FROM raw.cities)
+WHERE _newest

@@ -23,4 +23,4 @@ SELECT
     lower(trim(status)) AS status                                          -- paid, shipped, delivered or cancelled
 FROM raw.orders
 -- Every load is the whole table; only the newest one counts.
-WHERE _load = (SELECT max(_load) FROM raw.orders)
+WHERE _newest

@@ -13,7 +13,7 @@ checks:
 WITH catalogue AS (
     SELECT *, row_number() OVER (ORDER BY id) - 1 AS place
     FROM raw.products
-    WHERE _load = (SELECT max(_load) FROM raw.products)
+    WHERE _newest
 ),
 keepers AS (
     SELECT id, name, email, row_number() OVER (ORDER BY id) - 1 AS seat, count(*) OVER () AS seats

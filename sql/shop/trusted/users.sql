@@ -19,4 +19,4 @@ SELECT
     CAST(address['geolocation']['long'] AS DOUBLE) AS longitude            -- degrees east
 FROM raw.users
 -- Every load is the whole list; only the newest one counts.
-WHERE _load = (SELECT max(_load) FROM raw.users)
+WHERE _newest

@@ -1,7 +1,8 @@
 use std::{
     fs::File,
     io::{BufWriter, IsTerminal, Read, Write},
-    path::PathBuf,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
 };
 
 use lagar_flow::{Error, Result, codes};
@@ -17,9 +18,10 @@ mod prompt;
 pub async fn run(
     global: &Global,
     query: Option<String>,
-    format: Format,
+    format: Option<Format>,
     file: Option<PathBuf>,
 ) -> Result<u8> {
+    let format = format_of(format, file.as_deref())?;
     let workplace = super::open(global).await?;
     let query = match query.as_deref() {
         Some("-") => read_stdin()?,
@@ -35,6 +37,30 @@ pub async fn run(
     }
 }
 
+/// A box is for the eye: it shows 40 rows and cuts long cells, so it is never what a file is for.
+fn format_of(asked: Option<Format>, file: Option<&Path>) -> Result<Format> {
+    let Some(file) = file else { return Ok(asked.unwrap_or(Format::Box)) };
+    let extension = file.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    let format = asked.or(match extension.as_deref() {
+        Some("csv") => Some(Format::Csv),
+        Some("json") => Some(Format::Json),
+        Some("ndjson" | "jsonl") => Some(Format::Ndjson),
+        Some("md") => Some(Format::Markdown),
+        Some("parquet") => Some(Format::Parquet),
+        Some("arrow" | "arrows") => Some(Format::Arrow),
+        _ => None,
+    });
+    match format {
+        Some(Format::Box) => {
+            Err(Error::new(codes::USAGE, "a box shows only some rows and is not for a file")
+                .hint("use --format csv, json, ndjson, markdown, parquet or arrow"))
+        }
+        Some(format) => Ok(format),
+        None => Err(Error::new(codes::USAGE, format!("{} does not tell its format", file.display()))
+            .hint("add --format csv, json, ndjson, markdown, parquet or arrow")),
+    }
+}
+
 async fn answer(workplace: &Workplace, query: &str, format: Format, file: Option<PathBuf>) -> Result<()> {
     let reader = Reader::open(workplace).await?;
     let Some(path) = file else {
@@ -47,20 +73,38 @@ async fn answer(workplace: &Workplace, query: &str, format: Format, file: Option
         return Ok(());
     };
     let result = reader.query(query).await?;
-    let failed = |error: &std::io::Error| {
+    let failed = |path: &Path, error: &std::io::Error| {
         Error::new(codes::OUTPUT, format!("{} cannot be written", path.display())).caused_by(error)
     };
+    // A link is written through; what is no plain file (a pipe, /dev/null) cannot be replaced by one.
+    let path = path.canonicalize().unwrap_or(path);
+    let before = std::fs::metadata(&path).ok();
+    if before.as_ref().is_some_and(|before| !before.is_file()) {
+        let target = File::options().write(true).open(&path).map_err(|e| failed(&path, &e))?;
+        output::rows::write(result.batches, format, &mut BufWriter::new(target)).await?;
+        return Ok(());
+    }
     // Written beside and renamed: a query that fails half-way leaves an older file as it was.
     let folder =
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-    let temp = tempfile::NamedTempFile::new_in(folder).map_err(|e| failed(&e))?;
-    let mut out = BufWriter::new(temp.as_file().try_clone().map_err(|e| failed(&e))?);
+    let temp = tempfile::NamedTempFile::new_in(folder).map_err(|e| failed(&path, &e))?;
+    let mut out = BufWriter::new(temp.as_file().try_clone().map_err(|e| failed(&path, &e))?);
     let rows = output::rows::write(result.batches, format, &mut out).await?;
-    let file: File = out.into_inner().map_err(|e| failed(e.error()))?;
-    file.sync_all().map_err(|e| failed(&e))?;
-    temp.persist(&path).map_err(|e| failed(&e.error))?;
+    let file: File = out.into_inner().map_err(|e| failed(&path, e.error()))?;
+    // The mode that a new file gets, or that the old one had; a temporary file has a stricter one.
+    let mode = before.map_or(0o666 & !umask(), |before| before.permissions().mode());
+    file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(|e| failed(&path, &e))?;
+    file.sync_all().map_err(|e| failed(&path, &e))?;
+    temp.persist(&path).map_err(|e| failed(&path, &e.error))?;
     eprintln!("{} rows in {}", output::thousands(rows), path.display());
     Ok(())
+}
+
+/// The process's umask, as the kernel tells it; the usual one where it does not.
+fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o022)
 }
 
 fn read_stdin() -> Result<String> {

@@ -153,7 +153,7 @@ impl Inference {
     }
 
     /// The types: asked ones first, then those of earlier loads, then what was seen.
-    pub fn found(&self, asked: &BTreeMap<String, ColumnType>, rows: u64) -> Found {
+    pub fn found(&self, asked: &BTreeMap<String, ColumnType>, note_missing: bool) -> Found {
         let (mut fields, mut doubtful, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         for (name, seen) in &self.columns.list {
             let known =
@@ -172,7 +172,7 @@ impl Inference {
         for (name, column_type) in asked {
             if !self.columns.list.iter().any(|(found, _)| found == name) {
                 fields.push(Arc::new(Field::new(name, column_type.data_type(), true)));
-                if rows > 0 {
+                if note_missing {
                     notes.push(Note(format!("the asked column `{name}` is not in the file; it is null")));
                 }
             }

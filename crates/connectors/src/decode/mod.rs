@@ -121,7 +121,8 @@ pub fn inspect(body: &Body, format: &Format, known: Option<&Schema>, limits: &Li
         inference.learn_header(header);
     }
     let counted = cursor.number();
-    let found = inference.found(&format.columns, counted);
+    // What is not in a sample may come later in the file.
+    let found = inference.found(&format.columns, !cursor.was_cut() && counted > 0);
     if !found.doubtful.fields().is_empty() {
         // The same pass as a later read makes, over the columns whose values must be tried.
         let cursor = Cursor::open(body, format, limits.max_bytes, range)?;

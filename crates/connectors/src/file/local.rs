@@ -6,6 +6,7 @@ use std::{
 };
 
 use lagar_flow::{Error, Result, codes};
+use serde::{Deserialize, Serialize};
 
 use crate::http::percent_decoded;
 
@@ -137,6 +138,30 @@ pub(crate) fn unreadable(shown: &str, error: &std::io::Error) -> Error {
 pub(crate) struct Stamp {
     pub bytes: u64,
     pub modified_ns: i64,
+    pub identity: Option<Identity>,
+}
+
+/// What a file that took another's place does not share with it, even if its size and time were kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Identity {
+    inode: u64,
+    /// When the file or what is known about it was changed last; nobody can set it.
+    pub changed_ns: i64,
+}
+
+impl Identity {
+    #[cfg(unix)]
+    fn of(data: &std::fs::Metadata) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let changed_ns = data.ctime().saturating_mul(1_000_000_000).saturating_add(data.ctime_nsec());
+        Some(Self { inode: data.ino(), changed_ns })
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &std::fs::Metadata) -> Option<Self> {
+        None
+    }
 }
 
 impl Stamp {
@@ -147,7 +172,7 @@ impl Stamp {
             Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
             Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |ns| -ns),
         };
-        Ok(Self { bytes: data.len(), modified_ns })
+        Ok(Self { bytes: data.len(), modified_ns, identity: Identity::of(&data) })
     }
 }
 

@@ -34,6 +34,11 @@ impl Redactor {
         secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
     }
 
+    /// All secrets, to tell a set of them from another.
+    pub fn secrets(&self) -> Vec<String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// A URL as it may be shown.
     pub fn url(&self, url: &str) -> String {
         self.text(&redact_url(url))

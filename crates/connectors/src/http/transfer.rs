@@ -42,7 +42,8 @@ impl Http<'_> {
             return Ok(Reply::Answer(Answer::NotModified));
         }
         // A part of the answer (206) was not asked for.
-        if status.is_success() && status != StatusCode::PARTIAL_CONTENT {
+        let is_success = status.is_success() && status != StatusCode::PARTIAL_CONTENT;
+        if is_success || call.get.accept.contains(&status.as_u16()) {
             return Ok(Reply::Answer(Answer::Fetched(Box::new(self.fetch(call, response, url).await?))));
         }
         self.refused(call, response, &url).await

@@ -15,16 +15,19 @@ use crate::{
     spool::hash_bytes,
 };
 
-/// So many pages without a row in a row end a walk whose next address never stays the same.
+/// So many pages without a row in a row are too many for a server that goes somewhere.
 const EMPTY_PAGES_MAX: u32 = 20;
+/// How servers that count pages answer a number behind the last one, if not with an empty page.
+const NO_SUCH_PAGE: &[u16] = &[400, 404];
 
 /// `pages:` of a source. `max_pages` guards against a server that never says that it is done.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Pages {
-    /// Rows are counted: `?limit=100&offset=200`. Ends at a page with less than `size` rows, so `size`
-    /// must not be more than the server gives at once.
+    /// Rows are counted: `?limit=100&offset=200`. Ends at an empty page, or at one that is shorter than
+    /// `size` and than a page before it.
     Offset {
+        /// Rows to ask for; the server may give less.
         size: u64,
         #[serde(default = "limit")]
         size_param: String,
@@ -33,8 +36,10 @@ pub(crate) enum Pages {
         #[serde(default = "max_pages")]
         max_pages: u64,
     },
-    /// Pages are counted: `?page=3`. Ends at a page with less than `size` rows.
+    /// Pages are counted: `?page=3`. Ends at an empty page, or at one that is shorter than `size` and
+    /// than a page before it.
     Page {
+        /// Rows to ask for; the server may give less.
         size: u64,
         #[serde(default = "page")]
         page_param: String,
@@ -100,6 +105,19 @@ impl Pages {
         }
     }
 
+    /// Whether rows or pages are counted, and a page may have more rows than `rows`.
+    pub fn counts_more_than(&self, rows: u64) -> bool {
+        self.size().is_some_and(|size| size > rows)
+    }
+
+    /// Rows of a page, where rows or pages are counted.
+    fn size(&self) -> Option<u64> {
+        match self {
+            Pages::Offset { size, .. } | Pages::Page { size, .. } => Some(*size),
+            _ => None,
+        }
+    }
+
     fn max_pages(&self) -> u64 {
         match self {
             Pages::Offset { max_pages, .. }
@@ -115,18 +133,13 @@ impl Pages {
 pub(crate) struct PageRead<'a> {
     /// Rows in it, rejected ones included.
     pub rows: u64,
+    /// Hash of the answer as it came.
+    pub sha256: String,
     pub body: &'a Body,
     /// Its own address, after redirects.
     pub url: &'a Url,
     /// Values of its `Link` headers.
     pub links: &'a [String],
-}
-
-pub(crate) enum Next {
-    Page(Url),
-    End,
-    /// Ended by us and not by the server; why.
-    GivenUp(String),
 }
 
 /// A walk from the first page to the last.
@@ -135,6 +148,12 @@ pub(crate) struct Walk<'a> {
     /// The address without paging parameters.
     base: &'a Url,
     pages_read: u64,
+    rows_read: u64,
+    /// Rows of the longest page,
+    longest: u64,
+    /// and of the last one.
+    last: u64,
+    last_sha256: String,
     empty_pages: u32,
     /// Hashes of the marks and addresses already used.
     used: HashSet<String>,
@@ -143,39 +162,58 @@ pub(crate) struct Walk<'a> {
 impl<'a> Walk<'a> {
     pub fn new(pages: &'a Pages, base: &'a Url) -> Self {
         let used = HashSet::from([hash_bytes(base.as_str().as_bytes())]);
-        Self { pages, base, pages_read: 0, empty_pages: 0, used }
+        Self {
+            pages,
+            base,
+            pages_read: 0,
+            rows_read: 0,
+            longest: 0,
+            last: 0,
+            last_sha256: String::new(),
+            empty_pages: 0,
+            used,
+        }
     }
 
     pub fn first(&self) -> Url {
-        self.counted(0)
+        self.counted()
     }
 
-    /// The address of the page that `offset` and `page` count; the base itself for the others.
-    fn counted(&self, index: u64) -> Url {
+    /// Statuses that say no more than that the page before was the last one: such as are expected after
+    /// a page that was not full, which is asked beyond only because the server may give less than `size`.
+    pub fn refusals_of_the_end(&self) -> &'static [u16] {
+        match self.pages {
+            Pages::Page { size, .. } if self.pages_read > 0 && self.last < *size => NO_SUCH_PAGE,
+            _ => &[],
+        }
+    }
+
+    /// The address of the page that `offset` and `page` have come to; the base itself for the others.
+    fn counted(&self) -> Url {
         let mut url = self.base.clone();
         match self.pages {
             Pages::Offset { size, size_param, offset_param, .. } => {
                 set_param(&mut url, size_param, &size.to_string());
-                set_param(&mut url, offset_param, &(size * index).to_string());
+                set_param(&mut url, offset_param, &self.rows_read.to_string());
             }
             Pages::Page { size, page_param, size_param, first, .. } => {
                 if let Some(size_param) = size_param {
                     set_param(&mut url, size_param, &size.to_string());
                 }
-                set_param(&mut url, page_param, &(first + index).to_string());
+                set_param(&mut url, page_param, &first.saturating_add(self.pages_read).to_string());
             }
             _ => {}
         }
         url
     }
 
-    /// Where to go after `page`. A mark or address that was used before is an error when rows came with
-    /// it (the server goes in a circle), and the end when none did.
-    pub fn next(&mut self, page: &PageRead<'_>) -> Result<Next> {
+    /// Where to go after `page`; `None` when it was the last one. A mark or address that was used before
+    /// is an error when rows came with it (the server goes in a circle), and the end when none did.
+    pub fn next(&mut self, page: PageRead<'_>) -> Result<Option<Url>> {
         self.pages_read += 1;
+        self.rows_read += page.rows;
         let next = match self.pages {
-            Pages::Offset { size, .. } | Pages::Page { size, .. } if page.rows < *size => None,
-            Pages::Offset { .. } | Pages::Page { .. } => Some(self.counted(self.pages_read)),
+            Pages::Offset { size, .. } | Pages::Page { size, .. } => self.next_counted(&page, *size)?,
             Pages::Cursor { next, param, .. } => mark(page.body, next)?.map(|mark| {
                 let mut url = self.base.clone();
                 set_param(&mut url, param, &mark);
@@ -188,17 +226,21 @@ impl<'a> Walk<'a> {
                 .map(|target| join(page.url, &target))
                 .transpose()?,
         };
-        let Some(next) = next else { return Ok(Next::End) };
+        let Some(next) = next else { return Ok(None) };
         let is_new = self.used.insert(hash_bytes(next.as_str().as_bytes()));
         if page.rows == 0 {
             self.empty_pages += 1;
             if !is_new {
-                return Ok(Next::End);
+                return Ok(None);
             }
             if self.empty_pages >= EMPTY_PAGES_MAX {
-                return Ok(Next::GivenUp(format!(
-                    "stopped after {EMPTY_PAGES_MAX} pages without rows, although the server named a next one"
-                )));
+                return Err(Error::new(
+                    codes::HTTP_ANSWER,
+                    format!(
+                        "{EMPTY_PAGES_MAX} pages without rows came one after the other, and the server still names a next one"
+                    ),
+                )
+                .hint("check `rows` and `pages`: nobody knows whether rows would follow"));
             }
         } else {
             self.empty_pages = 0;
@@ -217,7 +259,25 @@ impl<'a> Walk<'a> {
             )
             .hint("raise `max_pages` of `pages` if that many are expected"));
         }
-        Ok(Next::Page(next))
+        Ok(Some(next))
+    }
+
+    /// A server may give less than `size` rows at once: a page is short only beside a longer one.
+    fn next_counted(&mut self, page: &PageRead<'_>, size: u64) -> Result<Option<Url>> {
+        if page.rows == 0 || (page.rows < self.longest && page.rows < size) {
+            return Ok(None);
+        }
+        if page.sha256 == self.last_sha256 {
+            return Err(Error::new(
+                codes::HTTP_ANSWER,
+                format!("page {} is the same as the one before it", self.pages_read),
+            )
+            .hint("the server does not heed the parameters of `pages`: check them; if it gives everything at once, leave `pages` out"));
+        }
+        self.longest = self.longest.max(page.rows);
+        self.last = page.rows;
+        self.last_sha256.clone_from(&page.sha256);
+        Ok(Some(self.counted()))
     }
 }
 

@@ -3,6 +3,7 @@
 use arrow::datatypes::Schema;
 use lagar_flow::{Body, Chunk, Error, Format, InPlace, Note, Origin, RawFile, Result};
 
+use super::size_text;
 use crate::{Cx, decode};
 
 const BATCH_ROWS: usize = 8192;
@@ -36,6 +37,13 @@ pub(crate) async fn land(cx: &Cx, landing: Landing, known: Option<&Schema>) -> R
     .map_err(|error| error.context(&origin.url))?;
 
     let mut notes = inspected.notes;
+    if let (None, Some(sample_bytes)) = (inspected.rows, sample_bytes) {
+        notes.push(Note(format!(
+            "columns were found in the first {} of {}; a column that begins later is not seen: name it in `columns`",
+            size_text(sample_bytes),
+            origin.url
+        )));
+    }
     if inspected.rows == Some(0) && inspected.rejects.is_empty() {
         notes.push(Note(format!("{} has no rows", origin.url)));
     }

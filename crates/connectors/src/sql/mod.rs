@@ -9,7 +9,7 @@ use std::{collections::HashMap, time::Duration};
 
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
-use lagar_flow::{Error, Note, Origin, Position, Result, codes};
+use lagar_flow::{Error, Note, Origin, Position, Result, Scope, codes};
 
 use self::{
     config::{Address, Checked, Config, Subject},
@@ -230,7 +230,7 @@ impl Read<'_> {
         }
         sink.hand_over().await?;
         let position = Position(serde_json::json!({"snapshot": hash, "rows": rows}));
-        Ok(Outcome::Read { position, notes: self.notes(&sink, Vec::new()) })
+        Ok(Outcome::Read { position, scope: Scope::Snapshot, notes: self.notes(&sink, Vec::new()) })
     }
 
     /// The rows at or after the newest value of the cursor that were not read before.
@@ -280,7 +280,8 @@ impl Read<'_> {
                 "{nulls} rows have no `{cursor}`: this load has them, and later loads will not look at such rows"
             )));
         }
-        Ok(Outcome::Read { position: boundary.position(), notes: self.notes(&sink, notes) })
+        let scope = if reached.is_some() { Scope::Increment } else { Scope::Snapshot };
+        Ok(Outcome::Read { position: boundary.position(), scope, notes: self.notes(&sink, notes) })
     }
 
     /// Rows without a place cannot be found again; that more of them came is at least said.

@@ -114,7 +114,7 @@ async fn in_pieces(place: &Place, loads: &[Arc<Manifest>], piece_bytes: u64) -> 
     let name: Name = "s".parse().unwrap();
     let mut table = RawTable::new(name, place.lake.clone(), loads, &raw_schema(loads), place.raw_options());
     table.range_bytes_min = piece_bytes;
-    let pieces = table.pieces(4, false).iter().map(Vec::len).sum();
+    let pieces = table.pieces(4, false, false).iter().map(Vec::len).sum();
     let state = datafusion::prelude::SessionContext::new_with_config(
         datafusion::prelude::SessionConfig::new().with_target_partitions(4),
     );

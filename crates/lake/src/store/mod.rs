@@ -81,6 +81,7 @@ fn open_folder(url: &str, base: &FilePath) -> Result<(Arc<dyn ObjectStore>, Root
         base.join(url)
     };
     let path = std::path::absolute(&path).map_err(|e| wrong(e.to_string()))?;
+    let path = without_dots(&path);
     match std::fs::metadata(&path) {
         Ok(meta) if !meta.is_dir() => {
             return Err(wrong(format!("{} is a file, not a folder", path.display())));
@@ -256,4 +257,21 @@ mod tests {
             assert!(error.message().contains(&file.display().to_string()), "{error}");
         }
     }
+}
+
+/// `path` without `.` and `..`: object names cannot hold them. What exists is resolved by the system,
+/// because `..` behind a symbolic link is not the folder in front of it.
+fn without_dots(path: &FilePath) -> PathBuf {
+    let mut resolved = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::CurDir => {}
+            std::path::Component::ParentDir => {
+                resolved = resolved.canonicalize().unwrap_or(resolved);
+                resolved.pop();
+            }
+            part => resolved.push(part),
+        }
+    }
+    resolved
 }

@@ -73,6 +73,9 @@ pub struct TableMeta {
     pub run_id: String,
     /// Of the model that made it.
     pub fingerprint: String,
+    /// The part of the fingerprint that is the model's own: its SQL and front matter.
+    #[serde(default)]
+    pub definition: String,
     /// `raw.orders` → load number, `trusted.x` → version.
     pub inputs: BTreeMap<String, u64>,
     pub rows_in: u64,

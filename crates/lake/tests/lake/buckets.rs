@@ -26,11 +26,15 @@ async fn a_bucket_is_a_lake() {
     let big = "{\"id\":1234567}\n".repeat(1_200_000);
     let mut load = lake.begin_load(&events, "run");
     load.add(&chunk(&big, vec![])).await.unwrap();
-    let manifest = load.commit(None, None, vec![]).await.unwrap();
+    let manifest = load.commit(None, None, lagar_flow::Scope::Increment, vec![]).await.unwrap();
     let spool = tempfile::tempdir().unwrap();
     let body = lake.raw_body(&events, &manifest.files[0], spool.path()).await.unwrap();
     assert_eq!(body.len().unwrap(), big.len() as u64);
-    let second = lake.begin_load(&events, "run").commit(None, None, vec![]).await.unwrap_err();
+    let second = lake
+        .begin_load(&events, "run")
+        .commit(None, None, lagar_flow::Scope::Increment, vec![])
+        .await
+        .unwrap_err();
     assert_eq!(second.code(), codes::LAKE_CONFLICT, "{second}");
     assert_eq!(lake.sources().await.unwrap(), vec![events]);
 

@@ -36,7 +36,7 @@ async fn run(lake: &Lake, generation: u64) -> Result<()> {
             let reject = Reject::new(1, None, "bad", "x");
             load.add(&chunk(&format!("x\n{{\"id\":{part}}}\n"), vec![reject])).await?;
         }
-        load.commit(loads.last().map(|l| l.number), None, vec![]).await?;
+        load.commit(loads.last().map(|l| l.number), None, lagar_flow::Scope::Increment, vec![]).await?;
     }
     let before = lake.table(&events_table(), None).await?;
     let table = if used(before.as_ref()) < generation {
@@ -177,7 +177,7 @@ async fn a_big_upload_broken_off_leaves_nothing_visible() {
             let result = async {
                 let mut load = lake.begin_load(&source, "run");
                 load.add(&chunk(&text, vec![])).await?;
-                load.commit(None, None, vec![]).await
+                load.commit(None, None, lagar_flow::Scope::Increment, vec![]).await
             };
             let result = result.await;
             let seen = lake_over(inner).loads(&source).await.unwrap();

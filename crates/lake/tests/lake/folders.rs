@@ -95,7 +95,7 @@ async fn no_link_is_followed_inside_a_lake() {
     let events = name("events");
     let mut load = lake.begin_load(&events, "run");
     load.add(&chunk("{\"id\":1}\n", vec![])).await.unwrap();
-    let manifest = load.commit(None, None, vec![]).await.unwrap();
+    let manifest = load.commit(None, None, lagar_flow::Scope::Increment, vec![]).await.unwrap();
 
     let root = lake.local_path().unwrap().to_path_buf();
     symlink(outside.path(), root.join("trusted")).unwrap();

@@ -10,7 +10,13 @@ use crate::support::*;
 async fn load(lake: &lagar_lake::Lake, text: &str, previous: Option<u64>) -> lagar_flow::Result<Manifest> {
     let mut load = lake.begin_load(&name("events"), "run");
     load.add(&chunk(text, vec![])).await?;
-    load.commit(previous, Some(Position(serde_json::json!({"etag": text.len()}))), vec![]).await
+    load.commit(
+        previous,
+        Some(Position(serde_json::json!({"etag": text.len()}))),
+        lagar_flow::Scope::Increment,
+        vec![],
+    )
+    .await
 }
 
 #[tokio::test]
@@ -32,7 +38,10 @@ async fn a_load_keeps_the_bytes_the_position_and_the_rejects() {
         load.add(&chunk_with("{\"id\":1.5,\"at\":\"x\"}\n", vec![], more)).await.unwrap();
         assert!(lake.sources().await.unwrap().is_empty(), "visible before the manifest");
         let position = Position(serde_json::json!({"page": 7}));
-        let made = load.commit(None, Some(position.clone()), vec![Note("a note".into())]).await.unwrap();
+        let made = load
+            .commit(None, Some(position.clone()), lagar_flow::Scope::Increment, vec![Note("a note".into())])
+            .await
+            .unwrap();
 
         assert_eq!(lake.sources().await.unwrap(), vec![events.clone()]);
         let loads = lake.loads(&events).await.unwrap();
@@ -169,7 +178,7 @@ async fn a_file_used_in_place_is_not_copied() {
     chunk.file.sha256 = None;
     let mut load = lake.begin_load(&name("events"), "run");
     load.add(&chunk).await.unwrap();
-    let manifest = load.commit(None, None, vec![]).await.unwrap();
+    let manifest = load.commit(None, None, lagar_flow::Scope::Increment, vec![]).await.unwrap();
     let objects: Vec<_> = futures::TryStreamExt::try_collect(store.list(None)).await.unwrap();
     let objects: Vec<object_store::ObjectMeta> = objects;
     assert_eq!(objects.len(), 1, "only the manifest: {objects:?}");

@@ -125,6 +125,7 @@ pub fn commit_of(
             commit_id: uuid::Uuid::now_v7().to_string(),
             run_id: "run".into(),
             fingerprint: "f".into(),
+            definition: String::new(),
             inputs: inputs.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect(),
             rows_in: 0,
             rows_out: files.iter().map(|f| f.rows).sum(),

@@ -11,4 +11,4 @@ SELECT
     seconds                     -- time on the page, in seconds
 FROM raw.visits
 -- The file holds everything each time it is loaded, so only its newest load counts.
-WHERE _load = (SELECT MAX(_load) FROM raw.visits)
+WHERE _newest
