@@ -62,3 +62,25 @@ fn a_signal_stops_in_order() {
         assert_eq!(place.rows("SELECT id FROM raw.items").len(), 1);
     }
 }
+
+/// A query that would compute for hours neither keeps the signal waiting nor the sources beside it.
+#[test]
+fn a_signal_stops_a_query_that_computes() {
+    let endless = "-- Too many rows.\nSELECT count(*) AS n FROM generate_series(1, 1000000) AS a(x) \
+                   CROSS JOIN generate_series(1, 1000000) AS b(y) WHERE a.x + b.y = 0\n";
+    let yaml = "name: busy\nsources:\n  items:\n    type: file\n    url: items.csv\n";
+    let place =
+        Place::project(&[("lagar.yaml", yaml), ("items.csv", "id\n1\n"), ("refined/endless.sql", endless)]);
+    let mut child = place.command(&["run"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let loaded = lines.any(|line| line.unwrap().contains("raw.items"));
+    assert!(loaded, "the source goes on beside the query");
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}

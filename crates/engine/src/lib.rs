@@ -19,6 +19,7 @@ mod sql;
 pub mod suggest;
 #[cfg(test)]
 mod testing;
+mod workers;
 pub mod yaml;
 
 pub use memory::{Limits, default_memory_bytes};

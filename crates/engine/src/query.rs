@@ -9,12 +9,12 @@ use datafusion::{
         memory_pool::{MemoryPool, PeakRecordingPool},
         runtime_env::RuntimeEnv,
     },
-    physical_plan::{ExecutionPlan, execute_stream},
+    physical_plan::ExecutionPlan,
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use lagar_flow::{Batches, Error, Result};
 
-use crate::errors;
+use crate::workers::Workers;
 
 /// A running query. Dropping its rows stops it.
 pub struct Query {
@@ -83,13 +83,13 @@ pub(crate) fn start(
     plan: Arc<dyn ExecutionPlan>,
     state: &SessionState,
     shared: &RuntimeEnv,
+    workers: &Arc<Workers>,
 ) -> Result<Query> {
     let pool = Arc::new(PeakRecordingPool::new(shared.memory_pool.clone()));
     let runtime = RuntimeEnv { memory_pool: pool.clone() as Arc<dyn MemoryPool>, ..shared.clone() };
     let context = Arc::new(TaskContext::from(state).with_runtime(Arc::new(runtime)));
-    let rows = execute_stream(plan.clone(), context).map_err(|error| errors::execution(&error))?;
-    let schema = rows.schema();
-    let stream = rows.map_err(|error| errors::execution(&error)).boxed();
+    let schema = plan.schema();
+    let stream = workers.run(plan.clone(), context)?;
     Ok(Query { batches: Batches { schema, stream }, stats: StatsHandle { plan, pool } })
 }
 

@@ -30,6 +30,7 @@ use crate::{
     raw_table::{self, RawTable},
     sql::{self, Allowed, NamedTable, Parsed},
     suggest,
+    workers::Workers,
 };
 
 /// The catalog and the schema of names without a zone; nothing is ever in the latter.
@@ -45,6 +46,7 @@ pub struct Engine(Arc<Shared>);
 struct Shared {
     limits: Limits,
     runtime: Arc<RuntimeEnv>,
+    workers: Arc<Workers>,
     /// Made once, because it is dear; every session begins with a copy.
     state: SessionState,
     /// The stores of the lakes seen so far, with the private address under which DataFusion finds each.
@@ -61,7 +63,8 @@ impl Engine {
             .with_config(config(&limits))
             .with_runtime_env(runtime.clone())
             .build();
-        Ok(Engine(Arc::new(Shared { limits, runtime, state, stores: Mutex::default() })))
+        let workers = Arc::new(Workers::new(limits.threads)?);
+        Ok(Engine(Arc::new(Shared { limits, runtime, workers, state, stores: Mutex::default() })))
     }
 
     /// A session that knows no table yet.
@@ -370,7 +373,7 @@ impl Session {
         state.execution_props_mut().mark_start_execution(options);
         let physical =
             state.create_physical_plan(&plan).await.map_err(|error| errors::planning(&error, sql))?;
-        query::start(physical, &state, self.engine.runtime())
+        query::start(physical, &state, self.engine.runtime(), &self.engine.0.workers)
     }
 }
 

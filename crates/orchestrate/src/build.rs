@@ -260,7 +260,7 @@ async fn up_to_date(
     if let Some(newest) = newest.filter(|newest| same(newest)) {
         let why = match released == Some(newest.version) {
             true => "its SQL and its inputs are unchanged".to_owned(),
-            false => "built by an earlier run that did not end".to_owned(),
+            false => "built by an earlier run that released nothing".to_owned(),
         };
         return Ok(Some(UpToDate { version: newest.version, why }));
     }

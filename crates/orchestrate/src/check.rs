@@ -71,7 +71,7 @@ pub async fn check(workplace: &Workplace) -> Result<Checked> {
 }
 
 /// What models read and nothing makes.
-fn unknown_tables(project: &Project) -> Vec<Error> {
+pub(crate) fn unknown_tables(project: &Project) -> Vec<Error> {
     let makes: Vec<String> = project
         .sources
         .keys()

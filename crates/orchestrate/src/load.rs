@@ -126,7 +126,7 @@ fn refuse(source: &SourceDef, counts: &Counts) -> Option<Error> {
     if source.common.require_rows && all == 0 && !counts.sampled {
         return Some(
             Error::new(codes::SOURCE_EMPTY, format!("`{name}` answered without a single row"))
-                .hint("`require_rows: true` of the source makes this an error; the rows loaded before stay"),
+                .hint("the rows loaded before stay; ask the source why, or take `require_rows` away if it may be empty"),
         );
     }
     None

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    build,
+    build, check,
     graph::{Graph, NodeKind},
     history::History,
     load,
@@ -103,6 +103,9 @@ impl Context {
 pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
     let started = Instant::now();
     let project = workplace.project.clone();
+    if let Some(error) = Error::all(check::unknown_tables(&project)) {
+        return Err(error);
+    }
     let graph = Graph::of(&project)?;
     let selected = graph.select(&options.select)?;
     let run_id = uuid::Uuid::now_v7().to_string();
@@ -327,7 +330,8 @@ fn status_of(steps: &[StepReport]) -> Status {
     if steps.iter().any(|step| matches!(step.status, Status::Failed | Status::UpstreamFailed)) {
         Status::Failed
     } else if steps.iter().any(|step| step.status == Status::Skipped) {
-        Status::Skipped
+        // Stopped on request: not done, and the exit code says why.
+        Status::Failed
     } else if steps.iter().any(|step| step.status == Status::Ok) {
         Status::Ok
     } else {

@@ -56,9 +56,15 @@ impl Workplace {
         })
     }
 
-    /// A folder of this process for spool and spill files.
+    /// A folder of this process for spool and spill files: beside the project, else in the system's
+    /// folder for temporary files.
     pub fn scratch(&self) -> Result<Scratch> {
-        Scratch::new(&self.project.state_dir()?.join("tmp"))
+        let beside = self.project.state_dir().and_then(|dir| Scratch::new(&dir.join("tmp")));
+        // Whoever may only read the project can still query its lake.
+        beside.or_else(|error| {
+            Scratch::new(&std::env::temp_dir().join(format!("lagar-{}", self.project.name)))
+                .map_err(|_| error)
+        })
     }
 
     /// The record of runs; made new from the lake when it was lost.

@@ -67,6 +67,10 @@ fn exit_code(report: &Report, nothing_new: Option<u8>) -> u8 {
     }
 }
 
+fn stopped(report: &Report) -> bool {
+    report.worst_error().is_some_and(|error| error.blame() == Blame::Stopped)
+}
+
 /// The final table and what became visible.
 fn summary(report: &Report) -> String {
     let rows = report
@@ -96,7 +100,7 @@ fn summary(report: &Report) -> String {
         }
         (_, Some(release)) => format!("\nreleased as {release} in {time}\n"),
         (Status::Ok, None) => format!("\ndone in {time}; readers see the same tables as before\n"),
-        (Status::Skipped, None) => format!("\nstopped after {time}; run again to go on\n"),
+        (_, None) if stopped(report) => format!("\nstopped after {time}; run again to go on\n"),
         (_, None) => {
             format!("\nfailed after {time}; nothing was released, readers see the same tables as before\n")
         }

@@ -21,7 +21,8 @@ pub async fn run(
     format: Option<Format>,
     file: Option<PathBuf>,
 ) -> Result<u8> {
-    let format = format_of(format, file.as_deref())?;
+    let asked = format.or(global.json.then_some(Format::Json));
+    let format = format_of(asked, file.as_deref())?;
     let workplace = super::open(global).await?;
     let query = match query.as_deref() {
         Some("-") => read_stdin()?,

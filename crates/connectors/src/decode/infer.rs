@@ -152,7 +152,8 @@ impl Inference {
         Ok(scanner.end()?)
     }
 
-    /// The types: asked ones first, then those of earlier loads, then what was seen.
+    /// The types: asked ones first, then those of earlier loads, then what was seen. `note_missing` says
+    /// which asked columns were not seen.
     pub fn found(&self, asked: &BTreeMap<String, ColumnType>, note_missing: bool) -> Found {
         let (mut fields, mut doubtful, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         for (name, seen) in &self.columns.list {

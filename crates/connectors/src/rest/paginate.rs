@@ -339,16 +339,16 @@ mod tests {
         let mut walk = Walk::new(&pages, &base);
         let mut url = walk.first();
         let mut seen = Vec::new();
-        for (rows, answer) in answers {
+        for (n, (rows, answer)) in answers.iter().enumerate() {
             seen.push(url.query().unwrap_or_default().to_owned());
             let body = Body::Memory(answer.to_string().into());
-            match walk.next(&PageRead { rows: *rows, body: &body, url: &url, links: &[] }) {
-                Ok(Next::Page(next)) => url = next,
-                Ok(Next::End) => {
+            let sha256 = if *answer == json!("same") { "same".to_owned() } else { n.to_string() };
+            match walk.next(PageRead { rows: *rows, sha256, body: &body, url: &url, links: &[] }) {
+                Ok(Some(next)) => url = next,
+                Ok(None) => {
                     seen.push("end".to_owned());
                     break;
                 }
-                Ok(Next::GivenUp(_)) => seen.push("given up".to_owned()),
                 Err(error) => seen.push(error.message().to_owned()),
             }
         }
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn counted_pages_end_at_a_short_or_empty_one() {
+    fn counted_pages_end_at_one_that_is_shorter_than_another_or_empty() {
         let offset = json!({"type": "offset", "size": 2, "size_param": "$limit", "offset_param": "$offset"});
         let any = json!([]);
         assert_eq!(
@@ -366,9 +366,56 @@ mod tests {
         assert_eq!(walk(offset, &[(0, any.clone())]).last().unwrap(), "end");
         let page = json!({"type": "page", "size": 2, "size_param": "per_page", "first": 0});
         assert_eq!(
-            walk(page, &[(2, any.clone()), (0, any.clone())]),
+            walk(page.clone(), &[(2, any.clone()), (0, any.clone())]),
             ["q=1&per_page=2&page=0", "q=1&per_page=2&page=1", "end"]
         );
+        // Longer than asked for, and then as long as asked for.
+        let answers = [5, 2, 1].map(|rows| (rows, any.clone()));
+        assert_eq!(walk(page, &answers).len(), 4);
+    }
+
+    #[test]
+    fn a_server_that_gives_less_than_asked_for_is_read_to_its_end() {
+        let queries = |pages: Value, rows: &[u64]| {
+            let answers: Vec<_> = rows.iter().map(|rows| (*rows, json!([]))).collect();
+            walk(pages, &answers)
+        };
+        let offset = json!({"type": "offset", "size": 100});
+        let offsets = [0, 50, 100, 150, 200].map(|n| format!("q=1&limit=100&offset={n}"));
+        let mut found = queries(offset, &[50, 50, 50, 50, 30]);
+        assert_eq!(found.pop().unwrap(), "end");
+        assert_eq!(found, offsets);
+        let page = json!({"type": "page", "size": 100});
+        assert_eq!(queries(page.clone(), &[50, 50, 0]), ["q=1&page=1", "q=1&page=2", "q=1&page=3", "end"]);
+        assert_eq!(queries(page, &[30, 0]), ["q=1&page=1", "q=1&page=2", "end"]);
+    }
+
+    #[test]
+    fn only_behind_a_page_that_is_not_full_a_refusal_is_the_end() {
+        let base = Url::parse("http://a.example/x").unwrap();
+        for (pages, rows, refusals) in [
+            (json!({"type": "page", "size": 2}), 1, NO_SUCH_PAGE),
+            (json!({"type": "page", "size": 2}), 2, &[]),
+            (json!({"type": "offset", "size": 2}), 1, &[]),
+        ] {
+            let pages: Pages = serde_json::from_value(pages).unwrap();
+            let mut walk = Walk::new(&pages, &base);
+            assert!(walk.refusals_of_the_end().is_empty());
+            let body = Body::Memory("[]".into());
+            let page = PageRead { rows, sha256: "x".to_owned(), body: &body, url: &base, links: &[] };
+            walk.next(page).unwrap();
+            assert_eq!(walk.refusals_of_the_end(), refusals, "{pages:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_gives_the_same_page_again_is_not_believed() {
+        let pages = json!({"type": "page", "size": 2});
+        let same = json!("same");
+        for rows in [1, 2] {
+            let found = walk(pages.clone(), &[(rows, same.clone()), (rows, same.clone())]);
+            assert_eq!(found.last().unwrap(), "page 2 is the same as the one before it");
+        }
     }
 
     #[test]
@@ -394,7 +441,7 @@ mod tests {
             walk(cursor.clone(), &[(1, json!({"next": {"a": 1}}))])[1].contains("neither text nor a number")
         );
         let endless: Vec<_> = (0..20).map(|n| (0, json!({"next": n}))).collect();
-        assert_eq!(walk(cursor, &endless).last().unwrap(), "given up");
+        assert!(walk(cursor, &endless).last().unwrap().starts_with("20 pages without rows came"));
     }
 
     #[test]
@@ -420,7 +467,7 @@ mod tests {
     fn more_pages_than_allowed_are_an_error() {
         let pages = json!({"type": "page", "size": 1, "max_pages": 2});
         assert_eq!(
-            walk(pages, &[(1, json!([])), (1, json!([]))]),
+            walk(pages, &[(1, json!([1])), (1, json!([2]))]),
             ["q=1&page=1", "q=1&page=2", "there are more than 2 pages"]
         );
     }

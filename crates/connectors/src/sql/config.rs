@@ -7,7 +7,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::quote::Dialect;
-use crate::config::{ConfigError, duration, parse, parse_duration};
+use crate::{
+    config::{ConfigError, duration, parse, parse_duration},
+    spool::hash_bytes,
+};
 
 /// A table or query of a database.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -134,6 +137,34 @@ impl Address {
         }
     }
 
+    /// What tells one database from another, whoever logs in and however the connection is made.
+    fn database(&self) -> Vec<String> {
+        let url = match self {
+            Address::Server { url, .. } => url::Url::parse(url.expose()).ok(),
+            Address::File(path) => return vec!["sqlite".to_owned(), path.to_string_lossy().into_owned()],
+        };
+        let Some(url) = url else { return Vec::new() };
+        let default_port = if url.scheme() == "postgres" { 5432 } else { 3306 };
+        let mut database = vec![
+            url.scheme().to_owned(),
+            url.host_str().unwrap_or_default().to_ascii_lowercase(),
+            url.port().unwrap_or(default_port).to_string(),
+            // Where the address names no database, Postgres takes the one that is called like the user.
+            match url.path().trim_matches('/') {
+                "" => format!("of {}", url.username()),
+                path => path.to_owned(),
+            },
+        ];
+        let mut parameters: Vec<String> = url
+            .query_pairs()
+            .filter(|(name, _)| names_database(name))
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        parameters.sort();
+        database.extend(parameters);
+        database
+    }
+
     /// Fit to be shown.
     pub(super) fn shown(&self) -> String {
         match self {
@@ -184,6 +215,21 @@ impl Checked {
             return Err(ConfigError::new(&["retry", "attempts"], "at least one attempt is needed"));
         }
         Ok(Self { address, subject, lag, config })
+    }
+
+    /// A hash of all that a position by cursor holds for: the database, what is read of it, and how.
+    pub(super) fn reads(&self) -> String {
+        let subject = match &self.subject {
+            Subject::Table(table) => ["table", table],
+            Subject::Query(query) => ["query", query],
+        };
+        let lag = match &self.lag {
+            None => String::new(),
+            Some(Lag::Number(number)) => number.clone(),
+            Some(Lag::Time(lag)) => format!("{} ns", lag.as_nanos()),
+        };
+        let all = serde_json::json!([self.address.database(), subject, self.config.cursor, lag]);
+        hash_bytes(all.to_string().as_bytes())
     }
 }
 
@@ -250,6 +296,12 @@ fn is_url_parameter(name: &str) -> bool {
     NAMES.contains(&name) || name.starts_with("options[")
 }
 
+/// Whether a parameter of the address has a say in what a name in a statement means.
+fn names_database(parameter: &str) -> bool {
+    matches!(parameter, "host" | "hostaddr" | "port" | "dbname" | "socket" | "options")
+        || parameter.starts_with("options[")
+}
+
 fn parse_table(table: &str) -> Result<String, ConfigError> {
     if table.is_empty() || table.contains('\0') {
         return Err(ConfigError::new(&["table"], "this is not the name of a table"));
@@ -313,6 +365,46 @@ mod tests {
         ] {
             assert_eq!(parse_address(url).unwrap().shown(), shown);
         }
+    }
+
+    #[test]
+    fn another_database_subject_cursor_or_lag_is_another_read_and_another_login_is_not() {
+        let reads = |url: &str, more: serde_json::Value| {
+            let mut value = json!({"url": url, "table": "t", "cursor": "c"});
+            value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            if more.get("query").is_some() {
+                value.as_object_mut().unwrap().remove("table");
+            }
+            Checked::parse(&value).unwrap().reads()
+        };
+        let url = "postgres://u:p@h/d?sslmode=disable";
+        let first = reads(url, json!({}));
+        for same in ["postgresql://other:secret@H:5432/d", "postgres://u@h/d?application_name=x&password=y"] {
+            assert_eq!(reads(same, json!({})), first, "{same}");
+        }
+        for other in [
+            "mysql://u:p@h/d",
+            "postgres://u:p@h2/d",
+            "postgres://u:p@h:5433/d",
+            "postgres://u:p@h/d2",
+            "postgres://u:p@h/d?options=-csearch_path%3Dx",
+            "postgres://u:p@h",
+            "sqlite:d",
+        ] {
+            assert_ne!(reads(other, json!({})), first, "{other}");
+        }
+        assert_ne!(reads("postgres://u@h", json!({})), reads("postgres://v@h", json!({})));
+        for more in [
+            json!({"table": "t2"}),
+            json!({"query": "SELECT 1 AS c"}),
+            json!({"query": "TABLE t"}),
+            json!({"cursor": "d"}),
+            json!({"lag": "1s"}),
+            json!({"lag": 1}),
+        ] {
+            assert_ne!(reads(url, more.clone()), first, "{more}");
+        }
+        assert_eq!(reads(url, json!({"lag": "60s"})), reads(url, json!({"lag": "1m"})));
     }
 
     #[test]

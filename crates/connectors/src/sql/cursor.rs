@@ -182,6 +182,8 @@ struct Written {
 /// What is stored with a load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Stored {
+    /// Hash of what was read; a position holds for nothing else.
+    reads: String,
     column: String,
     /// The newest value; `None` as long as no row had one.
     cursor: Option<String>,
@@ -208,35 +210,35 @@ pub(super) struct Reached {
 }
 
 impl Reached {
-    /// `None` for a position that a read without this cursor left.
-    pub(super) fn parse(position: &Position, column: &str, kind: CursorType) -> Result<Option<Self>> {
-        let Ok(stored) = serde_json::from_value::<Stored>(position.0.clone()) else { return Ok(None) };
-        if stored.column != column {
-            return Ok(None);
+    /// Where to go on by the cursor of type `kind` in what the hash `reads` stands for; or why nothing
+    /// can go on at `position`.
+    pub(super) fn parse(position: &Position, reads: &str, kind: CursorType) -> Result<Self, String> {
+        // An earlier load without a cursor has no place either.
+        let stored: Stored = serde_json::from_value(position.0.clone())
+            .map_err(|_| "the last load did not end at a value of this cursor".to_owned())?;
+        if stored.reads != reads {
+            return Err("`url`, `table`, `query`, `cursor` or `lag` is not what it was".to_owned());
         }
-        let value = |text: Option<String>| -> Result<Option<CursorValue>> {
-            let (Some(text), Some(type_name)) = (text, stored.type_name.clone()) else { return Ok(None) };
-            kind.read(&Written { type_name: type_name.clone(), text }).map(Some).ok_or_else(|| {
-                Error::new(
-                    codes::DATABASE_TYPE,
-                    format!("the cursor `{column}` was of type {type_name} and is no more"),
-                )
-                .hint("read the source anew with `lagar run --full-refresh`")
+        let value = |text: Option<String>| -> Result<Option<CursorValue>, String> {
+            let Some(text) = text else { return Ok(None) };
+            let type_name = stored.type_name.clone().unwrap_or_default();
+            let written = Written { type_name, text };
+            kind.read(&written).map(Some).ok_or_else(|| {
+                format!("the cursor `{}` was of type {} and is no more", stored.column, written.type_name)
             })
         };
-        Ok(Some(Self {
-            max: value(stored.cursor)?,
-            from: value(stored.from)?,
-            nulls: stored.nulls,
-            columns: stored.columns,
-            boundary: stored.boundary,
-        }))
+        let (max, from) = (value(stored.cursor.clone())?, value(stored.from.clone())?);
+        if max.is_some() != from.is_some() {
+            return Err("its position cannot be read".to_owned());
+        }
+        Ok(Self { max, from, nulls: stored.nulls, columns: stored.columns, boundary: stored.boundary })
     }
 }
 
 /// Keeps what the next read must not take again, while the rows of this one pass in cursor order.
 pub(super) struct Boundary {
     pub(super) index: usize,
+    reads: String,
     column: String,
     kind: CursorType,
     lag: Option<Lag>,
@@ -253,8 +255,9 @@ pub(super) struct Boundary {
 }
 
 impl Boundary {
-    /// `index` is the cursor's place among `columns`.
+    /// `reads` is the hash of what is read; `index` is the cursor's place among `columns`.
     pub(super) fn new(
+        reads: String,
         index: usize,
         kind: CursorType,
         lag: Option<Lag>,
@@ -276,6 +279,7 @@ impl Boundary {
         }
         Self {
             index,
+            reads,
             column: columns[index].clone(),
             kind,
             lag,
@@ -373,6 +377,7 @@ impl Boundary {
         let (max, from) = (write(&self.max), write(&self.from));
         let boundary = self.kept.iter().map(|(_, hash)| hash).chain(&self.unplaced).cloned().collect();
         let stored = Stored {
+            reads: self.reads.clone(),
             column: self.column.clone(),
             type_name: max.as_ref().map(|max| max.type_name.clone()),
             cursor: max.map(|max| max.text),
@@ -409,8 +414,8 @@ mod tests {
     use super::*;
 
     fn boundary(lag: Option<Lag>, reached: Option<&Position>) -> Boundary {
-        let reached = reached.map(|p| Reached::parse(p, "c", CursorType::Int).unwrap().unwrap());
-        Boundary::new(0, CursorType::Int, lag, vec!["c".into(), "d".into()], reached.as_ref())
+        let reached = reached.map(|p| Reached::parse(p, "r", CursorType::Int).unwrap());
+        Boundary::new("r".into(), 0, CursorType::Int, lag, vec!["c".into(), "d".into()], reached.as_ref())
     }
 
     /// Reads `rows` (cursor, identity) from where `reached` says; what was new, and the next position.
@@ -457,11 +462,28 @@ mod tests {
         let rows = [(1, "a"), (4, "too late"), (6, "late"), (7, "b"), (10, "c")];
         let (new, position) = read(&rows, lag.clone(), Some(&position));
         assert_eq!(new, ["late"]);
-        // A longer lag does not bring back what was read before it was asked for.
-        let (new, position) = read(&rows, Some(Lag::Number("100".into())), Some(&position));
+        let (new, _) = read(&rows, lag, Some(&position));
         assert!(new.is_empty());
-        let (new, _) = read(&rows, None, Some(&position));
-        assert!(new.is_empty());
+    }
+
+    #[test]
+    fn a_position_holds_for_what_it_was_made_for() {
+        let (_, position) = read(&[(1, "a")], None, None);
+        let why = |position: &Position, reads: &str, kind| Reached::parse(position, reads, kind).unwrap_err();
+        assert!(why(&position, "other", CursorType::Int).contains("is not what it was"));
+        assert!(why(&position, "r", CursorType::Timestamp).contains("was of type int"));
+        for (key, value) in [
+            ("reads", serde_json::Value::Null),
+            ("boundary", "x".into()),
+            ("cursor", "ten".into()),
+            ("from", serde_json::Value::Null),
+            ("type", serde_json::Value::Null),
+        ] {
+            let mut damaged = position.clone();
+            damaged.0[key] = value;
+            assert!(!why(&damaged, "r", CursorType::Int).is_empty(), "{key}");
+        }
+        assert!(!why(&Position(serde_json::json!({"snapshot": "x"})), "r", CursorType::Int).is_empty());
     }
 
     #[test]

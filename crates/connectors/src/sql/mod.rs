@@ -2,7 +2,7 @@
 //!
 //! One read is one transaction that sees one state of the database. Without a `cursor` it takes the
 //! whole table and remembers a hash of its content; with one it takes the rows at or after the newest
-//! value that it has seen. A dialect knows how to connect, to describe columns and to decode values;
+//! value that it has seen, as long as that was seen in the same place. A dialect knows how to connect, to describe columns and to decode values;
 //! everything else is here.
 
 use std::{collections::HashMap, time::Duration};
@@ -245,7 +245,12 @@ impl Read<'_> {
         let described = &self.plan.columns[index].described;
         let kind = described.cursor.ok_or_else(|| no_order(described))?;
         let sql = session.cursor_sql(described, kind)?;
-        let reached = from.map(|from| Reached::parse(from, cursor, kind)).transpose()?.flatten();
+        let reads = self.source.checked.reads();
+        let (reached, why) = match from.map(|from| Reached::parse(from, &reads, kind)) {
+            None => (None, None),
+            Some(Ok(reached)) => (Some(reached), None),
+            Some(Err(why)) => (None, Some(why)),
+        };
         let bound =
             reached.as_ref().and_then(|reached| reached.from.clone()).map(|value| Bound { kind, value });
         let condition = match (&reached, &bound) {
@@ -254,8 +259,10 @@ impl Read<'_> {
             (Some(_), Some(_)) => Some(format!("{} >= {}", sql.expression, sql.parameter)),
         };
         let mut notes = self.note_rows_without_cursor(session, cursor, reached.as_ref()).await?;
-        let boundary =
-            Boundary::new(index, kind, self.source.checked.lag.clone(), self.plan.names(), reached.as_ref());
+        let subject = self.source.checked.subject.shown();
+        notes.extend(why.map(|why| Note(format!("{subject} is read from the beginning: {why}"))));
+        let lag = self.source.checked.lag.clone();
+        let boundary = Boundary::new(reads, index, kind, lag, self.plan.names(), reached.as_ref());
         if boundary.is_incomparable() {
             notes.push(Note(
                 "a column is gone: the newest rows of the last load may be read again".to_owned(),
@@ -271,7 +278,6 @@ impl Read<'_> {
             return Err(Error::bug("a read by cursor was a snapshot").into());
         };
         if reached.is_some() && sink.rows == 0 {
-            let subject = self.source.checked.subject.shown();
             return Ok(Outcome::Nothing { why: format!("{subject} has no row with a newer `{cursor}`") });
         }
         if reached.is_none() && boundary.nulls > 0 {

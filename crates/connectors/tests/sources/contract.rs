@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use lagar_connectors::{Chunks, KINDS, decode};
-use lagar_flow::{Chunk, Format, codes};
+use lagar_flow::{Chunk, Format, Scope, codes};
 use serde_json::{Value, json};
 
 use crate::support::{
-    assert_no_spool_file, bytes_of, cx, load, nothing, read,
+    assert_no_spool_file, bytes_of, cx, load, load_scoped, nothing, read,
     server::{Server, ok},
     source,
 };
@@ -16,6 +16,8 @@ use crate::support::{
 pub struct Fixture {
     pub kind: &'static str,
     pub config: Value,
+    /// Of a first read.
+    pub scope: Scope,
     /// Texts that must not be seen anywhere.
     pub secrets: Vec<&'static str>,
     /// The project's folder.
@@ -24,11 +26,20 @@ pub struct Fixture {
 
 /// Every source brings one fixture at least.
 fn fixtures() -> Vec<Fixture> {
-    vec![local_file(), files_of_a_folder(), http_file(), rest_pages(), rest_saved(), crate::sql::fixture()]
+    vec![
+        local_file(),
+        files_of_a_folder(),
+        http_file(),
+        rest_pages(),
+        rest_saved(),
+        crate::sql::table(),
+        crate::sql::table_by_cursor(),
+    ]
 }
 
 fn fixture(kind: &'static str, config: Value) -> Fixture {
-    Fixture { kind, config, secrets: Vec::new(), dir: tempfile::tempdir().unwrap() }
+    let scope = if kind == "file" { Scope::Files } else { Scope::Snapshot };
+    Fixture { kind, config, scope, secrets: Vec::new(), dir: tempfile::tempdir().unwrap() }
 }
 
 fn local_file() -> Fixture {
@@ -126,6 +137,30 @@ async fn an_unknown_key_is_refused_by_name() {
         config["urll"] = json!("x");
         let error = crate::support::config_error(fixture.kind, config);
         assert!(error.message.contains("urll") && error.message.contains("`url`"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_first_read_says_how_it_stands_to_others() {
+    for fixture in fixtures() {
+        let (source, cx) = (source(fixture.kind, fixture.config.clone()), cx(fixture.dir.path()));
+        let (_, _, scope) = load_scoped(&*source, &cx, None).await;
+        assert_eq!(scope, fixture.scope, "{}", fixture.config);
+    }
+}
+
+/// Files take the place of those with the same origin: it has to be the same in every load.
+#[tokio::test]
+async fn a_file_has_the_same_origin_in_every_load() {
+    for fixture in fixtures().into_iter().filter(|fixture| fixture.scope == Scope::Files) {
+        let (source, cx) = (source(fixture.kind, fixture.config.clone()), cx(fixture.dir.path()));
+        let origins = |chunks: Vec<Chunk>| -> Vec<String> {
+            chunks.into_iter().map(|chunk| chunk.file.origin.url).collect()
+        };
+        let first = origins(load(&*source, &cx, None).await.0);
+        let unique: BTreeSet<&String> = first.iter().collect();
+        assert_eq!(unique.len(), first.len(), "{first:?}");
+        assert_eq!(origins(load(&*source, &cx, None).await.0), first);
     }
 }
 

@@ -312,6 +312,45 @@ async fn the_conditions_of_one_address_are_not_asked_of_another() {
 }
 
 #[tokio::test]
+async fn the_conditions_of_one_login_are_not_asked_of_another() {
+    let server = Server::new(|_, request| match request.header("if-modified-since") {
+        Some(_) => reply(304, &[], ""),
+        None => {
+            let body = format!("{:?}", (&request.target, &request.headers)).len();
+            reply(200, &[("Last-Modified", "Fri, 20 Nov 2026 12:00:00 GMT")], format!("[{body}]"))
+        }
+    });
+    let configs = [
+        json!({"auth": {"bearer": "token of one"}}),
+        json!({"auth": {"bearer": "token of another"}}),
+        json!({"headers": {"X-Tenant": "1"}}),
+        json!({"headers": {"X-Tenant": "12"}}),
+        json!({"params": {"api_key": "one"}}),
+        json!({"params": {"api_key": "another"}}),
+    ];
+    for (kind, name) in [("rest", "x"), ("file", "x.csv")] {
+        let of = |config: &serde_json::Value| {
+            let mut config = config.clone();
+            config["url"] = json!(format!("{}/{name}", server.url));
+            if kind == "file"
+                && let Some(params) = config.as_object_mut().unwrap().remove("params")
+            {
+                config["url"] =
+                    json!(format!("{}/{name}?api_key={}", server.url, params["api_key"].as_str().unwrap()));
+            }
+            source(kind, config)
+        };
+        for pair in configs.chunks(2) {
+            let dir = tempfile::tempdir().unwrap();
+            let (_, position) = load(&*of(&pair[0]), &cx(dir.path()), None).await;
+            assert!(nothing(&*of(&pair[0]), &cx(dir.path()), &position).await.contains("304"));
+            let outcome = read(&*of(&pair[1]), &cx(dir.path()), Some(&position)).await.unwrap().1;
+            assert!(matches!(outcome, Outcome::Read { .. }), "{kind} {pair:?}: {outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_secret_that_the_server_repeats_is_not_shown() {
     let server = Server::new(|_, request| {
         let echo = format!("you sent {} {:?}", request.target, request.headers);

@@ -81,7 +81,7 @@ async fn params_and_headers_are_sent_and_empty_headers_are_not() {
 }
 
 #[tokio::test]
-async fn offset_and_page_read_until_a_short_page() {
+async fn offset_and_page_read_until_a_page_that_is_shorter() {
     let server = Server::script(vec![ok("[1,2]"), ok("[3,4]"), ok("[5]")]);
     let pages = json!({"type": "offset", "size": 2, "size_param": "$limit", "offset_param": "$offset"});
     assert_eq!(load_from(&server, json!({"pages": pages})).await, ["[1,2]", "[3,4]", "[5]"]);
@@ -96,6 +96,100 @@ async fn offset_and_page_read_until_a_short_page() {
         server.targets(),
         ["/items?a=b&per_page=2&p=0", "/items?a=b&per_page=2&p=1", "/items?a=b&per_page=2&p=2"]
     );
+}
+
+/// The rows from `start`, at most 50 of 230, as a server gives them that never gives more at once.
+fn capped(start: usize) -> Reply {
+    let rows: Vec<usize> = (start..230.min(start + 50)).collect();
+    ok(json!(rows).to_string())
+}
+
+fn parameter(target: &str, name: &str) -> usize {
+    let url = url::Url::parse("http://a.example").unwrap().join(target).unwrap();
+    url.query_pairs().find(|(n, _)| n == name).unwrap().1.parse().unwrap()
+}
+
+fn numbers(pages: &[String]) -> Vec<usize> {
+    pages.iter().flat_map(|page| serde_json::from_str::<Vec<usize>>(page).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_server_that_gives_less_than_asked_for_is_read_to_its_end() {
+    let by_offset = Server::new(|_, request| capped(parameter(&request.target, "offset")));
+    let by_page = Server::new(|_, request| capped((parameter(&request.target, "page") - 1) * 50));
+    for (server, kind) in [(by_offset, "offset"), (by_page, "page")] {
+        let loaded = load_from(&server, json!({"pages": {"type": kind, "size": 100}})).await;
+        assert_eq!(numbers(&loaded), (0..230).collect::<Vec<_>>(), "{kind}");
+        assert_eq!(server.requests().len(), 5, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_first_page_that_is_not_full_one_more_is_asked_for() {
+    for kind in ["offset", "page"] {
+        let server = Server::script(vec![ok("[1,2,3]"), ok("[]")]);
+        let loaded = load_from(&server, json!({"pages": {"type": kind, "size": 100}})).await;
+        assert_eq!((loaded, server.requests().len()), (vec!["[1,2,3]".to_owned()], 2), "{kind}");
+    }
+    // Many servers that count pages refuse the one behind the last; 200 rows by 50 end there as well.
+    for status in [404, 400] {
+        let server = Server::script(vec![ok("[1,2,3]"), reply(status, &[], "{\"code\": \"no such page\"}")]);
+        let loaded = load_from(&server, json!({"pages": {"type": "page", "size": 100}})).await;
+        assert_eq!((loaded, server.requests().len()), (vec!["[1,2,3]".to_owned()], 2), "{status}");
+    }
+    let server = Server::script(vec![ok("[1,2]"), ok("[3,4]"), reply(404, &[], "")]);
+    assert_eq!(load_from(&server, json!({"pages": {"type": "page", "size": 100}})).await.len(), 2);
+}
+
+#[tokio::test]
+async fn elsewhere_a_refused_page_is_an_error() {
+    for (pages, replies) in [
+        (json!({"type": "page", "size": 2}), vec![reply(404, &[], "")]),
+        (json!({"type": "page", "size": 2}), vec![ok("[1,2]"), reply(404, &[], "")]),
+        (json!({"type": "page", "size": 2}), vec![ok("[1]"), reply(410, &[], "")]),
+        (json!({"type": "offset", "size": 2}), vec![ok("[1]"), reply(404, &[], "")]),
+    ] {
+        let server = Server::script(replies);
+        let dir = tempfile::tempdir().unwrap();
+        let error =
+            failure(&*source("rest", json!({"url": server.url, "pages": pages})), &cx(dir.path())).await;
+        assert_eq!(error.code(), codes::HTTP_STATUS, "{pages}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_heed_the_page_is_an_error() {
+    for kind in ["offset", "page"] {
+        let server = Server::script(vec![ok("[1,2,3]")]);
+        let dir = tempfile::tempdir().unwrap();
+        let config = json!({"url": server.url, "pages": {"type": kind, "size": 100}});
+        let error = failure(&*source("rest", config), &cx(dir.path())).await;
+        assert_eq!((error.code(), server.requests().len()), (codes::HTTP_ANSWER, 2));
+        assert!(error.message().contains("page 2 is the same"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn counted_pages_need_to_know_where_the_rows_are() {
+    let server = Server::script(vec![ok("{\"data\": [1, 2]}")]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = json!({"url": server.url, "pages": {"type": "offset", "size": 2}});
+    let error = failure(&*source("rest", config.clone()), &cx(dir.path())).await;
+    assert_eq!((error.code(), server.requests().len()), (codes::HTTP_ANSWER, 1));
+    assert!(error.hint_text().unwrap().contains("`rows`"), "{error}");
+    config["rows"] = json!("$.data[*]");
+    let server = Server::script(vec![ok("{\"data\": [1, 2]}"), ok("{\"data\": []}")]);
+    assert_eq!(load_from(&server, config).await.len(), 1);
+}
+
+#[tokio::test]
+async fn pages_without_rows_for_ever_are_an_error() {
+    let server = Server::new(|n, _| ok(json!({"data": [], "next": n}).to_string()));
+    let config = json!({"url": server.url, "rows": "$.data[*]",
+                        "pages": {"type": "cursor", "next": "$.next", "param": "after"}});
+    let dir = tempfile::tempdir().unwrap();
+    let error = failure(&*source("rest", config), &cx(dir.path())).await;
+    assert_eq!((error.code(), server.requests().len()), (codes::HTTP_ANSWER, 20), "{error}");
 }
 
 #[tokio::test]
@@ -142,7 +236,7 @@ async fn links_in_the_answer_or_its_header_are_followed_without_secrets_elsewher
 
 #[tokio::test]
 async fn too_many_pages_are_an_error_and_nothing_is_handed_over() {
-    let server = Server::script(vec![ok("[1]")]);
+    let server = Server::new(|n, _| ok(format!("[{n}]")));
     let config = json!({"url": server.url, "pages": {"type": "page", "size": 1, "max_pages": 3}});
     let dir = tempfile::tempdir().unwrap();
     let error = failure(&*source("rest", config), &cx(dir.path())).await;
@@ -169,8 +263,9 @@ async fn pages_are_a_new_load_only_when_one_of_them_changed() {
 
 #[tokio::test]
 async fn many_large_pages_do_not_stay_in_memory() {
-    let page = format!("[\"{}\"]", "x".repeat(3 << 20));
-    let server = Server::new(move |n, _| ok(if n < 5 { page.as_str() } else { "[]" }));
+    let page = "x".repeat(3 << 20);
+    let server =
+        Server::new(move |n, _| ok(if n < 5 { format!("[\"{n}{page}\"]") } else { "[]".to_owned() }));
     let dir = tempfile::tempdir().unwrap();
     let source = source("rest", json!({"url": server.url, "pages": {"type": "page", "size": 1}}));
     let (chunks, _) = load(&*source, &cx(dir.path()), None).await;

@@ -1,12 +1,23 @@
 //! The database of the contract tests: a small SQLite file.
 
 use lagar_connectors::kind;
-use serde_json::json;
+use lagar_flow::Scope;
+use serde_json::{Value, json};
 use sqlx::{Connection, Executor, SqliteConnection};
 
 use crate::contract::Fixture;
 
-pub fn fixture() -> Fixture {
+/// A whole table.
+pub fn table() -> Fixture {
+    fixture(json!({"url": "sqlite:shop.db", "table": "orders"}))
+}
+
+/// The rows that are new by a column.
+pub fn table_by_cursor() -> Fixture {
+    fixture(json!({"url": "sqlite:shop.db", "table": "orders", "cursor": "id"}))
+}
+
+fn fixture(config: Value) -> Fixture {
     assert!(kind("sql").is_some());
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}?mode=rwc", dir.path().join("shop.db").display());
@@ -23,10 +34,5 @@ pub fn fixture() -> Fixture {
     })
     .join()
     .unwrap();
-    Fixture {
-        kind: "sql",
-        config: json!({"url": "sqlite:shop.db", "table": "orders"}),
-        secrets: Vec::new(),
-        dir,
-    }
+    Fixture { kind: "sql", config, scope: Scope::Snapshot, secrets: Vec::new(), dir }
 }

@@ -1,7 +1,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use lagar_connectors::Source;
-use lagar_flow::{Error, codes};
+use lagar_flow::{Error, Position, Scope, codes};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -176,7 +176,7 @@ async fn a_cursor_neither_loses_nor_doubles_rows_with_equal_values() {
     .await;
     let source = with("t", json!({"cursor": "at"}));
     let first = read(source.as_ref(), &place.cx, None).await;
-    assert_eq!(first.rows().len(), 5);
+    assert_eq!((first.rows().len(), first.scope()), (5, Scope::Snapshot));
     assert!(first.notes()[0].starts_with("2 rows have no `at`"), "{:?}", first.notes());
     let position = first.position();
     assert_eq!(position.0["cursor"], "2024-01-01 00:00:02");
@@ -194,14 +194,56 @@ async fn a_cursor_neither_loses_nor_doubles_rows_with_equal_values() {
         second.texts("id").into_iter().collect::<BTreeSet<_>>(),
         ["2", "6", "7"].map(String::from).into()
     );
+    assert_eq!(second.scope(), Scope::Increment);
     assert!(second.notes()[0].starts_with("3 rows have no `at`, 2 had none"), "{:?}", second.notes());
     // A read that was broken off is done again: the same rows, the same position.
     let repeated = read(source.as_ref(), &place.cx, Some(&position)).await;
     assert_eq!((repeated.rows(), repeated.position()), (second.rows(), second.position()));
     assert!(read(source.as_ref(), &place.cx, Some(&second.position())).await.is_nothing());
-    // Another cursor begins anew.
-    let other = with("t", json!({"cursor": "id"}));
-    assert_eq!(read(other.as_ref(), &place.cx, Some(&second.position())).await.rows().len(), 9);
+}
+
+#[tokio::test]
+async fn a_position_is_of_no_use_for_anything_else() {
+    let rows = "(id INTEGER PRIMARY KEY, at INTEGER); INSERT INTO";
+    let place = place_with(&format!(
+        "CREATE TABLE t {rows} t VALUES (1, 10), (2, 20), (3, 30); CREATE TABLE u {rows} u VALUES (1, 5), (2, 6);"
+    ))
+    .await;
+    std::fs::copy(place.dir.path().join("shop.db"), place.dir.path().join("copy.db")).unwrap();
+    let source_of = |more: Value| {
+        let mut config = json!({"url": "sqlite:shop.db", "cursor": "at"});
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        source(config)
+    };
+    let position = read(source_of(json!({"table": "t"})).as_ref(), &place.cx, None).await.position();
+    for (more, rows) in [
+        (json!({"table": "u"}), 2),
+        (json!({"query": "SELECT * FROM t WHERE at < 25"}), 2),
+        (json!({"table": "t", "url": "sqlite:copy.db"}), 3),
+        (json!({"table": "t", "cursor": "id"}), 3),
+        (json!({"table": "t", "lag": 100}), 3),
+    ] {
+        let changed = source_of(more.clone());
+        let done = read(changed.as_ref(), &place.cx, Some(&position)).await;
+        assert_eq!((done.rows().len(), done.scope()), (rows, Scope::Snapshot), "{more}");
+        assert!(done.notes()[0].contains("is read from the beginning: `url`"), "{:?}", done.notes());
+        assert!(read(changed.as_ref(), &place.cx, Some(&done.position())).await.is_nothing(), "{more}");
+    }
+    let source = source_of(json!({"table": "t"}));
+    let mut of_another_type = position.clone();
+    of_another_type.0["type"] = json!("decimal");
+    let whole = read(table("t").as_ref(), &place.cx, None).await;
+    assert_eq!(whole.scope(), Scope::Snapshot);
+    for unusable in [of_another_type, whole.position(), Position(json!(null)), Position(json!({"column": 1}))]
+    {
+        let done = read(source.as_ref(), &place.cx, Some(&unusable)).await;
+        assert_eq!((done.rows().len(), done.scope()), (3, Scope::Snapshot), "{unusable:?}");
+        assert!(done.notes()[0].contains("is read from the beginning"), "{:?}", done.notes());
+        assert_eq!(done.position(), position);
+    }
+    // And the whole table after a read by cursor.
+    let done = read(table("t").as_ref(), &place.cx, Some(&position)).await;
+    assert_eq!((done.rows().len(), done.scope()), (3, Scope::Snapshot));
 }
 
 #[tokio::test]

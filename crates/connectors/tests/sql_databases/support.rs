@@ -8,7 +8,7 @@ use lagar_connectors::{
     decode::{self, ReadOptions},
     kind,
 };
-use lagar_flow::{Chunk, ColumnType, Error, FixedClock, Note, Position, Result, evolve};
+use lagar_flow::{Chunk, ColumnType, Error, FixedClock, Note, Position, Result, Scope, evolve};
 use object_store::ObjectStore;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -68,6 +68,13 @@ impl Done {
     pub fn position(&self) -> Position {
         match &self.outcome {
             Outcome::Read { position, .. } => position.clone(),
+            Outcome::Nothing { why } => panic!("nothing was read: {why}"),
+        }
+    }
+
+    pub fn scope(&self) -> Scope {
+        match &self.outcome {
+            Outcome::Read { scope, .. } => *scope,
             Outcome::Nothing { why } => panic!("nothing was read: {why}"),
         }
     }

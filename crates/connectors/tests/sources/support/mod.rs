@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use lagar_connectors::{Chunks, Cx, Outcome, Source, Stores, config::ConfigError, kind};
-use lagar_flow::{Body, Chunk, Error, FixedClock, Position, Result};
+use lagar_flow::{Body, Chunk, Error, FixedClock, Position, Result, Scope};
 use object_store::{ObjectStore, memory::InMemory};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -73,8 +73,18 @@ pub async fn read(source: &dyn Source, cx: &Cx, from: Option<&Position>) -> Resu
 
 /// A read that finds something.
 pub async fn load(source: &dyn Source, cx: &Cx, from: Option<&Position>) -> (Vec<Chunk>, Position) {
+    let (chunks, position, _) = load_scoped(source, cx, from).await;
+    (chunks, position)
+}
+
+/// A read that finds something, and how it stands to those before it.
+pub async fn load_scoped(
+    source: &dyn Source,
+    cx: &Cx,
+    from: Option<&Position>,
+) -> (Vec<Chunk>, Position, Scope) {
     match read(source, cx, from).await.unwrap() {
-        (chunks, Outcome::Read { position, .. }) => (chunks, position),
+        (chunks, Outcome::Read { position, scope, .. }) => (chunks, position, scope),
         (_, Outcome::Nothing { why }) => panic!("nothing: {why}"),
     }
 }
