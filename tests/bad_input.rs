@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 const MODEL: &str =
-    "-- Items.\nSELECT id, price FROM raw.items WHERE _load = (SELECT MAX(_load) FROM raw.items)\n";
+    "-- Items.\nSELECT id, price FROM raw.items WHERE _newest\n";
 
 fn rest(url: &str, keys: &str) -> Place {
     let yaml = format!(
