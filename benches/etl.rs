@@ -21,7 +21,7 @@ use lagar_connectors::decode;
 use lagar_engine::{Engine, RawOptions, Session, Strategy};
 use lagar_flow::{
     Body, Chunk, ColumnType, Compression, CsvOptions, Format, FormatKind, InPlace, Name, Origin, RawFile,
-    SystemClock, TableName, schema_of,
+    Scope, SystemClock, TableName, schema_of,
 };
 use lagar_lake::{DataFile, Lake, Manifest, TableCommit, TableMeta, WriteOptions, delta_schema};
 use tempfile::TempDir;
@@ -97,7 +97,7 @@ impl Workshop {
         self.runtime.block_on(async {
             let mut writer = self.lake.begin_load(&source, "bench");
             writer.add(&chunk).await.unwrap();
-            Arc::new(writer.commit(None, None, Vec::new()).await.unwrap())
+            Arc::new(writer.commit(None, None, Scope::Snapshot, Vec::new()).await.unwrap())
         })
     }
 
@@ -149,6 +149,7 @@ impl Workshop {
                 commit_id: format!("{name}-{base:?}"),
                 run_id: "bench".into(),
                 fingerprint: String::new(),
+                definition: String::new(),
                 inputs: BTreeMap::new(),
                 rows_in: 0,
                 rows_out: written.rows(),

@@ -189,3 +189,17 @@ fn a_result_goes_to_a_file_whole() {
     );
     assert_eq!(fs::read_to_string(&file).unwrap(), format!("id,v\n{rows}"));
 }
+
+#[test]
+fn reading_needs_no_login_of_a_source_and_no_sound_model() {
+    let place = csv_project("items.csv", "", NEWEST);
+    place.write("items.csv", "id,v\n1,1\n");
+    place.run(&[]);
+    let yaml = fs::read_to_string(place.project.join("lagar.yaml")).unwrap();
+    place.write("lagar.yaml", yaml + "  other:\n    type: rest\n    url: https://x.example\n    auth: {bearer: \"${NO_SUCH_TOKEN}\"}\n");
+    place.write("trusted/wrong.sql", "SELEC");
+    assert_eq!(place.rows("SELECT id FROM trusted.items").len(), 1);
+    assert_eq!(place.lagar(&["show", "trusted.items"]).code, 0);
+    assert_eq!(place.lagar(&["runs"]).code, 0);
+    place.lagar(&["run"]).says(2, &["NO_SUCH_TOKEN", "lagar.yaml"]);
+}

@@ -45,13 +45,22 @@ pub struct LoadOptions {
     pub env: Env,
     /// The names of the environment's variables; those that begin with `LAGAR__` are keys of the project.
     pub env_names: Vec<String>,
+    /// Only the lake is to be read: sources keep their names alone, so that nobody needs their logins, and
+    /// models that are wrong are left out.
+    pub reading: bool,
 }
 
 impl LoadOptions {
     /// With the environment of this process.
     pub fn of_process(profile: Option<String>, vars: Vec<(String, String)>) -> Self {
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-        Self { profile, vars, env: Arc::new(|name| std::env::var(name).ok()), env_names: names.collect() }
+        Self {
+            profile,
+            vars,
+            env: Arc::new(|name| std::env::var(name).ok()),
+            env_names: names.collect(),
+            reading: false,
+        }
     }
 
     /// With an environment of the caller's: repeatable, for tests.
@@ -62,6 +71,7 @@ impl LoadOptions {
             vars: Vec::new(),
             env: Arc::new(move |name| variables.get(name).cloned()),
             env_names,
+            reading: false,
         }
     }
 }
@@ -91,6 +101,8 @@ pub struct Project {
     pub limits: LimitsConfig,
     pub vars: BTreeMap<String, String>,
     pub sources: BTreeMap<Name, SourceDef>,
+    /// The names of all sources, also when [`LoadOptions::reading`] left the rest of them out.
+    pub source_names: BTreeSet<Name>,
     pub models: BTreeMap<TableName, Model>,
     pub tests: Vec<ModelTest>,
     /// Of everything in the merged configuration except the secrets; hex.
@@ -128,13 +140,17 @@ impl Project {
             None => BTreeMap::new(),
         };
         let env = layered(&options.env, dotenv.clone());
-        let (tree, vars) = merged(&files.project, &options, &dotenv, &env, &mut problems)?;
+        let (tree, vars, source_names) = merged(&files.project, &options, &dotenv, &env, &mut problems)?;
         let config = config::read(&tree, &mut problems);
-        let models = models(&files.models, &mut problems);
+        let mut in_models = Vec::new();
+        let models = models(&files.models, &mut in_models);
+        if !options.reading {
+            problems.append(&mut in_models);
+        }
         // A test of a model that cannot be read would only repeat that.
         let broken_model = problems.iter().any(|problem| is_in_models(problem, &files));
         let mut tests = Vec::new();
-        for file in files.tests.iter().filter(|_| !broken_model) {
+        for file in files.tests.iter().filter(|_| !broken_model && !options.reading) {
             tests.extend(model_tests::parse(file, &models, &mut problems));
         }
         if files.dir.is_none() && !config.lake.contains("://") {
@@ -171,6 +187,7 @@ impl Project {
             limits: config.limits,
             vars,
             sources: config.sources,
+            source_names,
             models,
             tests,
             config_hash: hash(&shown),
@@ -220,7 +237,7 @@ fn merged(
     dotenv: &BTreeMap<String, String>,
     env: &Env,
     problems: &mut Vec<Error>,
-) -> Result<(Tree, BTreeMap<String, String>)> {
+) -> Result<(Tree, BTreeMap<String, String>, BTreeSet<Name>)> {
     let mut tree = Tree::new(yaml::parse(&file.text, &file.shown, 0)?);
     let mut declared = declared_vars(&tree.value);
     let profile = options.profile.clone().or_else(|| env(PROFILE_VARIABLE)).filter(|name| !name.is_empty());
@@ -246,9 +263,19 @@ fn merged(
     for (name, value) in &options.vars {
         tree.set(&["vars".to_owned(), name.clone()], value, Origin::Flag);
     }
+    let names = match tree.value.get("sources") {
+        Some(Value::Object(sources)) => sources.keys().filter_map(|name| name.parse().ok()).collect(),
+        _ => BTreeSet::new(),
+    };
+    if let (true, Value::Object(root)) = (options.reading, &mut tree.value) {
+        root.shift_remove("sources");
+    }
     let (vars, used) = tree.fill(env.as_ref(), problems);
-    problems.extend(options.vars.iter().filter_map(|(name, _)| config::unknown_var(name, &declared, &used)));
-    Ok((tree, vars))
+    if !options.reading {
+        problems
+            .extend(options.vars.iter().filter_map(|(name, _)| config::unknown_var(name, &declared, &used)));
+    }
+    Ok((tree, vars, names))
 }
 
 /// The names under `vars`, in the file and in its profiles.

@@ -136,7 +136,7 @@ impl<'w> Reader<'w> {
 /// Those with a load, and those of the project: a first load that was refused is in quarantine only.
 async fn sources(workplace: &Workplace) -> Result<Vec<Name>> {
     let mut sources: BTreeSet<Name> = workplace.lake.sources().await?.into_iter().collect();
-    sources.extend(workplace.project.sources.keys().cloned());
+    sources.extend(workplace.project.source_names.iter().cloned());
     Ok(sources.into_iter().collect())
 }
 

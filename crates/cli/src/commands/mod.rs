@@ -70,6 +70,13 @@ async fn open(global: &Global) -> Result<Workplace> {
     Workplace::open(load(global).await?, clock()).await
 }
 
+/// The same for a command that reads the lake and asks no source: it needs no source's login.
+async fn open_to_read(global: &Global) -> Result<Workplace> {
+    let mut options = LoadOptions::of_process(global.profile.clone(), global.vars.clone());
+    options.reading = true;
+    Workplace::open(Arc::new(Project::load(&global.project, options).await?), clock()).await
+}
+
 fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
 }

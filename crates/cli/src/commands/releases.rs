@@ -6,7 +6,7 @@ use crate::{
 };
 
 pub async fn run(global: &Global, action: Option<ReleasesAction>) -> Result<u8> {
-    let workplace = super::open(global).await?;
+    let workplace = super::open_to_read(global).await?;
     if let Some(ReleasesAction::Rollback { number }) = action {
         let release = workplace.rollback(number).await?;
         if global.json {

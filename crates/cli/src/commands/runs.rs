@@ -7,7 +7,7 @@ use crate::{
 };
 
 pub async fn run(global: &Global, action: Option<RunsAction>) -> Result<u8> {
-    let workplace = super::open(global).await?;
+    let workplace = super::open_to_read(global).await?;
     let history = workplace.history().await?;
     match action.unwrap_or(RunsAction::List { limit: 20 }) {
         RunsAction::List { limit } => list(global, &history, limit).await,

@@ -7,7 +7,7 @@ use crate::{
 };
 
 pub async fn run(global: &Global, table: &str) -> Result<u8> {
-    let workplace = super::open(global).await?;
+    let workplace = super::open_to_read(global).await?;
     let name: TableName = table.parse()?;
     if name.zone == Zone::Raw {
         source(global, &workplace, &name).await

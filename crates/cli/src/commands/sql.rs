@@ -23,7 +23,7 @@ pub async fn run(
 ) -> Result<u8> {
     let asked = format.or(global.json.then_some(Format::Json));
     let format = format_of(asked, file.as_deref())?;
-    let workplace = super::open(global).await?;
+    let workplace = super::open_to_read(global).await?;
     let query = match query.as_deref() {
         Some("-") => read_stdin()?,
         Some(query) => query.to_owned(),

@@ -209,6 +209,23 @@ fn find<'e, T: std::error::Error + 'static>(e: &'e (dyn std::error::Error + 'sta
     None
 }
 
+/// `path` without `.` and `..`: object names cannot hold them. What exists is resolved by the system,
+/// because `..` behind a symbolic link is not the folder in front of it.
+fn without_dots(path: &FilePath) -> PathBuf {
+    let mut resolved = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::CurDir => {}
+            std::path::Component::ParentDir => {
+                resolved = resolved.canonicalize().unwrap_or(resolved);
+                resolved.pop();
+            }
+            part => resolved.push(part),
+        }
+    }
+    resolved
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -257,21 +274,4 @@ mod tests {
             assert!(error.message().contains(&file.display().to_string()), "{error}");
         }
     }
-}
-
-/// `path` without `.` and `..`: object names cannot hold them. What exists is resolved by the system,
-/// because `..` behind a symbolic link is not the folder in front of it.
-fn without_dots(path: &FilePath) -> PathBuf {
-    let mut resolved = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::CurDir => {}
-            std::path::Component::ParentDir => {
-                resolved = resolved.canonicalize().unwrap_or(resolved);
-                resolved.pop();
-            }
-            part => resolved.push(part),
-        }
-    }
-    resolved
 }

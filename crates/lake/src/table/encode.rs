@@ -28,7 +28,7 @@ use super::schema::to_delta;
 
 const GROUP_ROWS: usize = 1 << 20;
 /// Encoded; what a row group may hold in memory.
-const GROUP_BYTES: usize = 64 << 20;
+const GROUP_BYTES: usize = 32 << 20;
 const ZSTD_LEVEL: i32 = 3;
 
 /// One Parquet file in the making; its bytes are taken out as they come.
