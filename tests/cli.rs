@@ -183,7 +183,20 @@ fn listings_show_what_there_is() {
     assert!(runs.contains("ok"), "{runs}");
     assert!(place.lagar(&["runs", "show"]).stdout.contains("raw.items"));
     assert!(place.lagar(&["releases"]).stdout.contains("current"));
-    assert!(place.lagar(&["connectors", "rest"]).stdout.contains("url"));
+    let keys = place.lagar(&["connectors", "rest"]).stdout;
+    for key in [
+        "url",
+        "pages: {type: offset}",
+        "pages.offset_param",
+        "auth.bearer",
+        "auth.oauth2.token_url",
+        "timeout.read",
+        "columns",
+    ] {
+        assert!(keys.contains(key), "{key}: {keys}");
+    }
+    let tables = place.lagar(&["sql", "SHOW TABLES", "--format", "csv"]).stdout;
+    assert!(tables.contains("trusted,items") && tables.contains("raw,items"), "{tables}");
     let doctor = place.lagar(&["doctor"]);
     assert_eq!(doctor.code, 0, "{}{}", doctor.stdout, doctor.stderr);
     let schema: serde_json::Value = serde_json::from_str(&place.lagar(&["config", "schema"]).stdout).unwrap();

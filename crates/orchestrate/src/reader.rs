@@ -71,6 +71,15 @@ impl<'w> Reader<'w> {
                 None => error.at("the query", line, column),
             })?;
         }
+        if sql.trim_start().to_lowercase().starts_with("show tables") {
+            for table in &tables {
+                // A source without a load has no columns yet, and is not shown.
+                match self.add(&session, table, &tables).await {
+                    Err(error) if error.code() != codes::TABLE_MISSING => return Err(error),
+                    _ => {}
+                }
+            }
+        }
         session.inspect(sql).await
     }
 
