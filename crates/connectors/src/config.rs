@@ -37,6 +37,20 @@ pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<std::time:
     parse_duration(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
+/// A duration as it is written in a project file, so that defaults in the JSON schema read like it.
+pub fn write_duration<S: serde::Serializer>(
+    duration: &std::time::Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
+    match (seconds, millis) {
+        (0, millis) => serializer.collect_str(&format_args!("{millis}ms")),
+        (seconds, 0) if seconds % 60 == 0 => serializer.collect_str(&format_args!("{}m", seconds / 60)),
+        (seconds, 0) => serializer.collect_str(&format_args!("{seconds}s")),
+        _ => serializer.collect_str(&format_args!("{}ms", duration.as_millis())),
+    }
+}
+
 pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     let wrong = || format!("`{text}` is not a duration; write for example 250ms, 10s, 5m, 2h or 1d");
     let (number, unit) = split_unit(text).ok_or_else(wrong)?;
@@ -99,6 +113,15 @@ fn split_unit(text: &str) -> Option<(f64, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_reads_as_it_is_written() {
+        for text in ["250ms", "10s", "90s", "5m", "1500ms", "0ms"] {
+            let duration = parse_duration(text).unwrap();
+            let written = write_duration(&duration, serde_json::value::Serializer).unwrap();
+            assert_eq!(written, *text);
+        }
+    }
 
     #[test]
     fn sizes_and_durations_have_units() {

@@ -17,15 +17,15 @@ const ANSWER_BYTES_MAX: u64 = 1 << 30;
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Timeouts {
     /// Until the connection stands, TLS included.
-    #[serde(deserialize_with = "config::duration")]
+    #[serde(deserialize_with = "config::duration", serialize_with = "config::write_duration")]
     #[schemars(with = "String")]
     pub connect: Duration,
     /// Between two pieces of the answer, and until its first one.
-    #[serde(deserialize_with = "config::duration")]
+    #[serde(deserialize_with = "config::duration", serialize_with = "config::write_duration")]
     #[schemars(with = "String")]
     pub read: Duration,
     /// From the request to the last byte of the answer, redirects included.
-    #[serde(deserialize_with = "config::duration")]
+    #[serde(deserialize_with = "config::duration", serialize_with = "config::write_duration")]
     #[schemars(with = "String")]
     pub total: Duration,
 }
@@ -48,11 +48,11 @@ pub(crate) struct Retry {
     #[serde(deserialize_with = "attempts")]
     pub attempts: u32,
     /// The longest first wait; it doubles with every attempt, and a random share of it is waited.
-    #[serde(deserialize_with = "config::duration")]
+    #[serde(deserialize_with = "config::duration", serialize_with = "config::write_duration")]
     #[schemars(with = "String")]
     pub wait: Duration,
     /// No wait is longer, not even one that the server asks for.
-    #[serde(deserialize_with = "config::duration")]
+    #[serde(deserialize_with = "config::duration", serialize_with = "config::write_duration")]
     #[schemars(with = "String")]
     pub max_wait: Duration,
 }
