@@ -150,6 +150,8 @@ impl Workshop {
                 run_id: "bench".into(),
                 fingerprint: String::new(),
                 definition: String::new(),
+                input_ids: Default::default(),
+                incremental: None,
                 inputs: BTreeMap::new(),
                 rows_in: 0,
                 rows_out: written.rows(),

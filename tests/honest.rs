@@ -203,3 +203,69 @@ fn reading_needs_no_login_of_a_source_and_no_sound_model() {
     assert_eq!(place.lagar(&["runs"]).code, 0);
     place.lagar(&["run"]).says(2, &["NO_SUCH_TOKEN", "lagar.yaml"]);
 }
+
+#[test]
+fn an_append_goes_on_whatever_type_its_columns_are_written_as() {
+    let sql = "SELECT id, now() AS at, md5(CAST(v AS VARCHAR)) AS h, row_number() OVER (ORDER BY id) AS n, \
+               make_array(v) AS list, NULL AS nothing FROM raw.items";
+    let place = csv_project("items/*.csv", "", &format!("{APPEND}{sql}\n"));
+    for file in 1..=3 {
+        place.write(&format!("items/{file}.csv"), format!("id,v\n{file},7\n"));
+        place.run(&[]);
+    }
+    assert_eq!(place.rows("SELECT id FROM trusted.items").len(), 3);
+    // A column that is left out could come back as something else.
+    place.write("items/4.csv", "id,v\n4,7\n");
+    place.write("trusted/items.sql", format!("{APPEND}SELECT id FROM raw.items\n"));
+    place.lagar(&["run"]).says(1, &["is gone", "--full-refresh"]);
+}
+
+#[test]
+fn an_append_is_refused_when_what_it_used_comes_again() {
+    let place = csv_project("items/*.csv", "", &format!("{APPEND}SELECT id, v FROM raw.items\n"));
+    place.write("items/1.csv", "id,v\n1,7\n");
+    place.run(&[]);
+    place.write("items/2.csv", "id,v\n2,7\n");
+    place.run(&[]);
+    place.write("items/1.csv", "id,v\n1,7\n9,9\n");
+    place.lagar(&["run"]).says(1, &["read again", "--full-refresh"]);
+    assert_eq!(place.rows("SELECT id FROM trusted.items").len(), 2);
+    place.write("trusted/items.sql", format!("{APPEND}SELECT id, v FROM raw.items WHERE _newest\n"));
+    place.run(&["--full-refresh", "-s", "trusted.items"]);
+    assert_eq!(place.rows("SELECT id FROM trusted.items").len(), 3);
+}
+
+#[test]
+fn a_stricter_check_of_an_append_is_run_although_nothing_is_new() {
+    let place = csv_project("items/*.csv", "", &format!("{APPEND}SELECT id, v FROM raw.items\n"));
+    place.write("items/1.csv", "id,v\n1,\n2,5\n");
+    place.run(&[]);
+    let strict = APPEND.replace("incremental", "checks: [{not_null: v}]\nincremental");
+    place.write("trusted/items.sql", format!("{strict}SELECT id, v FROM raw.items\n"));
+    place.lagar(&["run"]).says(1, &["not_null(v)"]);
+}
+
+#[test]
+fn a_folder_read_anew_holds_only_what_is_there() {
+    let place = csv_project("items/*.csv", "", NEWEST);
+    place.write("items/1.csv", "id,v\n1,7\n");
+    place.write("items/2.csv", "id,v\n2,8\n");
+    place.run(&[]);
+    fs::remove_file(place.project.join("items/1.csv")).unwrap();
+    place.run(&["--full-refresh"]);
+    assert_eq!(place.rows("SELECT id FROM trusted.items"), vec![json!({"id": 2})]);
+}
+
+#[test]
+fn a_result_written_to_stdout_by_name_is_not_put_over_the_file_behind_it() {
+    let place = csv_project("items.csv", "", NEWEST);
+    place.write("items.csv", "id,v\n1,7\n");
+    place.run(&[]);
+    let path = place.dir.path().join("log");
+    fs::write(&path, "KEEP\n").unwrap();
+    let log = fs::File::options().append(true).open(&path).unwrap();
+    let mut command =
+        place.command(&["sql", "SELECT id FROM trusted.items", "-f", "csv", "-o", "/dev/stdout"]);
+    assert!(command.stdout(log).status().unwrap().success());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "KEEP\nid\n1\n");
+}

@@ -199,7 +199,9 @@ impl Source for FileSource {
 
 impl FileSource {
     fn read_as(&self, cx: &Cx) -> String {
-        let meaning = serde_json::json!([self.reading, self.config.in_place, cx.columns]);
+        // Without the query, whose secrets may change from day to day.
+        let url = self.config.url.split('?').next();
+        let meaning = serde_json::json!([self.reading, self.config.in_place, cx.columns, url]);
         hash_bytes(meaning.to_string().as_bytes())
     }
 
@@ -225,6 +227,8 @@ struct Read<'a> {
     /// Why files were not handed over.
     unchanged: Vec<String>,
     notes: Vec<Note>,
+    /// Nothing was known before: all files are read.
+    whole: bool,
 }
 
 impl<'a> Read<'a> {
@@ -232,7 +236,9 @@ impl<'a> Read<'a> {
         let read_as = source.read_as(cx);
         let mut seen: Seen = from.map(position).transpose()?.unwrap_or_default();
         let mut notes = Vec::new();
+        let mut whole = from.is_none();
         if from.is_some() && seen.read_as != read_as {
+            whole = true;
             seen.files.clear();
             notes.push(Note(
                 "every file is loaded again, because the source is now read differently".to_owned(),
@@ -248,6 +254,7 @@ impl<'a> Read<'a> {
             sent: 0,
             unchanged: Vec::new(),
             notes,
+            whole,
         })
     }
 
@@ -255,7 +262,7 @@ impl<'a> Read<'a> {
         if self.sent > 0 {
             return Ok(Outcome::Read {
                 position: to_position(&self.now)?,
-                scope: Scope::Files,
+                scope: if self.whole { Scope::Snapshot } else { Scope::Files },
                 notes: self.notes,
             });
         }

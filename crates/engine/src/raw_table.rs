@@ -408,10 +408,15 @@ impl Reader {
             codes::DECODE,
             format!("row {} of {}{column}: {}: {}", first.row, piece.load.files[piece.file].path, first.reason, shown(&first.value)),
         )
-        .hint(format!(
-            "give the type in `columns` of source `{}`, or leave out `in_place`, so that such rows go to quarantine",
-            self.scan.source
-        )))
+        .hint(match piece.load.files[piece.file].in_place {
+            Some(_) => format!(
+                "give the type in `columns` of source `{}`, or leave out `in_place`, so that such rows go to quarantine",
+                self.scan.source
+            ),
+            None => "an older load does not fit the type that `columns` asks for now: read what the source has \
+                     now with `WHERE _newest`, or take the type away"
+                .to_owned(),
+        }))
     }
 }
 

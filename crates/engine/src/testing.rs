@@ -113,6 +113,8 @@ impl Place {
             run_id: "run".into(),
             fingerprint: String::new(),
             definition: String::new(),
+            input_ids: Default::default(),
+            incremental: None,
             inputs: Default::default(),
             rows_in: 0,
             rows_out: all.iter().map(|file| file.rows).sum(),

@@ -2,15 +2,18 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use futures::StreamExt;
 use lagar_engine::{
     QueryStats, RawOptions, Session, Strategy,
     checks::{self, Severity},
     model::{Materialize, Model},
 };
-use lagar_flow::{Error, Result, TableName, Zone, codes, schema_of};
-use lagar_lake::{DataFile, Lake, Manifest, Release, Table, TableCommit, TableMeta, WriteOptions};
+use lagar_flow::{Error, Result, Scope, TableName, Zone, codes, schema_of};
+use lagar_lake::{
+    DataFile, Lake, Manifest, Release, Table, TableCommit, TableMeta, WriteOptions, delta_schema,
+    newest_state,
+};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -34,15 +37,17 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
     }
     let base = base(context, model, newest.as_ref()).await?;
     if let (Some(base), Some(incremental)) = (&base, &model.front.incremental) {
-        if inputs.used_by(base, incremental) == inputs.numbers.get(incremental).copied() {
+        let used = inputs.used_by(model, base, incremental)?;
+        let changed = old_rows_stay(model, base);
+        // When the model changed, its checks are run over the rows that stay, although none are added.
+        if Some(used) == inputs.numbers.get(incremental).copied() && changed.is_none() {
             report.status = Status::NothingNew;
             report.version = Some(base.version);
             report.notes.push(format!("`{incremental}` has nothing new"));
-            report.notes.extend(old_rows_stay(model, base));
             return Ok(());
         }
-        report.notes.extend(old_rows_stay(model, base));
-        inputs.leave_out_used(context, base, incremental).await?;
+        report.notes.extend(changed);
+        inputs.leave_out_used(context, model, incremental, used).await?;
     }
 
     let made = stage(context, model, &inputs, report).await?;
@@ -58,6 +63,15 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
         refuse(context, model, newest, &staged).await?;
         return Err(error);
     }
+    if let Some(dropped) = &made.dropped {
+        // Noted for the version that comes next: were the note written behind it, a kill could lose it.
+        refuse(context, model, Some(newest.map_or(0, |newest| newest + 1)), dropped).await?;
+        report.notes.push(format!(
+            "{} rows were left out by a check; see them with: lagar sql \"SELECT * FROM refused.{}\"",
+            dropped.rows(),
+            model.name
+        ));
+    }
     let rows_out = report.rows_out;
     let table = context
         .lake
@@ -72,6 +86,8 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
                 fingerprint,
                 definition: definition(model),
                 inputs: inputs.numbers.iter().map(|(table, number)| (table.to_string(), *number)).collect(),
+                input_ids: inputs.ids.iter().map(|(table, id)| (table.to_string(), id.clone())).collect(),
+                incremental: model.front.incremental.as_ref().map(TableName::to_string),
                 rows_in: report.rows_in,
                 rows_out,
                 description: model.description.clone(),
@@ -81,14 +97,6 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
         })
         .await?;
     report.version = Some(table.version);
-    if let Some(dropped) = &made.dropped {
-        refuse(context, model, report.version, dropped).await?;
-        report.notes.push(format!(
-            "{} rows were left out by a check; see them with: lagar sql \"SELECT * FROM refused.{}\"",
-            dropped.rows(),
-            model.name
-        ));
-    }
     Ok(())
 }
 
@@ -102,22 +110,46 @@ fn old_rows_stay(model: &Model, base: &Table) -> Option<String> {
 
 /// Rows that stay must still be what the table's columns say.
 fn refuse_other_columns(model: &Model, base: &Table, schema: &Schema) -> Result<()> {
-    let refused = |what: String| {
-        Err(Error::new(codes::SCHEMA_CHANGE, format!("`{}`: {what}, and older rows stay", model.name))
-            .hint(format!("make all rows again with: lagar run -s {} --full-refresh", model.name)))
-    };
+    let refused = |what: String| Err(needs_full_refresh(model, &format!("{what}, and older rows stay")));
+    let schema = delta_schema(schema)?;
+    for field in base.schema.fields() {
+        // Were it left out, its values would come back when a column of its name does.
+        if schema.column_with_name(field.name()).is_none() {
+            return refused(format!("column `{}` is gone", field.name()));
+        }
+    }
     if base.partition_by != model.front.partition_by {
         return refused("`partition_by` changed".into());
     }
     for field in schema.fields() {
         if let Ok(before) = base.schema.field_with_name(field.name())
-            && before.data_type() != field.data_type()
+            && !same_type(before.data_type(), field.data_type())
         {
             let (name, from, to) = (field.name(), before.data_type(), field.data_type());
             return refused(format!("column `{name}` was {from} and is {to} now"));
         }
     }
     Ok(())
+}
+
+/// An append that cannot go on from the rows that are there.
+fn needs_full_refresh(model: &Model, why: &str) -> Error {
+    Error::new(codes::SCHEMA_CHANGE, format!("`{}`: {why}", model.name))
+        .hint(format!("make all rows again with: lagar run -s {} --full-refresh", model.name))
+}
+
+/// Whether two types are the same but for the names of list elements, which each library makes its own.
+fn same_type(a: &DataType, b: &DataType) -> bool {
+    match (a, b) {
+        (DataType::List(a), DataType::List(b)) => same_type(a.data_type(), b.data_type()),
+        (DataType::Struct(a), DataType::Struct(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .zip(b)
+                    .all(|(a, b)| a.name() == b.name() && same_type(a.data_type(), b.data_type()))
+        }
+        (a, b) => a == b,
+    }
 }
 
 /// Keeps rows that are not published, to be looked at until `version` is not the newest any more.
@@ -130,6 +162,8 @@ async fn refuse(context: &Context, model: &Model, version: Option<u64>, rows: &S
 /// What a model reads, at the versions that this run reads.
 struct Inputs {
     raw: BTreeMap<TableName, Vec<Arc<Manifest>>>,
+    /// The columns of the raw inputs, also when none of their loads is left.
+    columns: BTreeMap<TableName, SchemaRef>,
     tables: BTreeMap<TableName, Table>,
     /// Load number or table version.
     numbers: BTreeMap<TableName, u64>,
@@ -141,6 +175,7 @@ impl Inputs {
     async fn of(context: &Context, model: &Model) -> Result<Self> {
         let mut inputs = Self {
             raw: BTreeMap::new(),
+            columns: BTreeMap::new(),
             tables: BTreeMap::new(),
             numbers: BTreeMap::new(),
             ids: BTreeMap::new(),
@@ -158,7 +193,9 @@ impl Inputs {
                 let newest = loads.last().map(|load| load.number);
                 let pinned = context.pin(&name, newest.ok_or_else(|| missing("run its source first"))?);
                 loads.retain(|load| load.number <= pinned);
-                let id = loads.last().map(|load| load.id.to_string()).unwrap_or_default();
+                let Some(last) = loads.last() else { return Err(missing("run its source first")) };
+                let id = last.id.to_string();
+                inputs.columns.insert(name.clone(), schema_of(&last.columns)?);
                 inputs.ids.insert(name.clone(), id);
                 inputs.numbers.insert(name.clone(), pinned);
                 inputs.raw.insert(name, loads);
@@ -176,8 +213,23 @@ impl Inputs {
     }
 
     /// Up to which load or version of `incremental` the rows of `base` come.
-    fn used_by(&self, base: &Table, incremental: &TableName) -> Option<u64> {
-        base.meta.as_ref().and_then(|meta| meta.inputs.get(&incremental.to_string()).copied())
+    ///
+    /// # Errors
+    /// That cannot be told: `base` went by another input, or the input was deleted and made again.
+    fn used_by(&self, model: &Model, base: &Table, incremental: &TableName) -> Result<u64> {
+        let name = incremental.to_string();
+        let meta = base.meta.as_ref().filter(|meta| meta.incremental.as_ref() == Some(&name));
+        let Some((meta, used)) = meta.and_then(|meta| Some((meta, *meta.inputs.get(&name)?))) else {
+            return Err(needs_full_refresh(model, &format!("its rows did not come by way of `{name}`")));
+        };
+        let id = match self.raw.get(incremental) {
+            Some(loads) => loads.iter().find(|load| load.number == used).map(|load| load.id.to_string()),
+            None => meta.input_ids.get(&name).cloned(),
+        };
+        if id.is_none() || id.as_ref() != meta.input_ids.get(&name) {
+            return Err(needs_full_refresh(model, &format!("`{name}` was deleted and made again")));
+        }
+        Ok(used)
     }
 
     /// Leaves of the input `incremental` only what `base` was not made from.
@@ -187,14 +239,19 @@ impl Inputs {
     async fn leave_out_used(
         &mut self,
         context: &Context,
-        base: &Table,
+        model: &Model,
         incremental: &TableName,
+        used: u64,
     ) -> Result<()> {
-        let used = self.used_by(base, incremental);
-        if let (Some(loads), Some(used)) = (self.raw.get_mut(incremental), used) {
+        if let Some(loads) = self.raw.get_mut(incremental) {
+            if replaces_used(loads, used) {
+                let why =
+                    format!("`{incremental}` was read again: rows that are used already came once more");
+                return Err(needs_full_refresh(model, &why));
+            }
             loads.retain(|load| load.number > used);
         }
-        if let (Some(table), Some(used)) = (self.tables.get_mut(incremental), used) {
+        if let Some(table) = self.tables.get_mut(incremental) {
             let before = context
                 .lake
                 .table(incremental, Some(used))
@@ -202,11 +259,10 @@ impl Inputs {
                 .map(|before| before.files)
                 .unwrap_or_default();
             if before.iter().any(|file| !table.files.contains(file)) {
-                return Err(Error::new(
-                    codes::SCHEMA_CHANGE,
-                    format!("`{incremental}` was rewritten since version {used}: which of its rows are new cannot be told"),
-                )
-                .hint(format!("rebuild what reads it with: lagar run -s {} --full-refresh", base.name)));
+                let why = format!(
+                    "`{incremental}` was rewritten since version {used}: which of its rows are new cannot be told"
+                );
+                return Err(needs_full_refresh(model, &why));
             }
             table.files.retain(|file| !before.contains(file));
         }
@@ -217,7 +273,7 @@ impl Inputs {
     fn session(&self, context: &Context) -> Result<Session> {
         let session = context.engine.session();
         for (name, loads) in &self.raw {
-            let schema = schema_of(loads.last().map_or(&[][..], |last| last.columns.as_slice()))?;
+            let schema = self.columns.get(name).cloned().unwrap_or_else(|| Arc::new(Schema::empty()));
             let options = RawOptions { spool: context.spool_dir.clone(), skip_rejects: false };
             session.add_raw(&name.name, &context.lake, loads.clone(), schema, options)?;
         }
@@ -226,6 +282,17 @@ impl Inputs {
         }
         Ok(session)
     }
+}
+
+/// Whether loads after `used` take the place of what was used. A source of snapshots alone does that by
+/// its nature: whoever appends them collects its states.
+fn replaces_used(loads: &[Arc<Manifest>], used: u64) -> bool {
+    if loads.iter().all(|load| load.scope == Scope::Snapshot) {
+        return false;
+    }
+    let before: Vec<Arc<Manifest>> = loads.iter().filter(|load| load.number <= used).cloned().collect();
+    let (then, now) = (newest_state(&before), newest_state(loads));
+    then.iter().flatten().zip(now.iter().flatten()).any(|(then, now)| *then && !now)
 }
 
 struct UpToDate {
@@ -240,7 +307,7 @@ async fn up_to_date(
     fingerprint: &str,
     newest: Option<&Table>,
 ) -> Result<Option<UpToDate>> {
-    if context.full_refresh || model.is_volatile() {
+    if context.full_refresh {
         return Ok(None);
     }
     let same = |table: &Table| table.meta.as_ref().is_some_and(|meta| meta.fingerprint == fingerprint);
@@ -256,6 +323,9 @@ async fn up_to_date(
             );
             return Ok(Some(UpToDate { version: held, why }));
         }
+    }
+    if model.is_volatile() {
+        return Ok(None);
     }
     if let Some(newest) = newest.filter(|newest| same(newest)) {
         let why = match released == Some(newest.version) {

@@ -21,7 +21,9 @@ pub async fn run(
     format: Option<Format>,
     file: Option<PathBuf>,
 ) -> Result<u8> {
-    let asked = format.or(global.json.then_some(Format::Json));
+    // The file and the flag are for the same rows: what the flag is for is stdout.
+    let file = file.filter(|file| !is_stdout(file));
+    let asked = format.or((global.json && file.is_none()).then_some(Format::Json));
     let format = format_of(asked, file.as_deref())?;
     let workplace = super::open_to_read(global).await?;
     let query = match query.as_deref() {
@@ -36,6 +38,11 @@ pub async fn run(
         done = answer(&workplace, &query, format, file) => done.map(|()| 0),
         () = cancel.cancelled() => Err(Error::new(codes::STOPPED, "stopped")),
     }
+}
+
+/// `-o -` and its kin mean what is written without `-o`: the open stream, wherever it goes.
+fn is_stdout(file: &Path) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| file == Path::new(name))
 }
 
 /// A box is for the eye: it shows 40 rows and cuts long cells, so it is never what a file is for.

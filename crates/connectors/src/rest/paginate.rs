@@ -183,7 +183,15 @@ impl<'a> Walk<'a> {
     /// a page that was not full, which is asked beyond only because the server may give less than `size`.
     pub fn refusals_of_the_end(&self) -> &'static [u16] {
         match self.pages {
-            Pages::Page { size, .. } if self.pages_read > 0 && self.last < *size => NO_SUCH_PAGE,
+            // Behind the first page, or behind one that was shorter than another. A server that gives less
+            // than `size` each time may also refuse for another reason, so there only 404 is believed.
+            Pages::Page { size, .. } if self.pages_read > 0 && self.last < *size => {
+                if self.pages_read == 1 || self.last < self.longest {
+                    NO_SUCH_PAGE
+                } else {
+                    &NO_SUCH_PAGE[1..]
+                }
+            }
             _ => &[],
         }
     }

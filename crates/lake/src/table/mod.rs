@@ -78,6 +78,12 @@ pub struct TableMeta {
     pub definition: String,
     /// `raw.orders` → load number, `trusted.x` → version.
     pub inputs: BTreeMap<String, u64>,
+    /// What tells each of those loads or versions from another of the same number.
+    #[serde(default)]
+    pub input_ids: BTreeMap<String, String>,
+    /// The input of which an append takes only what is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incremental: Option<String>,
     pub rows_in: u64,
     pub rows_out: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]

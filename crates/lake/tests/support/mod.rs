@@ -126,6 +126,8 @@ pub fn commit_of(
             run_id: "run".into(),
             fingerprint: "f".into(),
             definition: String::new(),
+            input_ids: Default::default(),
+            incremental: None,
             inputs: inputs.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect(),
             rows_in: 0,
             rows_out: files.iter().map(|f| f.rows).sum(),
