@@ -17,6 +17,7 @@ pub struct Fixture {
     pub kind: &'static str,
     pub config: Value,
     /// Of a first read.
+    /// Of the loads after the first.
     pub scope: Scope,
     /// Texts that must not be seen anywhere.
     pub secrets: Vec<&'static str>,
