@@ -16,7 +16,6 @@ use crate::support::{
 pub struct Fixture {
     pub kind: &'static str,
     pub config: Value,
-    /// Of a first read.
     /// Of the loads after the first.
     pub scope: Scope,
     /// Texts that must not be seen anywhere.
