@@ -31,6 +31,10 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.file.is_empty() {
+            // A text that is in no file: a query from the command line.
+            return write!(f, "line {}, column {}", self.line, self.column);
+        }
         match (self.line, self.column) {
             (0, _) => write!(f, "{}", self.file),
             (line, 0) => write!(f, "{}:{line}", self.file),
@@ -153,7 +157,7 @@ impl Error {
             "code": self.0.code.id,
             "message": self.message_with_causes(),
             "hint": self.0.hint,
-            "file": place.map(|p| &p.file),
+            "file": place.map(|p| &p.file).filter(|file| !file.is_empty()),
             "line": place.map(|p| p.line).filter(|l| *l > 0),
             "column": place.map(|p| p.column).filter(|c| *c > 0),
         })

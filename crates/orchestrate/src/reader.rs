@@ -68,7 +68,7 @@ impl<'w> Reader<'w> {
         for (name, (line, column)) in tables_of(sql)? {
             self.add(&session, &name, &tables).await.map_err(|error| match error.place() {
                 Some(_) => error,
-                None => error.at("the query", line, column),
+                None => error.at("", line, column),
             })?;
         }
         if sql.trim_start().to_lowercase().starts_with("show tables") {

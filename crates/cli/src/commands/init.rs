@@ -36,6 +36,9 @@ pub fn run_in(parent: &Path, name: &str) -> Result<()> {
 
 pub async fn run(global: &Global, name: &str) -> Result<u8> {
     run_in(Path::new("."), name)?;
+    if global.quiet {
+        return Ok(0);
+    }
     if global.json {
         output::stdout(&format!("{}\n", serde_json::json!({"project": name})));
         return Ok(0);
