@@ -35,7 +35,7 @@ use crate::session::RawOptions;
 /// A byte range of a file is at least this long: opening it must not cost more than reading it.
 const RANGE_BYTES_MIN: u64 = 16 << 20;
 /// Decoded batches that may wait for whoever reads them.
-const BATCHES_WAITING_MAX: usize = 2;
+const BATCHES_WAITING_MAX: usize = 1;
 
 /// The place of a row, beside the columns of its source.
 const PLACE_COLUMNS: [&str; 5] = ["_source_file", "_load", "_loaded_at", "_row", NEWEST];

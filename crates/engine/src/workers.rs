@@ -19,7 +19,7 @@ use tokio::{
 use crate::errors;
 
 /// Batches that may wait for whoever reads them.
-const BATCHES_WAITING_MAX: usize = 2;
+const BATCHES_WAITING_MAX: usize = 1;
 /// Nested SQL recurses deeply; tokio's 2 MiB are too little in a debug build.
 const STACK_BYTES: usize = 16 << 20;
 

@@ -36,9 +36,10 @@ use infer::Inference;
 use rows::{Cursor, Row};
 use value::Parse;
 
-/// A batch ends when the rows in it were this long in the file, so that its memory is bounded and no
-/// column of text comes near the 2 GiB that 32-bit offsets can reach.
-const BATCH_BYTES_MAX: u64 = 32 << 20;
+/// A batch ends when the rows in it were this long in the file: several are in flight at once, in each of
+/// some copies, so this decides most of a scan's memory. (It also keeps a column of text far from the
+/// 2 GiB that 32-bit offsets can reach.)
+const BATCH_BYTES_MAX: u64 = 4 << 20;
 
 /// The texts of all rejected rows of a file together; what is over is left out.
 const REJECTED_BYTES_MAX: usize = 64 << 20;
