@@ -1,0 +1,6 @@
+-- A.
+/*---
+key: id
+---*/
+SELECT id
+FROM raw.items

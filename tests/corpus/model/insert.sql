@@ -1,0 +1,1 @@
+INSERT INTO raw.a SELECT 1

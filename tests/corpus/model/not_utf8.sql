@@ -1,0 +1,1 @@
+SELECT ÿ FROM raw.items

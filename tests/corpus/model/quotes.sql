@@ -1,0 +1,1 @@
+SELECT "a""b", 'c''d' /* x /* y */ */ FROM "raw"."items" -- end
