@@ -43,9 +43,11 @@ codes! {
     HTTP_TEMPORARY = "E2202", Outside, "a server did not answer, or asked to come back later";
     HTTP_ANSWER = "E2203", Data, "a server answered something that is not the data asked for";
     AUTH = "E2204", Data, "a login was refused";
+    CERTIFICATE = "E2205", Data, "a server's certificate is not accepted";
     DATABASE = "E2301", Data, "a database refused a statement";
     DATABASE_DOWN = "E2302", Outside, "a database cannot be reached";
     DATABASE_TYPE = "E2303", Data, "a column of a database has a type that cannot be read";
+    DATABASE_TLS = "E2304", Data, "an encrypted connection to a database cannot be made";
 
     LAKE_CONFIG = "E3001", Usage, "the lake's address is wrong";
     LAKE_STORE = "E3002", Outside, "the lake's store does not answer";
@@ -57,6 +59,7 @@ codes! {
     LAKE_VERSION = "E3008", Data, "the lake was written by a newer Lagar";
     TABLE_MISSING = "E3009", Data, "there is no such table or version";
     SCHEMA_CHANGE = "E3010", Data, "a table's columns changed in a way that its old rows do not allow";
+    LAKE_CREDENTIALS = "E3011", Usage, "no credentials for the lake's store were found";
 
     SQL_SYNTAX = "E4001", Usage, "SQL cannot be parsed";
     SQL_UNKNOWN_TABLE = "E4002", Usage, "SQL reads a table that nothing makes";
@@ -78,6 +81,7 @@ codes! {
     HISTORY = "E6004", Data, "the history cannot be read or written";
     DEADLINE = "E6005", Outside, "a deadline passed";
     OUTPUT = "E6006", Data, "the output cannot be written";
+    OVERTAKEN = "E6007", Outside, "another run published a table while this one made it";
 
     BUG = "E9001", Lagar, "a defect in Lagar";
 }

@@ -150,6 +150,16 @@ impl Error {
         self
     }
 
+    /// The same error without what `secrets` knows.
+    pub fn without(mut self, secrets: &crate::Redactor) -> Self {
+        let inner = &mut *self.0;
+        inner.message = secrets.text(&inner.message);
+        inner.hint = inner.hint.take().map(|hint| secrets.text(&hint));
+        inner.causes.iter_mut().for_each(|cause| *cause = secrets.text(cause));
+        inner.others = std::mem::take(&mut inner.others).into_iter().map(|e| e.without(secrets)).collect();
+        self
+    }
+
     /// `{code,message,hint,file,line,column}` of the machine-readable output.
     pub fn to_json(&self) -> serde_json::Value {
         let place = self.place();
