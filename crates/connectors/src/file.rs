@@ -26,6 +26,7 @@ use crate::{
     Chunks, Cx, Kind, Outcome, Source,
     config::{self, ConfigError},
     http::{Answer, Fetched, Get, Http, TokenCache, first_bytes, http_url, unless_stopped, with_http_keys},
+    probe,
     spool::{Landing, blocking, hash_bytes, hash_file, land, position, to_position},
 };
 use format::{Csv, Packing, Reading};
@@ -190,6 +191,27 @@ impl Source for FileSource {
             }
         }
         read.finish()
+    }
+
+    async fn probe(&self, cx: &Cx) -> Result<String> {
+        let found = |files: usize, bytes: u64| match files {
+            1 => format!("{}: 1 file, {bytes} bytes", self.address()),
+            _ => format!("{}: {files} files, {bytes} bytes", self.address()),
+        };
+        match &self.place {
+            Place::Local(written) => {
+                let (dir, written) = (cx.project_dir.clone(), written.clone());
+                let files = blocking(move || local::find(&dir, &written)).await?;
+                let stamps: Result<Vec<Stamp>> = files.iter().map(Stamp::of).collect();
+                Ok(found(files.len(), stamps?.iter().map(|stamp| stamp.bytes).sum()))
+            }
+            Place::Server(url) => probe::server(cx, url, &self.config.timeout).await,
+            Place::Store(url) => {
+                let (_, objects) =
+                    unless_stopped(cx, store::find(cx, url, self.config.timeout.read)).await??;
+                Ok(found(objects.len(), objects.iter().map(|object| object.meta.size).sum()))
+            }
+        }
     }
 
     fn address(&self) -> String {

@@ -6,18 +6,19 @@
 mod auth;
 mod config;
 mod headers;
+mod inside;
 mod redact;
-mod redactor;
 mod transfer;
 
 use std::{
+    error::Error as StdError,
     future::Future,
-    io::Read,
+    io::{self, Read},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use lagar_flow::{Body, Error, Result, codes};
+use lagar_flow::{Body, Error, Redactor, Result, codes};
 use reqwest::{
     Client, StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -29,18 +30,18 @@ pub(crate) use auth::{Auth, TokenCache};
 pub(crate) use config::{HttpConfig, Rate, Retry, Timeouts, bytes_or_none, secret_texts, with_http_keys};
 pub(crate) use headers::next_link;
 pub(crate) use redact::remove_keys;
-pub(crate) use redactor::Redactor;
 
 use crate::{
     Cx,
     spool::{MEMORY_BYTES_MAX, Spooled, hash_bytes},
 };
 use auth::{Login, Token, TokenAnswer, basic_header};
+use inside::{IsInside, Neighbours};
 
 const REDIRECTS_MAX: usize = 10;
 const FIRST_BYTES: u64 = 512;
 const TOKEN_ANSWER_BYTES_MAX: u64 = 1 << 20;
-const USER_AGENT: &str = concat!("lagar/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("lagar/", env!("CARGO_PKG_VERSION"));
 /// Asking later helps; 202 says that the answer is still being made.
 const TEMPORARY: &[u16] = &[202, 408, 425, 429, 500, 502, 503, 504];
 /// Configured headers that say nothing about who asks; every other one is treated as a secret.
@@ -61,6 +62,7 @@ pub(crate) struct Http<'a> {
     tokens: &'a TokenCache,
     /// Secrets are sent here and nowhere else.
     home: Origin,
+    neighbours: Neighbours,
     /// Sent everywhere.
     plain: HeaderMap,
     /// Sent to `home`.
@@ -155,7 +157,8 @@ impl From<Error> for Failure {
 impl<'a> Http<'a> {
     /// For requests that start at `url`, whose host alone gets the secrets.
     pub fn new(cx: &'a Cx, mut config: HttpConfig, url: &mut Url, tokens: &'a TokenCache) -> Result<Self> {
-        let redactor = Redactor::default();
+        let redactor = cx.secrets.layer();
+        redactor.add_url(url.as_str());
         if let Some(basic) = take_user_info(url) {
             config.auth.get_or_insert(basic);
         }
@@ -176,11 +179,15 @@ impl<'a> Http<'a> {
                 private.insert(key, sent);
             }
         }
+        let token_url = config.auth.as_ref().and_then(Auth::client_credentials);
+        let token_url = token_url.and_then(|client| http_url(&client.token_url));
+        let neighbours = Neighbours::of(url, token_url);
         let client = Client::builder()
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(config.timeout.connect)
             .read_timeout(config.timeout.read)
+            .dns_resolver(neighbours.clone())
             .build()
             .map_err(|error| Error::bug("the HTTP client cannot be set up").caused_by(&error))?;
         let login = match &config.auth {
@@ -197,6 +204,7 @@ impl<'a> Http<'a> {
             redactor,
             tokens,
             home: url.origin(),
+            neighbours,
             plain,
             private,
             login,
@@ -217,7 +225,7 @@ impl<'a> Http<'a> {
         let headers = self.plain.iter().chain(&self.private);
         let mut sent: Vec<Vec<u8>> =
             headers.map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()].join(&b':')).collect();
-        sent.extend(self.redactor.secrets().into_iter().map(String::into_bytes));
+        sent.extend(self.redactor.own().into_iter().map(String::into_bytes));
         sent.sort();
         sent.push(url.as_str().as_bytes().to_vec());
         format!("{}#{}", self.shown(url), &hash_bytes(&sent.join(&b'\n'))[..4])
@@ -230,6 +238,8 @@ impl<'a> Http<'a> {
 
     /// The whole answer, after as many attempts as it takes.
     pub async fn get(&self, get: &Get<'_>) -> Result<Answer> {
+        // The address of a next page comes from the server, with tokens in it at times.
+        self.redactor.add_url(get.url.as_str());
         let mut refreshed = false;
         loop {
             let login = match self.config.auth.as_ref().and_then(Auth::client_credentials) {
@@ -280,6 +290,7 @@ impl<'a> Http<'a> {
         let mut in_body = form.clone();
         in_body.extend([("client_id", id.to_owned()), ("client_secret", secret.to_owned())]);
         // Every server must take the header (RFC 6749 §2.3.1); some take only the form.
+        self.redactor.add(&form_encoded(secret));
         let header = basic_header(&self.client, &form_encoded(id), &form_encoded(secret))
             .map(|value| Login::Header(header::AUTHORIZATION, value));
         let mut refused = None;
@@ -358,9 +369,16 @@ impl<'a> Http<'a> {
             if hop > 0 {
                 self.slot().await;
             }
+            if !self.neighbours.may_ask(&url) {
+                return Err(self.sent_inside(&url).into());
+            }
             let response = self.request(call, &url, hop).send().await.map_err(|e| self.transport(&url, e))?;
             match self.redirected(call, &response, &url)? {
-                Some(next) => url = next,
+                Some(next) => {
+                    // A server that redirects may hand out secrets of its own: a signature, a token.
+                    self.redactor.add_url(next.as_str());
+                    url = next;
+                }
                 None => return self.receive(call, response, url).await,
             }
         }
@@ -433,7 +451,24 @@ impl<'a> Http<'a> {
         Ok(Some(next))
     }
 
+    fn sent_inside(&self, url: &Url) -> Error {
+        let message = format!("a server sent us to {}, which is inside a network", self.shown(url));
+        Error::new(codes::HTTP_ANSWER, message).hint(
+            "a server out in the open has no business there; if it is meant, put that address into the project",
+        )
+    }
+
     fn transport(&self, url: &Url, error: reqwest::Error) -> Failure {
+        if cause::<IsInside>(&error).is_some() {
+            return self.sent_inside(url).into();
+        }
+        if let Some(why @ rustls::Error::InvalidCertificate(_)) = cause(&error) {
+            let message = format!("the certificate of {} is not accepted", self.shown(url));
+            return Error::new(codes::CERTIFICATE, message)
+                .hint("the machine's trusted authorities decide; SSL_CERT_FILE names others. There is no switch to go without")
+                .caused_by(why)
+                .into();
+        }
         let what = if error.is_timeout() && error.is_connect() {
             format!("cannot connect to {} within {:?}", self.shown(url), self.config.timeout.connect)
         } else if error.is_timeout() {
@@ -477,6 +512,19 @@ pub(crate) async fn unless_stopped<T>(cx: &Cx, work: impl Future<Output = T>) ->
         () = cx.cancel.cancelled() => Err(Error::new(codes::STOPPED, "stopped")),
         done = work => Ok(done),
     }
+}
+
+/// The first cause of `error` that is a `T`; an I/O error may carry one without naming it as its cause.
+fn cause<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        let carried = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = carried.map(|carried| carried as &(dyn StdError + 'static)).or_else(|| error.source());
+    }
+    None
 }
 
 fn again(error: Error) -> Failure {

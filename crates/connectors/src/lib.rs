@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use lagar_flow::{Chunk, Clock, ColumnType, Error, Note, Position, Result, Scope, codes};
+use lagar_flow::{Chunk, Clock, ColumnType, Error, Note, Position, Redactor, Result, Scope, codes};
 use object_store::ObjectStore;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -16,9 +16,22 @@ pub mod config;
 pub mod decode;
 mod file;
 mod http;
+mod probe;
 mod rest;
 mod spool;
 mod sql;
+
+/// Private functions, for the fuzz targets.
+#[doc(hidden)]
+pub mod fuzzed {
+    pub fn remove_keys(json: &[u8], keys: &[String]) -> Result<Vec<u8>, String> {
+        crate::http::remove_keys(json, keys)
+    }
+
+    pub fn next_link(value: &str) -> Option<String> {
+        crate::http::next_link([value])
+    }
+}
 
 /// Every kind of source. Help, "unknown type" errors, the JSON schema, the docs and the contract
 /// tests walk this list: a new connector is one file and one line here.
@@ -48,6 +61,9 @@ pub trait Source: Send + Sync {
     /// position in the returned [`Outcome`] is; a read that is broken off anywhere is simply done again.
     async fn read(&self, cx: &Cx, from: Option<&Position>, out: &Chunks) -> Result<Outcome>;
 
+    /// Looks whether it is there and lets us in, without reading it; what was found, for people.
+    async fn probe(&self, cx: &Cx) -> Result<String>;
+
     /// The address to show: no secret is in it.
     fn address(&self) -> String;
 }
@@ -74,6 +90,8 @@ pub struct Cx {
     pub columns: BTreeMap<String, ColumnType>,
     /// The columns of this source's loads so far.
     pub known: Option<SchemaRef>,
+    /// The secrets of the project; a source adds those that it learns.
+    pub secrets: Redactor,
     /// Seed of the retry jitter.
     pub seed: u64,
     pub cancel: CancellationToken,

@@ -19,21 +19,23 @@ use lagar_flow::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json_path::{JsonPath, ParseError};
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::{
     Chunks, Cx, Kind, Outcome, Source,
     config::{self, ConfigError},
+    decode,
     http::{
         self, Answer, Fetched, Get, Http, TokenCache, http_url, remove_keys, unless_stopped, with_http_keys,
     },
+    probe,
     spool::{
-        Landing, MEMORY_BYTES_MAX, Spool, Spooled, blocking, hash_bytes, land, position, to_position,
+        Landing, MEMORY_BYTES_MAX, Spool, Spooled, blocking, hash_bytes, hex, land, position, to_position,
         too_large, write_error,
     },
 };
-use paginate::{PageRead, Pages, Walk, set_param};
+use paginate::{EmptyPage, PageRead, Pages, Step, Walk, set_param, text_of};
 use saved::SavedAnswer;
 
 pub const KIND: Kind = Kind {
@@ -42,6 +44,10 @@ pub const KIND: Kind = Kind {
     parse,
     schema: || schemars::schema_for!(Config),
 };
+
+const NO_CONTENT: u16 = 204;
+/// So much is shown of an answer that should have had rows.
+const ANSWER_CHARS_SHOWN: usize = 200;
 
 /// Keys of the contract that later versions bring.
 const LATER: &[&str] = &["window", "for_each", "children"];
@@ -113,10 +119,16 @@ fn parse(value: &Value) -> Result<Box<dyn Source>, ConfigError> {
     }
     let config: Config = config::parse(value)?;
     if let Some(rows) = &config.rows {
-        JsonPath::parse(rows).map_err(|e| ConfigError::new(&["rows"], json_path_message(rows, &e)))?;
+        decode::parse_json_path(rows)
+            .map_err(|e| ConfigError::new(&["rows"], json_path_message(rows, &e)))?;
     }
     if let Some(pages) = &config.pages {
         pages.validate()?;
+        if pages.is_counted() && config.rows.as_deref().is_some_and(|rows| rows.contains("[?")) {
+            let message =
+                "where rows or pages are counted, `rows` must not leave any out: filter them in a model";
+            return Err(ConfigError::new(&["rows"], message));
+        }
     }
     let place = match SavedAnswer::parse(&config.url) {
         Some(saved) => Place::Saved(saved),
@@ -135,7 +147,7 @@ fn parse(value: &Value) -> Result<Box<dyn Source>, ConfigError> {
     Ok(Box::new(Rest { config, place, tokens: TokenCache::default() }))
 }
 
-fn json_path_message(path: &str, error: &ParseError) -> String {
+fn json_path_message(path: &str, error: &str) -> String {
     format!("`{path}` is not a JSONPath: {error}")
 }
 
@@ -150,6 +162,13 @@ impl Source for Rest {
                 self.read_pages(cx, url, seen.as_ref(), out).await
             }
             Place::Server(url) => self.read_one(cx, url, seen.as_ref(), out).await,
+        }
+    }
+
+    async fn probe(&self, cx: &Cx) -> Result<String> {
+        match &self.place {
+            Place::Saved(saved) => Ok(format!("{}: a saved answer", saved.find(cx)?.0)),
+            Place::Server(url) => probe::server(cx, url, &self.config.timeout).await,
         }
     }
 
@@ -231,34 +250,48 @@ impl Rest {
             if get.accept.contains(&fetched.status) {
                 break;
             }
-            // Of the whole answer: pages may be alike without the keys of `redact`.
-            let sha256 = fetched.spooled.sha256.clone();
+            // Pages may be alike without the keys of `redact`.
+            let answer = fetched.spooled.body.clone();
             let (origin, page) = self.page(cx, &http, *fetched).await?;
-            if matches!(page.spooled.body, Body::Memory(_)) {
-                memory_left = memory_left.saturating_sub(page.spooled.bytes as usize);
-            }
-            let body = page.spooled.body.clone();
-            let chunk = self.land(cx, page.spooled, origin, known.as_ref()).await?;
-            let rows = chunk.file.rows.unwrap_or(0) + chunk.rejects.len() as u64;
-            // An empty page after others only says that they were all.
-            if rows > 0 || chunks.is_empty() {
-                known = Some(match &known {
-                    Some(known) => evolve(known, &chunk.file.schema),
-                    None => chunk.file.schema.as_ref().clone(),
-                });
-                chunks.push(chunk);
-            }
-            if pages.counts_more_than(rows) && self.config.rows.is_none() && is_object(&body) {
+            let (body, bytes) = (page.spooled.body.clone(), page.spooled.bytes as usize);
+            if self.config.rows.is_none() && is_object(&body) {
                 return Err(Error::new(
                     codes::HTTP_ANSWER,
                     format!("{} answered one object and not a page of rows", http.shown(&next)),
                 )
-                .hint("say with `rows` where in it the rows are, such as `rows: $.data[*]`"));
+                .hint("say with `rows` where in it the rows are: `rows: $.data[*]`, or `rows: $` if the object is the row"));
             }
-            let read = PageRead { rows, sha256, body: &body, url: &page.url, links: &page.links };
-            match walk.next(read).map_err(|error| error.context(http.shown(&next)))? {
-                Some(url) => next = url,
-                None => break,
+            let chunk = self.land(cx, page.spooled, origin, known.as_ref()).await?;
+            let rows = chunk.file.rows.unwrap_or(0) + chunk.rejects.len() as u64;
+            if rows == 0 && walk.has_begun() && pages.empty() == EmptyPage::List && page.status != NO_CONTENT
+            {
+                self.check_empty_page(&http, &next, &body).await?;
+            }
+            let read = PageRead {
+                rows,
+                rows_sha256: hash_of_rows(answer, &chunk.file.format).await?,
+                body: &body,
+                url: &page.url,
+                links: &page.links,
+            };
+            let step = walk.next(read).map_err(|error| error.context(http.shown(&next)))?;
+            if step == Step::Again {
+                continue;
+            }
+            // An empty page after others only says that they were all.
+            if step != Step::EndBefore && (rows > 0 || chunks.is_empty()) {
+                known = Some(match &known {
+                    Some(known) => evolve(known, &chunk.file.schema),
+                    None => chunk.file.schema.as_ref().clone(),
+                });
+                if matches!(body, Body::Memory(_)) {
+                    memory_left = memory_left.saturating_sub(bytes);
+                }
+                chunks.push(chunk);
+            }
+            match step {
+                Step::Next(url) => next = url,
+                _ => break,
             }
         }
         let hashes: Vec<&str> = chunks.iter().filter_map(|chunk| chunk.file.sha256.as_deref()).collect();
@@ -267,6 +300,27 @@ impl Rest {
             return Ok(Outcome::Nothing { why });
         }
         self.hand_over(cx, out, chunks, seen, now).await
+    }
+
+    /// A page without rows must say that it has none: an error with status 200 is not the end of the rows.
+    async fn check_empty_page(&self, http: &Http<'_>, url: &Url, body: &Body) -> Result<()> {
+        let shown = http.shown(url);
+        let (body, path) = (body.clone(), self.config.rows.clone());
+        let judged = blocking(move || {
+            let text = text_of(&body)
+                .map_err(|error| Error::new(codes::DECODE, "the answer is not UTF-8").caused_by(&error))?;
+            let is_list = decode::has_empty_list(&text, path.as_deref())?;
+            Ok((is_list, text.chars().take(ANSWER_CHARS_SHOWN).collect::<String>()))
+        });
+        let (is_list, answer) = judged.await.map_err(|error| error.context(&shown))?;
+        if is_list {
+            return Ok(());
+        }
+        let answer = http.shown_text(answer.trim()).escape_debug().to_string();
+        let what = if answer.is_empty() { String::new() } else { format!(": {answer}") };
+        Err(Error::new(codes::HTTP_ANSWER, format!("{shown} answered neither rows nor an empty list{what}")).hint(
+            "pages before it had rows, so some may be missing; if the server ends its pages like this, say `empty: any` in `pages`",
+        ))
     }
 
     fn get(&self, url: Url, memory_max: usize) -> Get<'_> {
@@ -381,6 +435,20 @@ impl Rest {
         let meaning = serde_json::json!([self.config.rows, self.config.redact, cx.columns]);
         hash_bytes(meaning.to_string().as_bytes())
     }
+}
+
+/// Hash over the rows of a page as they are written; nothing around them counts.
+async fn hash_of_rows(answer: Body, format: &Format) -> Result<String> {
+    let format = format.clone();
+    blocking(move || {
+        let mut hash = Sha256::new();
+        decode::rows(&answer, &format, |row| {
+            hash.update((row.len() as u64).to_le_bytes());
+            hash.update(row);
+        })?;
+        Ok(hex(&hash.finalize()))
+    })
+    .await
 }
 
 fn unchanged(seen: Option<&Seen>, now: &Seen) -> Option<String> {

@@ -69,7 +69,7 @@ enum Values {
     Bool(Vec<bool>),
     /// With the smallest and largest that the type holds.
     Int(Vec<i64>, std::ops::RangeInclusive<i64>),
-    Double(Vec<f64>),
+    Double(Vec<f64>, Doubles),
     Decimal(Vec<i128>, u8, i8),
     Date(Vec<i32>),
     Timestamp(Vec<i64>),
@@ -80,6 +80,15 @@ enum Values {
     Binary(Bytes),
     List(Vec<i32>, Box<Column>),
     Struct(Group),
+}
+
+/// What becomes of integers beyond 2^53, most of which a double cannot hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doubles {
+    /// They are refused: the type follows from other values.
+    Exact,
+    /// They are rounded: the type was asked for.
+    Nearest,
 }
 
 /// Texts one behind the other, and where each ends.
@@ -118,23 +127,24 @@ fn offsets(mut ends: Vec<i32>) -> OffsetBuffer<i32> {
 }
 
 impl Column {
-    /// An empty column; an error if rows of text cannot hold the type.
-    pub fn new(field: &FieldRef, json: bool) -> Result<Self> {
+    /// An empty column, perhaps of a type that was `asked` for; an error if rows of text cannot hold it.
+    pub fn new(field: &FieldRef, asked: Option<&ColumnType>) -> Result<Self> {
+        let doubles = if asked == Some(&ColumnType::Double) { Doubles::Nearest } else { Doubles::Exact };
         let values = match field.data_type() {
             DataType::Boolean => Values::Bool(Vec::new()),
             DataType::Int8 => Values::Int(Vec::new(), i8::MIN.into()..=i8::MAX.into()),
             DataType::Int16 => Values::Int(Vec::new(), i16::MIN.into()..=i16::MAX.into()),
             DataType::Int32 => Values::Int(Vec::new(), i32::MIN.into()..=i32::MAX.into()),
             DataType::Int64 => Values::Int(Vec::new(), i64::MIN..=i64::MAX),
-            DataType::Float32 | DataType::Float64 => Values::Double(Vec::new()),
+            DataType::Float32 | DataType::Float64 => Values::Double(Vec::new(), doubles),
             DataType::Decimal128(precision, scale) => Values::Decimal(Vec::new(), *precision, *scale),
             DataType::Date32 => Values::Date(Vec::new()),
             DataType::Timestamp(TimeUnit::Microsecond, None) => Values::Timestamp(Vec::new()),
             DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => Values::Instant(Vec::new()),
-            DataType::Utf8 if json => Values::Json(Bytes::default()),
+            DataType::Utf8 if asked == Some(&ColumnType::Json) => Values::Json(Bytes::default()),
             DataType::Utf8 => Values::Text(Bytes::default()),
             DataType::Binary => Values::Binary(Bytes::default()),
-            DataType::List(item) => Values::List(Vec::new(), Box::new(Column::new(item, false)?)),
+            DataType::List(item) => Values::List(Vec::new(), Box::new(Column::new(item, None)?)),
             DataType::Struct(fields) => Values::Struct(Group::new(fields, &BTreeMap::new())?),
             other => {
                 let message =
@@ -157,7 +167,7 @@ impl Column {
             Values::Int(values, _) | Values::Timestamp(values) | Values::Instant(values) => {
                 values.truncate(len)
             }
-            Values::Double(values) => values.truncate(len),
+            Values::Double(values, _) => values.truncate(len),
             Values::Decimal(values, ..) => values.truncate(len),
             Values::Date(values) => values.truncate(len),
             Values::Text(bytes) | Values::Json(bytes) | Values::Binary(bytes) => bytes.truncate(len),
@@ -174,7 +184,7 @@ impl Column {
         match &mut self.values {
             Values::Bool(values) => values.push(false),
             Values::Int(values, _) | Values::Timestamp(values) | Values::Instant(values) => values.push(0),
-            Values::Double(values) => values.push(0.0),
+            Values::Double(values, _) => values.push(0.0),
             Values::Decimal(values, ..) => values.push(0),
             Values::Date(values) => values.push(0),
             Values::Text(bytes) | Values::Json(bytes) | Values::Binary(bytes) => bytes.push(b""),
@@ -197,7 +207,10 @@ impl Column {
                 }
                 fit => fit.map(|value| values.push(value)),
             },
-            Values::Double(values) => parse.double(text).map(|value| values.push(value)),
+            Values::Double(values, Doubles::Nearest) => parse.double(text).map(|value| values.push(value)),
+            Values::Double(values, Doubles::Exact) => {
+                parse.exact_double(text).map(|value| values.push(value))
+            }
             Values::Decimal(values, precision, scale) => {
                 parse.decimal(text, *precision, *scale).map(|value| values.push(value))
             }
@@ -287,7 +300,7 @@ impl Column {
         let array: ArrayRef = match &mut self.values {
             Values::Bool(values) => Arc::new(BooleanArray::new(taken(values).into(), nulls)),
             Values::Int(values, _) => Arc::new(Int64Array::new(taken(values).into(), nulls)),
-            Values::Double(values) => Arc::new(Float64Array::new(taken(values).into(), nulls)),
+            Values::Double(values, _) => Arc::new(Float64Array::new(taken(values).into(), nulls)),
             Values::Decimal(values, precision, scale) => Arc::new(
                 Decimal128Array::new(taken(values).into(), nulls)
                     .with_precision_and_scale(*precision, *scale)
@@ -369,11 +382,11 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// `asked` says which columns keep their JSON text.
+    /// `asked` are the types that were asked for, by column.
     pub fn new(fields: &Fields, asked: &BTreeMap<String, ColumnType>) -> Result<Self> {
         let columns = fields
             .iter()
-            .map(|field| Column::new(field, asked.get(field.name()) == Some(&ColumnType::Json)))
+            .map(|field| Column::new(field, asked.get(field.name())))
             .collect::<Result<Vec<_>>>()?;
         Ok(Self { columns, keys: Keys::default() })
     }

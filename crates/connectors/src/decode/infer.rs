@@ -18,6 +18,10 @@ const COLUMNS_MAX: usize = 10_000;
 /// An object with more names than this is a dictionary: it is kept as JSON text.
 const NAMES_MAX: usize = 1000;
 
+/// What is nested deeper is kept as JSON text: nobody asks that far down, and everything that is written
+/// about the columns, such as a load's manifest, nests twice as deep as they do.
+pub(super) const NESTING_MAX: usize = 20;
+
 /// What was seen in a column, as a set.
 mod seen {
     pub const BOOL: u16 = 1;
@@ -161,7 +165,15 @@ impl Inference {
                 self.known.as_ref().and_then(|schema| schema.fields().find(name)).map(|(_, f)| f.data_type());
             let data_type = match asked.get(name) {
                 Some(asked) => asked.data_type(),
-                None => seen.near(known, name, &mut notes),
+                None => {
+                    let (data_type, is_cut) = clip(&seen.near(known, name, &mut notes), NESTING_MAX);
+                    if is_cut {
+                        notes.push(Note(format!(
+                            "`{name}` is nested more than {NESTING_MAX} deep; what is below is read as text"
+                        )));
+                    }
+                    data_type
+                }
             };
             let fits = seen.fits(&data_type);
             let field: FieldRef = Arc::new(Field::new(name, data_type, true));
@@ -188,6 +200,27 @@ pub(super) fn utf8(bytes: &[u8]) -> std::result::Result<&str, Problem> {
         let byte = bytes.get(e.valid_up_to()).copied().unwrap_or_default();
         Problem::row(format!("byte 0x{byte:02X} at {} is not UTF-8, which JSON must be", e.valid_up_to() + 1))
     })
+}
+
+/// `data_type` with text in place of the lists and objects that lie below `levels` of them, and whether
+/// there were any.
+pub(super) fn clip(data_type: &DataType, levels: usize) -> (DataType, bool) {
+    let inner = |field: &FieldRef| {
+        let (data_type, is_cut) = clip(field.data_type(), levels - 1);
+        (Arc::new(field.as_ref().clone().with_data_type(data_type)), is_cut)
+    };
+    match data_type {
+        DataType::List(_) | DataType::Struct(_) if levels == 0 => (DataType::Utf8, true),
+        DataType::List(item) => {
+            let (item, is_cut) = inner(item);
+            (DataType::List(item), is_cut)
+        }
+        DataType::Struct(fields) => {
+            let (fields, cuts): (Vec<FieldRef>, Vec<bool>) = fields.iter().map(inner).unzip();
+            (DataType::Struct(fields.into()), cuts.contains(&true))
+        }
+        plain => (plain.clone(), false),
+    }
 }
 
 fn bit(look: Look) -> u16 {
@@ -376,7 +409,8 @@ impl Seen {
             DataType::Utf8 => true,
             DataType::Boolean => self.only(BOOL),
             DataType::Int64 => self.only(INTS),
-            DataType::Float64 => self.only(NUMBERS),
+            // Of the long integers not all fit.
+            DataType::Float64 => self.only(NUMBERS & !LONG_INT),
             DataType::Date32 => self.only(DATE),
             DataType::Timestamp(TimeUnit::Microsecond, None) => self.only(DATE | TIMESTAMP),
             DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => self.only(INSTANT),

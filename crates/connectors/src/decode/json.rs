@@ -1,15 +1,15 @@
 //! Rows of NDJSON, of one JSON document, and of the parts of a document that a JSONPath selects.
 
-use std::{collections::HashMap, io::Read, ops::Range};
+use std::{io::Read, ops::Range};
 
 use lagar_flow::{Error, Note, Result, codes};
 use memchr::memchr;
-use serde_json_path::{JsonPath, NormalizedPath, PathElement};
 
 use super::{
     input::{Reader, read_error},
+    path::{Selection, select},
     rows::{Row, Rows},
-    scan::{DEPTH_MAX, Extent, Scanner, Syntax, Token, extent},
+    scan::{Extent, Scanner, Syntax, Token, extent},
     window::{Window, preview},
 };
 
@@ -234,59 +234,124 @@ fn not_rows(bytes: &[u8]) -> Error {
     .hint("rows are read from an array or one object; `rows:` takes a JSONPath to them")
 }
 
-/// The parts of a document that a JSONPath selects; a list among them stands for its items.
+/// The parts of a document that a JSONPath selects; a list among them stands for its items, `null` for
+/// nothing.
 pub(super) struct Selected {
     text: String,
-    rows: Vec<Range<usize>>,
-    next: usize,
+    places: std::vec::IntoIter<Range<usize>>,
+    /// The lists around the row, the innermost last.
+    lists: Vec<List>,
+    row: Range<usize>,
     notes: Vec<Note>,
+}
+
+/// A list that is read item by item.
+struct List {
+    at: usize,
+    end: usize,
+    first: bool,
+    /// Its items were selected, so that a list among them stands for its items in turn.
+    spread: bool,
 }
 
 impl Selected {
     pub fn open(mut reader: Reader, path: &str) -> Result<Self> {
-        let query = JsonPath::parse(path).map_err(|e| {
-            Error::new(codes::CONFIG, format!("`{path}` is not a JSONPath"))
-                .hint("for example $.data or $.items[*].row (RFC 9535)")
-                .caused_by(&e)
-        })?;
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes).map_err(read_error)?;
+        if bytes.starts_with(b"\xEF\xBB\xBF") {
+            bytes.drain(..3);
+        }
         let text = String::from_utf8(bytes)
             .map_err(|e| Error::new(codes::DECODE, "the JSON document is not UTF-8").caused_by(&e))?;
-        let text = match text.strip_prefix('\u{feff}') {
-            Some(rest) => rest.to_owned(),
-            None => text,
+        let mut selected =
+            Self { text, places: Vec::new().into_iter(), lists: Vec::new(), row: 0..0, notes: Vec::new() };
+        if selected.text.trim_ascii().is_empty() {
+            selected.notes.push(empty_note());
+            return Ok(selected);
+        }
+        match select(&selected.text, path)? {
+            Selection::Values(places) => selected.places = places.into_iter(),
+            Selection::Items(list) => selected.lists.push(List::inside(list, true)),
+        }
+        let nothing = match selected.lists.last() {
+            Some(list) => Scanner::new(&selected.text[list.at..list.end]).item(true) == Ok(false),
+            None => selected.places.len() == 0,
         };
-        if text.trim_ascii().is_empty() {
-            return Ok(Self { text, rows: Vec::new(), next: 0, notes: vec![empty_note()] });
+        if nothing && selected.text.trim_ascii() != "null" {
+            let what = describe(&selected.text);
+            selected.notes.push(Note(format!("`{path}` matches nothing in the document, which is {what}")));
         }
-        let (paths, keys) = locate(&text, &query)?;
-        let mut notes = Vec::new();
-        if paths.found.is_empty() && keys != "null" {
-            notes.push(Note(format!("`{path}` matches nothing in the document, which is {keys}")));
+        Ok(selected)
+    }
+
+    /// Goes into a selected value; whether it is a row.
+    fn enter(&mut self, place: Range<usize>) -> bool {
+        match self.text.as_bytes().get(place.start) {
+            Some(b'[') => self.lists.push(List::inside(place, false)),
+            Some(b'n') => {}
+            _ => {
+                self.row = place;
+                return true;
+            }
         }
-        let mut rows = Vec::new();
-        for range in paths.ranges(&text)? {
-            push_rows(&text, range, &mut rows)?;
+        false
+    }
+
+    /// The next item of the innermost list.
+    fn item(&mut self) -> Result<Option<(Range<usize>, bool)>, Syntax> {
+        let Some(list) = self.lists.last_mut() else { return Ok(None) };
+        let mut scanner = Scanner::new(&self.text[list.at..list.end]);
+        if !scanner.item(list.first)? {
+            return Ok(None);
         }
-        Ok(Self { text, rows, next: 0, notes })
+        let start = scanner.start();
+        let token = scanner.token()?;
+        scanner.skip(token, 1)?;
+        let place = list.at + start..list.at + start + scanner.since(start).len();
+        (list.first, list.at) = (false, place.end);
+        Ok(Some((place, list.spread)))
+    }
+}
+
+impl List {
+    /// At its first item; `place` begins with the bracket.
+    fn inside(place: Range<usize>, spread: bool) -> Self {
+        Self { at: place.start + 1, end: place.end, first: true, spread }
     }
 }
 
 impl Rows for Selected {
     fn advance(&mut self) -> Result<bool> {
-        self.next = (self.next + 1).min(self.rows.len() + 1);
-        Ok(self.next <= self.rows.len())
+        loop {
+            if self.lists.is_empty() {
+                match self.places.next() {
+                    Some(place) if self.enter(place.clone()) => return Ok(true),
+                    Some(_) => continue,
+                    None => {
+                        self.row = self.text.len()..self.text.len();
+                        return Ok(false);
+                    }
+                }
+            }
+            // The whole document was checked before.
+            match self.item().map_err(|_| Error::bug("a list of a checked document cannot be read"))? {
+                Some((place, true)) if self.enter(place.clone()) => return Ok(true),
+                Some((_, true)) => {}
+                Some((place, false)) => {
+                    self.row = place;
+                    return Ok(true);
+                }
+                None => drop(self.lists.pop()),
+            }
+        }
     }
 
     fn row(&self) -> Row<'_> {
-        let range = self.next.checked_sub(1).and_then(|at| self.rows.get(at)).cloned().unwrap_or(0..0);
-        Row::Json(&self.text.as_bytes()[range])
+        Row::Json(&self.text.as_bytes()[self.row.clone()])
     }
 
     fn offset(&self) -> u64 {
-        let at = self.next.saturating_sub(1);
-        self.rows.get(at).map_or(self.text.len(), |range| range.start) as u64
+        self.row.start as u64
     }
 
     fn notes(&mut self) -> Vec<Note> {
@@ -294,142 +359,23 @@ impl Rows for Selected {
     }
 }
 
-/// Runs the query, and says in words what the document is.
-fn locate(text: &str, query: &JsonPath) -> Result<(Paths, String)> {
-    let value: serde_json::Value = serde_json::from_str(text).map_err(|e| {
-        if text.trim_ascii_start().starts_with('<') {
-            return Error::new(
-                codes::DECODE,
-                format!("this is not JSON but looks like a web page: {}", preview(text.as_bytes())),
-            )
-            .hint("open the address in a browser: it may be a login page or an error message");
-        }
-        if e.is_eof() {
-            return truncated(&format!("at line {}", e.line())).caused_by(&e);
-        }
-        Error::new(codes::DECODE, "this is not a JSON document").caused_by(&e)
-    })?;
-    let mut paths = Paths::default();
-    for node in query.query_located(&value) {
-        paths.add(node.location());
-    }
-    let what = match &value {
-        serde_json::Value::Object(map) => {
-            format!("an object with the keys {}", map.keys().take(10).cloned().collect::<Vec<_>>().join(", "))
-        }
-        serde_json::Value::Array(_) => "a list".into(),
-        other => preview(other.to_string().as_bytes()),
-    };
-    Ok((paths, what))
-}
-
-/// Places in a document as a tree, so that one walk over the text finds them all as they are written.
-#[derive(Default)]
-struct Paths {
-    nodes: Vec<PathNode>,
-    /// The place of each selected node in the text, in the query's order.
-    found: Vec<Option<Range<usize>>>,
-}
-
-#[derive(Default)]
-struct PathNode {
-    names: HashMap<String, usize>,
-    items: HashMap<usize, usize>,
-    selected: Option<usize>,
-}
-
-impl Paths {
-    fn add(&mut self, path: &NormalizedPath<'_>) {
-        if self.nodes.is_empty() {
-            self.nodes.push(PathNode::default());
-        }
-        let mut at = 0;
-        for element in path.iter() {
-            let next = self.nodes.len();
-            let node = &mut self.nodes[at];
-            at = match element {
-                PathElement::Name(name) => *node.names.entry((*name).to_owned()).or_insert(next),
-                PathElement::Index(index) => *node.items.entry(*index).or_insert(next),
-            };
-            if at == next {
-                self.nodes.push(PathNode::default());
+/// What a document is, in words.
+fn describe(text: &str) -> String {
+    let mut scanner = Scanner::new(text);
+    match scanner.token() {
+        Ok(Token::Object) => {
+            let (mut names, mut scratch) = (Vec::new(), String::new());
+            while names.len() < 10
+                && let Ok(Some(key)) = scanner.key(names.is_empty())
+                && let name = key.decode(&mut scratch).to_owned()
+                && let Ok(token) = scanner.token()
+                && scanner.skip(token, 1).is_ok()
+            {
+                names.push(name);
             }
+            format!("an object with the keys {}", names.join(", "))
         }
-        if self.nodes[at].selected.is_none() {
-            self.nodes[at].selected = Some(self.found.len());
-            self.found.push(None);
-        }
+        Ok(Token::List) => "a list".into(),
+        _ => preview(text.as_bytes()),
     }
-
-    fn ranges(mut self, text: &str) -> Result<Vec<Range<usize>>> {
-        if !self.nodes.is_empty() {
-            self.walk(&mut Scanner::new(text), 0, 0).map_err(syntax_error)?;
-        }
-        Ok(self.found.into_iter().flatten().collect())
-    }
-
-    fn walk(&mut self, scanner: &mut Scanner<'_>, node: usize, depth: usize) -> Result<(), Syntax> {
-        let start = scanner.start();
-        let token = scanner.token()?;
-        let mut scratch = String::new();
-        match token {
-            _ if depth > DEPTH_MAX => scanner.skip(token, depth)?,
-            Token::Object if !self.nodes[node].names.is_empty() => {
-                let mut first = true;
-                while let Some(key) = scanner.key(first)? {
-                    first = false;
-                    let child = self.nodes[node].names.get(key.decode(&mut scratch)).copied();
-                    self.step(scanner, child, depth + 1)?;
-                }
-            }
-            Token::List if !self.nodes[node].items.is_empty() => {
-                let mut index = 0;
-                while scanner.item(index == 0)? {
-                    let child = self.nodes[node].items.get(&index).copied();
-                    self.step(scanner, child, depth + 1)?;
-                    index += 1;
-                }
-            }
-            token => scanner.skip(token, depth)?,
-        }
-        if let Some(rank) = self.nodes[node].selected {
-            self.found[rank] = Some(start..start + scanner.since(start).len());
-        }
-        Ok(())
-    }
-
-    fn step(&mut self, scanner: &mut Scanner<'_>, child: Option<usize>, depth: usize) -> Result<(), Syntax> {
-        match child {
-            Some(child) => self.walk(scanner, child, depth),
-            None => {
-                let token = scanner.token()?;
-                scanner.skip(token, depth)
-            }
-        }
-    }
-}
-
-fn syntax_error(syntax: Syntax) -> Error {
-    Error::new(codes::DECODE, format!("this is not JSON at byte {}: {}", syntax.at + 1, syntax.what))
-}
-
-/// The items of a list, nothing for null, else the value itself.
-fn push_rows(text: &str, range: Range<usize>, rows: &mut Vec<Range<usize>>) -> Result<()> {
-    let mut scanner = Scanner::new(&text[range.clone()]);
-    match scanner.token().map_err(syntax_error)? {
-        Token::Null => {}
-        Token::List => {
-            let mut first = true;
-            while scanner.item(first).map_err(syntax_error)? {
-                first = false;
-                let start = scanner.start();
-                let token = scanner.token().map_err(syntax_error)?;
-                scanner.skip(token, 1).map_err(syntax_error)?;
-                let end = start + scanner.since(start).len();
-                rows.push(range.start + start..range.start + end);
-            }
-        }
-        _ => rows.push(range),
-    }
-    Ok(())
 }

@@ -24,6 +24,7 @@ mod input;
 mod json;
 mod keys;
 mod parquet;
+mod path;
 mod rows;
 mod scan;
 #[cfg(test)]
@@ -31,8 +32,11 @@ mod tests;
 mod value;
 mod window;
 
+pub(crate) use path::parse as parse_json_path;
+
 use columns::{Group, Problem};
 use infer::Inference;
+pub(crate) use path::{has_empty_list, selected};
 use rows::{Cursor, Row};
 use value::Parse;
 
@@ -43,6 +47,9 @@ const BATCH_BYTES_MAX: u64 = 4 << 20;
 
 /// The texts of all rejected rows of a file together; what is over is left out.
 const REJECTED_BYTES_MAX: usize = 64 << 20;
+
+/// More rejected rows than this end the file: it has another shape than it should, and each takes memory.
+const REJECTED_ROWS_MAX: usize = 200_000;
 
 /// What a first pass may use.
 #[derive(Debug, Clone)]
@@ -116,6 +123,7 @@ pub fn inspect(body: &Body, format: &Format, known: Option<&Schema>, limits: &Li
         let row = cursor.row();
         if let Err(problem) = inference.observe(&row)? {
             rejects.add(cursor.number(), problem, || row.text());
+            refuse_too_many(&rejects.list)?;
         }
     }
     for header in &cursor.headers {
@@ -131,6 +139,7 @@ pub fn inspect(body: &Body, format: &Format, known: Option<&Schema>, limits: &Li
         rejects = Rejects::default();
         for decoded in RowReader::new(cursor, format, Arc::new(found.doubtful), options)? {
             rejects.list.extend(decoded?.rejects);
+            refuse_too_many(&rejects.list)?;
         }
     }
     let mut notes = std::mem::take(&mut cursor.notes);
@@ -163,10 +172,33 @@ pub fn read(body: &Body, format: &Format, schema: SchemaRef, options: ReadOption
     Ok(Box::new(RowReader::new(cursor, format, schema, options)?))
 }
 
+/// Shows `see` each row of a text file as it is written there.
+pub(crate) fn rows(body: &Body, format: &Format, mut see: impl FnMut(&[u8])) -> Result<()> {
+    let mut cursor = Cursor::open(body, format, u64::MAX, 0..u64::MAX)?;
+    while cursor.advance()? {
+        match cursor.row() {
+            Row::Json(bytes) => see(bytes),
+            Row::Csv(record) => see(record.raw()),
+        }
+    }
+    Ok(())
+}
+
 fn parse_of(format: &Format) -> Result<Parse> {
     match &format.kind {
         FormatKind::Csv(options) => Parse::of(options),
         _ => Ok(Parse::default()),
+    }
+}
+
+fn refuse_too_many(rejects: &[Reject]) -> Result<()> {
+    match rejects.first() {
+        Some(first) if rejects.len() > REJECTED_ROWS_MAX => Err(Error::new(
+            codes::DECODE,
+            format!("more than {REJECTED_ROWS_MAX} rows cannot be used; row {}: {}", first.row, first.reason),
+        )
+        .hint("the file has another shape than the source says: check `format`, `rows` and `columns`")),
+        _ => Ok(()),
     }
 }
 
@@ -258,6 +290,7 @@ impl RowReader {
                 Err(problem) => {
                     self.group.truncate(count);
                     rejects.add(number, problem, || row.text());
+                    refuse_too_many(&rejects.list)?;
                 }
             }
         }

@@ -38,7 +38,9 @@ use parquet::{
 use super::{
     Decoded, DecodedBatches, Inspected, Limits, ReadOptions, Rejects, batch_of,
     columns::{Column, Problem, type_word},
+    infer::{NESTING_MAX, clip},
     input::{Members, read_error},
+    refuse_too_many,
     value::Parse,
 };
 
@@ -198,6 +200,7 @@ pub(super) fn inspect(
         let options = ReadOptions { batch_rows: limits.batch_rows, ..ReadOptions::default() };
         for decoded in read(body, format, schema.clone(), options)? {
             rejects.extend(decoded?.rejects);
+            refuse_too_many(&rejects)?;
         }
     }
     Ok(Inspected {
@@ -279,9 +282,9 @@ impl Reading {
                 arrays.push(new_null_array(field.data_type(), batch.num_rows()));
                 continue;
             };
-            let json = self.columns.get(field.name()) == Some(&ColumnType::Json);
+            let asked = self.columns.get(field.name());
             let Conformed { array: fitting, misfits } =
-                conform(field.name(), array, field.data_type(), json)?;
+                conform(field.name(), array, field.data_type(), asked)?;
             for at in misfits {
                 if std::mem::replace(&mut keep[at], false) {
                     let problem = misfit(field, array, at);
@@ -356,7 +359,7 @@ fn json_text(field: &FieldRef, array: &dyn Array, row: usize) -> Result<String, 
 /// The column as a Delta table can hold it.
 fn plain_field(field: &FieldRef) -> Result<FieldRef> {
     let data_type = plain_type(field.name(), field.data_type())?;
-    Ok(Arc::new(Field::new(field.name(), data_type, true)))
+    Ok(Arc::new(Field::new(field.name(), clip(&data_type, NESTING_MAX).0, true)))
 }
 
 fn plain_type(name: &str, from: &DataType) -> Result<DataType> {
@@ -434,7 +437,9 @@ fn surely_fits(from: &DataType, to: &DataType) -> bool {
     match (plain, to) {
         (from, to) if from == to => true,
         (_, DataType::Utf8) => true,
-        (from, DataType::Float64) => from.is_integer() || from.is_floating(),
+        // A double holds every integer up to 2^53, which 32 bits do not reach.
+        (DataType::Int8 | DataType::Int16 | DataType::Int32, DataType::Float64) => true,
+        (from, DataType::Float64) => from.is_floating(),
         (DataType::Struct(from), DataType::Struct(to)) => from.iter().all(|field| {
             to.find(field.name()).is_none_or(|(_, to)| surely_fits(field.data_type(), to.data_type()))
         }),
@@ -455,23 +460,23 @@ impl Conformed {
     }
 }
 
-fn conform(name: &str, array: &ArrayRef, to: &DataType, json: bool) -> Result<Conformed> {
+fn conform(name: &str, array: &ArrayRef, to: &DataType, asked: Option<&ColumnType>) -> Result<Conformed> {
     let from = array.data_type();
-    if from == to && !(json && is_nested(from)) {
+    if from == to && !(asked == Some(&ColumnType::Json) && is_nested(from)) {
         return Ok(Conformed::all(array.clone()));
     }
     match (from, to) {
         (DataType::Dictionary(_, value), _) => {
-            conform(name, &cast(array, value).map_err(|e| defect(&e))?, to, json)
+            conform(name, &cast(array, value).map_err(|e| defect(&e))?, to, asked)
         }
         (DataType::RunEndEncoded(_, value), _) => {
-            conform(name, &cast(array, value.data_type()).map_err(|e| defect(&e))?, to, json)
+            conform(name, &cast(array, value.data_type()).map_err(|e| defect(&e))?, to, asked)
         }
         (DataType::Struct(_), DataType::Struct(fields)) => conform_struct(name, array, fields),
         (from, DataType::List(item)) if is_list(from) => conform_list(name, array, item),
         (from, DataType::Utf8) if is_nested(from) => nested_text(name, array),
         (from, _) if is_text(from) && !is_text(to) && *to != DataType::Binary => parse_text(array, to),
-        _ => conform_plain(array, to),
+        _ => conform_plain(array, to, asked == Some(&ColumnType::Double)),
     }
 }
 
@@ -481,8 +486,7 @@ fn conform_struct(name: &str, array: &ArrayRef, fields: &Fields) -> Result<Confo
     for field in fields {
         match from.column_by_name(field.name()) {
             Some(inner) => {
-                let conformed =
-                    conform(&format!("{name}.{}", field.name()), inner, field.data_type(), false)?;
+                let conformed = conform(&format!("{name}.{}", field.name()), inner, field.data_type(), None)?;
                 // What a null object has inside does not count.
                 misfits.extend(conformed.misfits.into_iter().filter(|at| array.is_valid(*at)));
                 arrays.push(conformed.array);
@@ -507,7 +511,7 @@ fn conform_list(name: &str, array: &ArrayRef, item: &FieldRef) -> Result<Conform
     };
     let lists = cast(array, &DataType::List(from_item)).map_err(|e| defect(&e))?;
     let lists = lists.as_list::<i32>();
-    let conformed = conform(name, lists.values(), item.data_type(), false)?;
+    let conformed = conform(name, lists.values(), item.data_type(), None)?;
     let offsets = lists.offsets();
     let misfits = (0..lists.len()).filter(|row| {
         let (start, end) = (offsets[*row] as usize, offsets[*row + 1] as usize);
@@ -536,7 +540,7 @@ fn nested_text(name: &str, array: &ArrayRef) -> Result<Conformed> {
 fn parse_text(array: &ArrayRef, to: &DataType) -> Result<Conformed> {
     let texts = cast(array, &DataType::Utf8).map_err(|e| defect(&e))?;
     let field: FieldRef = Arc::new(Field::new("", to.clone(), true));
-    let (mut column, mut misfits, parse) = (Column::new(&field, false)?, Vec::new(), Parse::default());
+    let (mut column, mut misfits, parse) = (Column::new(&field, None)?, Vec::new(), Parse::default());
     for (row, text) in texts.as_string::<i32>().iter().enumerate() {
         match text {
             Some(text) if column.push_field(text, &parse).is_ok() => {}
@@ -551,7 +555,8 @@ fn parse_text(array: &ArrayRef, to: &DataType) -> Result<Conformed> {
     Ok(Conformed { array: column.finish()?, misfits })
 }
 
-fn conform_plain(array: &ArrayRef, to: &DataType) -> Result<Conformed> {
+/// `nearest`: a double was asked for, so numbers that it cannot hold exactly are rounded.
+fn conform_plain(array: &ArrayRef, to: &DataType, nearest: bool) -> Result<Conformed> {
     let from = array.data_type();
     if !may_cast(from, to) {
         let misfits = (0..array.len()).filter(|row| array.is_valid(*row)).collect();
@@ -560,7 +565,7 @@ fn conform_plain(array: &ArrayRef, to: &DataType) -> Result<Conformed> {
     let fitting = cast_with_options(array, to, &CastOptions::default()).map_err(|e| defect(&e))?;
     let mut good: Vec<bool> =
         (0..array.len()).map(|row| array.is_null(row) || fitting.is_valid(row)).collect();
-    if loses(from, to) {
+    if loses(from, to) && !(nearest && to.is_floating()) {
         // 3.5 becomes the integer 3 without a word: only what comes back the same is taken.
         let back = cast(&fitting, from).map_err(|e| defect(&e))?;
         let same = not_distinct(&back, array).map_err(|e| defect(&e))?;
@@ -598,5 +603,6 @@ fn may_cast(from: &DataType, to: &DataType) -> bool {
 fn loses(from: &DataType, to: &DataType) -> bool {
     let exact = |t: &DataType| t.is_integer() || t.is_decimal();
     ((from.is_floating() || from.is_decimal()) && exact(to))
+        || (exact(from) && to.is_floating())
         || (matches!(from, DataType::Timestamp(..)) && *to == DataType::Date32)
 }

@@ -15,6 +15,8 @@ type Fit<T> = std::result::Result<T, Misfit>;
 
 const EPOCH_DAYS_FROM_CE: i32 = 719_163;
 const DAY_MICROS: i64 = 86_400_000_000;
+/// Of the shortest integer beyond 2^53.
+const LONG_DIGITS: usize = 16;
 
 /// How numbers and dates are written. The default is JSON's and ISO 8601.
 #[derive(Debug, Default)]
@@ -200,6 +202,17 @@ impl Parse {
             Ok(value) => Ok(value),
             Err(_) => Err("is not a number".into()),
         }
+    }
+
+    /// As [`Parse::double`], but an integer must be one that a double holds exactly.
+    pub fn exact_double(&self, text: &str) -> Fit<f64> {
+        let value = self.double(text)?;
+        let number = self.number(text).ok_or("is not a number")?;
+        let is_long = number.len() >= LONG_DIGITS && number.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        if is_long && number.parse::<i128>().ok() != Some(value as i128) {
+            return Err("is an integer that a double cannot hold exactly; ask for text or decimal".into());
+        }
+        Ok(value)
     }
 
     pub fn decimal(&self, text: &str, precision: u8, scale: i8) -> Fit<i128> {
@@ -522,6 +535,16 @@ mod tests {
         assert_eq!(plain.double("12.5"), Ok(12.5));
         assert!(plain.double("abc").is_err() && plain.double("1e999").is_err());
         assert_eq!(comma().double("1.234,5"), Ok(1234.5));
+        for text in ["9007199254740993", "-9007199254740993", "9223372036854775807", "123456789012345678901"]
+        {
+            assert!(plain.exact_double(text).is_err() && plain.double(text).is_ok(), "{text}");
+        }
+        for text in
+            ["9007199254740992", "9007199254740994", "-9223372036854775808", "0.12345678901234567", "1e20"]
+        {
+            assert_eq!(plain.exact_double(text), plain.double(text), "{text}");
+        }
+        assert!(comma().exact_double("9.007.199.254.740.993").is_err());
         assert_eq!(comma().int("1.234.567"), Ok(1_234_567));
         assert!(comma().double("1.5").is_err());
         for (text, value) in

@@ -4,7 +4,6 @@ use chrono::format::{Item, StrftimeItems};
 use lagar_flow::{Compression, CsvOptions, Error, Format, FormatKind, Result, codes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json_path::JsonPath;
 
 use crate::config::ConfigError;
 
@@ -66,7 +65,7 @@ impl Reading {
             csv.options(false)?;
         }
         if let Some(rows) = &self.rows {
-            JsonPath::parse(rows).map_err(|error| {
+            crate::decode::parse_json_path(rows).map_err(|error| {
                 ConfigError::new(&["rows"], format!("`{rows}` is not a JSONPath: {error}"))
             })?;
         }

@@ -191,7 +191,13 @@ fn store_error(shown: &str, error: &object_store::Error) -> Error {
         E::NotFound { .. } => Error::new(codes::SOURCE_MISSING, format!("there is nothing at `{shown}`")),
         E::PermissionDenied { .. } | E::Unauthenticated { .. } => {
             Error::new(codes::AUTH, format!("the store refuses to show `{shown}`"))
+                .caused_by(error)
                 .hint("`lagar doctor` says which credentials are used")
+        }
+        // The lake's stores tell a missing bucket apart: nobody must take it for an empty one.
+        E::Generic { source, .. } if source.to_string().contains("NoSuchBucket") => {
+            Error::new(codes::SOURCE_MISSING, format!("there is no bucket for `{shown}`"))
+                .caused_by(source.as_ref())
         }
         _ => Error::new(codes::HTTP_TEMPORARY, format!("`{shown}` cannot be read")).caused_by(error),
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lagar_flow::Secret;
+use lagar_flow::{Redactor, Secret};
 use reqwest::{
     Client,
     header::{AUTHORIZATION, HeaderName, HeaderValue},
@@ -12,10 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 use tokio::sync::Mutex;
 
-use super::{
-    Redactor,
-    config::{map_only, secret_text},
-};
+use super::config::{map_only, secret_text};
 
 /// A token is not used in its last seconds: it could expire on the way.
 const TOKEN_MARGIN: Duration = Duration::from_secs(30);

@@ -109,8 +109,10 @@ impl Http<'_> {
         Ok(Fetched {
             spooled,
             status: response.status().as_u16(),
-            etag: header_text(&response, header::ETAG),
-            last_modified: header_text(&response, header::LAST_MODIFIED),
+            // They are stored as they are; one that holds a secret is as good as none.
+            etag: header_text(&response, header::ETAG).filter(|etag| self.redactor.text(etag) == *etag),
+            last_modified: header_text(&response, header::LAST_MODIFIED)
+                .filter(|time| self.redactor.text(time) == *time),
             content_type: header_text(&response, header::CONTENT_TYPE),
             links: response
                 .headers()

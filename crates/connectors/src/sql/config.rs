@@ -1,8 +1,11 @@
 //! The keys of a `sql` source.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use lagar_flow::{Secret, redact_url};
+use lagar_flow::{Error, Result, Secret, codes, redact_url};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -48,13 +51,15 @@ enum LagText {
     Duration(String),
 }
 
-/// How the rows are laid out in files.
+/// How the rows are laid out in files. They are read by one statement in one transaction, so that no row
+/// is lost or doubled between two files: statements of their own for each range of keys would see a query
+/// or view with `now()`, `random()` or `row_number()` differently each time.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Split {
-    /// The column that orders the rows; default: the primary key
+    /// The column that orders the rows, so that each file is a range of it; default: the primary key
     pub(super) by: Option<String>,
-    /// Rows of a file
+    /// Rows of a file at most
     pub(super) rows: u64,
 }
 
@@ -165,6 +170,56 @@ impl Address {
         database
     }
 
+    /// The address of a server in its driver's words. Relative paths of certificates start at `project_dir`.
+    pub(super) fn for_driver(&self, project_dir: &Path) -> Result<String> {
+        let wrong = |message: String| Error::new(codes::CONFIG, message);
+        let Address::Server { dialect, url } = self else {
+            return Err(Error::bug("a file was taken for a server"));
+        };
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // The drivers panic without one at `verify-ca`. It fails only if somebody was faster.
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        }
+        let mut url = url::Url::parse(url.expose()).map_err(|error| wrong(error.to_string()))?;
+        let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        if pairs.is_empty() {
+            return Ok(url.into());
+        }
+        let mut query = String::new();
+        for (name, value) in &pairs {
+            let (name, mut value) = parameter(*dialect, name, value).map_err(wrong)?;
+            let is_file =
+                matches!(name, "sslrootcert" | "ssl-ca" | "sslcert" | "ssl-cert" | "sslkey" | "ssl-key");
+            // The drivers take the text of a certificate, too.
+            if is_file && !value.starts_with("-----BEGIN") {
+                let path = project_dir.join(&value);
+                if !path.is_file() {
+                    return Err(wrong(format!(
+                        "`{name}` in `url` names {}, which is no file",
+                        path.display()
+                    ))
+                    .hint(format!("a relative path starts at {}", project_dir.display())));
+                }
+                value = path.to_string_lossy().into_owned();
+            }
+            let pair =
+                url::form_urlencoded::Serializer::new(String::new()).append_pair(name, &value).finish();
+            query.push_str(if query.is_empty() { "" } else { "&" });
+            query.push_str(&pair);
+        }
+        url.set_query(Some(&query));
+        Ok(url.into())
+    }
+
+    /// True if the address itself says that nothing is to be encrypted.
+    pub(super) fn is_plain(&self) -> bool {
+        let Address::Server { url, .. } = self else { return false };
+        url::Url::parse(url.expose()).is_ok_and(|url| {
+            let mut modes = url.query_pairs().filter(|(name, _)| matches!(&**name, "sslmode" | "ssl-mode"));
+            modes.any(|(_, value)| matches!(&*value.to_ascii_lowercase(), "disable" | "disabled"))
+        })
+    }
+
     /// Fit to be shown.
     pub(super) fn shown(&self) -> String {
         match self {
@@ -261,39 +316,48 @@ fn parse_address(url: &str) -> Result<Address, String> {
         return Err(format!("the address of a server is written {scheme}://USER:PASSWORD@HOST/DATABASE"));
     }
     // The drivers write parameters that they do not know to their log, with the value.
-    if let Some((name, _)) = parsed.query_pairs().find(|(name, _)| !is_url_parameter(name)) {
-        return Err(format!("`{name}` is not a parameter of the address; the usual one is `sslmode`"));
+    for (name, value) in parsed.query_pairs() {
+        parameter(dialect, &name, &value)?;
     }
     Ok(Address::Server { dialect, url: Secret::new(url) })
 }
 
-fn is_url_parameter(name: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "sslmode",
-        "ssl-mode",
-        "sslrootcert",
-        "ssl-root-cert",
-        "ssl-ca",
-        "sslcert",
-        "ssl-cert",
-        "sslkey",
-        "ssl-key",
-        "host",
-        "hostaddr",
-        "port",
-        "dbname",
-        "user",
-        "password",
-        "application_name",
-        "options",
-        "charset",
-        "collation",
-        "socket",
-        "timezone",
-        "time-zone",
-        "statement-cache-capacity",
+/// A parameter of the address in the words of the driver. One set of words holds for every database.
+fn parameter<'n>(dialect: Dialect, name: &'n str, value: &str) -> Result<(&'n str, String), String> {
+    let postgres = dialect == Dialect::Postgres;
+    let word = match name {
+        "sslmode" | "ssl-mode" if postgres => "sslmode",
+        "sslmode" | "ssl-mode" => "ssl-mode",
+        "sslrootcert" | "ssl-root-cert" | "sslca" | "ssl-ca" if postgres => "sslrootcert",
+        "sslrootcert" | "ssl-root-cert" | "sslca" | "ssl-ca" => "ssl-ca",
+        "sslcert" | "ssl-cert" => "ssl-cert",
+        "sslkey" | "ssl-key" => "ssl-key",
+        "statement-cache-capacity" => name,
+        "host" | "hostaddr" | "port" | "dbname" | "user" | "password" | "application_name" | "options"
+            if postgres =>
+        {
+            name
+        }
+        _ if postgres && name.starts_with("options[") => name,
+        "charset" | "collation" | "socket" | "timezone" | "time-zone" if !postgres => name,
+        _ => return Err(format!("`{name}` is not a parameter of the address; the usual one is `sslmode`")),
+    };
+    if !matches!(word, "sslmode" | "ssl-mode") {
+        return Ok((word, value.to_owned()));
+    }
+    const MODES: [(&str, &str); 5] = [
+        ("disable", "disabled"),
+        ("prefer", "preferred"),
+        ("require", "required"),
+        ("verify-ca", "verify_ca"),
+        ("verify-full", "verify_identity"),
     ];
-    NAMES.contains(&name) || name.starts_with("options[")
+    let asked = value.to_ascii_lowercase();
+    let (of_postgres, of_mysql) = MODES
+        .into_iter()
+        .find(|(a, b)| [*a, *b].contains(&asked.as_str()))
+        .ok_or_else(|| format!("`{name}` is one of {}", MODES.map(|(mode, _)| mode).join(", ")))?;
+    Ok((word, if postgres { of_postgres } else { of_mysql }.to_owned()))
 }
 
 /// Whether a parameter of the address has a say in what a name in a statement means.
@@ -414,6 +478,8 @@ mod tests {
             (json!({"url": "postgres:hunter2", "table": "t"}), "url", "written postgres://"),
             (json!({"url": "postgres://u:hunter2@h:port/d", "table": "t"}), "url", "not the address"),
             (json!({"url": "postgres://h/d?pasword=hunter2", "table": "t"}), "url", "`pasword`"),
+            (json!({"url": "mysql://h/d?password=hunter2", "table": "t"}), "url", "`password`"),
+            (json!({"url": "mysql://h/d?sslmode=hunter2", "table": "t"}), "url", "is one of disable,"),
             (json!({"url": "sqlite:", "table": "t"}), "url", "missing"),
             (json!({"url": "sqlite::memory:", "table": "t"}), "url", "memory"),
             (json!({"url": "sqlite:x"}), "", "missing"),
@@ -436,6 +502,36 @@ mod tests {
             assert_eq!(error.path.join("."), path, "{value}");
             assert!(error.message.contains(part), "{}", error.message);
             assert!(!error.message.contains("hunter2"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn one_set_of_words_for_encryption_holds_for_every_driver() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), "").unwrap();
+        let of = |url: &str| parse_address(url).unwrap().for_driver(folder.path());
+        for (words, postgres, mysql) in [
+            ("sslmode=require", "sslmode=require", "ssl-mode=required"),
+            ("ssl-mode=VERIFY_CA", "sslmode=verify-ca", "ssl-mode=verify_ca"),
+            (
+                "sslmode=verify-full&ssl-cert=-----BEGIN+A",
+                "sslmode=verify-full&ssl-cert=-----BEGIN+A",
+                "ssl-mode=verify_identity&ssl-cert=-----BEGIN+A",
+            ),
+        ] {
+            assert_eq!(
+                of(&format!("postgres://u:p@h/d?{words}")).unwrap(),
+                format!("postgres://u:p@h/d?{postgres}")
+            );
+            assert_eq!(of(&format!("mysql://u:p@h/d?{words}")).unwrap(), format!("mysql://u:p@h/d?{mysql}"));
+        }
+        for dialect in ["postgres", "mysql"] {
+            let found =
+                url::Url::parse(&of(&format!("{dialect}://h/d?sslrootcert=ca.pem")).unwrap()).unwrap();
+            let (_, path) = found.query_pairs().next().unwrap();
+            assert_eq!(Path::new(&*path), folder.path().join("ca.pem"));
+            let error = of(&format!("{dialect}://h/d?sslrootcert=gone.pem")).unwrap_err();
+            assert_eq!(error.code(), codes::CONFIG);
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use arrow::datatypes::DataType;
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use lagar_flow::{Error, Position, Result, codes};
 use serde::{Deserialize, Serialize};
 
@@ -358,6 +358,21 @@ impl Boundary {
             }
         }
         Ok(())
+    }
+
+    /// The newest value, if it is a time more than a day after `now`: a clock went wrong, or it is no time
+    /// at which something happened.
+    pub(super) fn later_than(&self, now: DateTime<Utc>) -> Option<String> {
+        let (micros, max) = match (self.kind, self.max.as_ref()?) {
+            (CursorType::Date, CursorValue::Int(days)) => {
+                (days.checked_mul(MICROS_PER_DAY.cast_signed())?, days)
+            }
+            (CursorType::Timestamp | CursorType::TimestampTz, CursorValue::Int(micros)) => (*micros, micros),
+            _ => return None,
+        };
+        // A wall clock may be ahead of UTC by 14 hours.
+        let late = micros > i128::from(now.timestamp_micros()) + MICROS_PER_DAY.cast_signed();
+        late.then(|| self.kind.write(&CursorValue::Int(*max)).text)
     }
 
     fn wrong_lag(&self) -> Error {

@@ -8,8 +8,6 @@ use super::value::{Value, days_of_date};
 
 /// Whole numbers up to here are exact in a double.
 const DOUBLE_EXACT_MAX: u64 = 1 << 53;
-/// How far a stored double may be from a decimal that it stands for, as a share of it.
-const DOUBLE_NOISE: f64 = 1e-12;
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// `value` as `target` holds it, or why it does not fit.
@@ -21,8 +19,10 @@ pub(super) fn fit<'v>(value: &'v Value<'_>, target: &DataType) -> Result<Value<'
             Err((*reason).to_owned())
         };
     }
-    if matches!(value, Value::Null | Value::ZeroDate) {
-        return Ok(Value::Null);
+    match value {
+        Value::ZeroDate if *target == DataType::Utf8 => return Ok(Value::Text(value.text())),
+        Value::Null | Value::ZeroDate => return Ok(Value::Null),
+        _ => {}
     }
     match target {
         DataType::Boolean => bool_of(value).map(Value::Bool).ok_or_else(|| "not a boolean".to_owned()),
@@ -97,14 +97,8 @@ fn decimal_of(value: &Value<'_>, precision: u8, scale: i8) -> Option<i128> {
     let unscaled = match value {
         Value::Int(i) => rescale(i128::from(*i), 0, scale)?,
         Value::Decimal { unscaled, scale: from } => rescale(*unscaled, *from, scale)?,
-        Value::Float(f) => {
-            let rounded = format!("{f:.*}", usize::try_from(scale).ok()?);
-            let back: f64 = rounded.parse().ok()?;
-            if !f.is_finite() || (back - f).abs() > f.abs() * DOUBLE_NOISE {
-                return None;
-            }
-            parse_decimal(&rounded, scale)?
-        }
+        // A double stands for the decimal of its first 15 digits, which are all that it keeps of any decimal.
+        Value::Float(f) => parse_decimal(&format!("{f:.14e}"), scale)?,
         Value::Text(text) => parse_decimal(text.trim(), scale)?,
         _ => return None,
     };
@@ -298,6 +292,10 @@ mod tests {
         assert_eq!(of(19.99), Some(1999));
         assert_eq!(of(0.1 + 0.2), Some(30));
         assert_eq!(of(0.125), None);
+        assert_eq!(of(1_234_567.891), None);
+        assert_eq!(of(-0.0), Some(0));
+        assert_eq!(of(1e-300), None);
+        assert_eq!(of(f64::INFINITY), None);
         assert_eq!(of(f64::NAN), None);
         assert_eq!(of(1e10), None);
     }
@@ -347,5 +345,6 @@ mod tests {
         assert!(fit(&infinite, &DataType::Date32).is_err());
         assert_eq!(fit(&infinite, &DataType::Utf8), Ok(text("infinity")));
         assert_eq!(fit(&Value::ZeroDate, &DataType::Date32), Ok(Value::Null));
+        assert_eq!(fit(&Value::ZeroDate, &DataType::Utf8), Ok(text("0000-00-00")));
     }
 }

@@ -96,13 +96,29 @@ struct CursorSql {
 impl Source for SqlSource {
     async fn read(&self, cx: &Cx, from: Option<&Position>, out: &Chunks) -> Result<Outcome> {
         let address = &self.checked.address;
-        let mut session = self.connect(cx).await.map_err(|failure| failure.into_error(address))?;
+        let mut session = self.connect(cx).await.map_err(|failure| failure.into_error(address, false))?;
         let outcome = self.read_in(session.as_mut(), cx, from, out).await;
         // After an error rows may still be on their way: then the connection is just dropped.
         if outcome.is_ok() {
             let _ = tokio::time::timeout(self.checked.config.timeout.connect, session.close()).await;
         }
-        outcome.map_err(|failure| failure.into_error(address))
+        outcome.map_err(|failure| failure.into_error(address, true))
+    }
+
+    async fn probe(&self, cx: &Cx) -> Result<String> {
+        let address = &self.checked.address;
+        let timeout = &self.checked.config.timeout;
+        let asked = async {
+            let opened = tokio::time::timeout(timeout.connect, self.open(cx)).await;
+            let mut session = opened.unwrap_or_else(|_| Err(no_connection(address, timeout.connect)))?;
+            session.begin().await?;
+            // The only number that means the same everywhere without a table.
+            session.number("SELECT COUNT(*)".to_owned()).await?;
+            let _ = tokio::time::timeout(timeout.connect, session.close()).await;
+            Ok::<_, Failure>(())
+        };
+        asked.await.map_err(|failure| failure.into_error(address, false))?;
+        Ok(format!("{}: the login works", address.shown()))
     }
 
     fn address(&self) -> String {
@@ -151,11 +167,14 @@ impl SqlSource {
     }
 
     async fn open(&self, cx: &Cx) -> Result<Box<dyn Session>, Failure> {
-        Ok(match &self.checked.address {
-            Address::Server { dialect: Dialect::MySql, url } => {
-                Box::new(mysql::MySqlSession::connect(url.expose()).await?)
+        let address = &self.checked.address;
+        Ok(match address {
+            Address::Server { dialect: Dialect::MySql, .. } => {
+                Box::new(mysql::MySqlSession::connect(&address.for_driver(&cx.project_dir)?).await?)
             }
-            Address::Server { url, .. } => Box::new(postgres::PostgresSession::connect(url.expose()).await?),
+            Address::Server { .. } => {
+                Box::new(postgres::PostgresSession::connect(&address.for_driver(&cx.project_dir)?).await?)
+            }
             Address::File(path) => Box::new(sqlite::SqliteSession::open(&cx.project_dir, path).await?),
         })
     }
@@ -284,6 +303,12 @@ impl Read<'_> {
             let nulls = boundary.nulls;
             notes.push(Note(format!(
                 "{nulls} rows have no `{cursor}`: this load has them, and later loads will not look at such rows"
+            )));
+        }
+        if let Some(newest) = boundary.later_than(self.cx.clock.now()) {
+            notes.push(Note(format!(
+                "the newest `{cursor}` is {newest}, which is yet to come: rows with an earlier one will not be read{}",
+                if self.source.checked.lag.is_some() { " unless they are within `lag`" } else { "" }
             )));
         }
         let scope = if reached.is_some() { Scope::Increment } else { Scope::Snapshot };

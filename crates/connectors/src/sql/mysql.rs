@@ -64,6 +64,8 @@ impl MySqlSession {
 impl Session for MySqlSession {
     async fn begin(&mut self) -> Result<(), Failure> {
         for sql in [
+            // Else the server hangs up on a reader whose lake is slow for a minute.
+            "SET SESSION net_write_timeout = 3600",
             "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
             "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
         ] {
@@ -190,6 +192,10 @@ fn describe(column: &MySqlColumn, decimal: Option<(u8, i8)>) -> Result<Described
     let mut note = None;
     let mut expression = quoted.clone();
     let (decode, data_type, cursor) = match type_name.as_str() {
+        // The name does not say which, but `tinyint(1) unsigned` goes up to 255.
+        "BOOLEAN" if <u64 as Type<MySql>>::compatible(column.type_info()) => {
+            (Decode::UInt, DataType::Boolean, None)
+        }
         "BOOLEAN" => (Decode::Int, DataType::Boolean, None),
         "BIGINT UNSIGNED" => {
             let cursor = CursorType::Decimal { precision: 20, scale: 0 };
@@ -295,17 +301,21 @@ fn moment(bytes: &[u8], decode: Decode) -> Option<Value<'static>> {
     parts.get_mut(..length)?.copy_from_slice(bytes.get(1..=length)?);
     let (year, month, day) = (u16::from_le_bytes([parts[0], parts[1]]), parts[2], parts[3]);
     let micros = u32::from_le_bytes([parts[7], parts[8], parts[9], parts[10]]);
-    if (year, month, day) == (0, 0, 0) {
+    if parts == [0; 11] {
         return Some(Value::ZeroDate);
     }
     let date = NaiveDate::from_ymd_opt(i32::from(year), u32::from(month), u32::from(day));
     let time = NaiveTime::from_hms_micro_opt(parts[4].into(), parts[5].into(), parts[6].into(), micros);
     let Some((date, time)) = date.zip(time) else {
         // `2024-00-00`, which MySQL allows.
-        return Some(Value::Unfit {
-            reason: "not a day of the calendar",
-            text: format!("{year:04}-{month:02}-{day:02}").into(),
-        });
+        let mut text = format!("{year:04}-{month:02}-{day:02}");
+        if decode != Decode::Date {
+            text.push_str(&format!(" {:02}:{:02}:{:02}", parts[4], parts[5], parts[6]));
+        }
+        if micros != 0 {
+            text.push_str(&format!(".{micros:06}"));
+        }
+        return Some(Value::Unfit { reason: "not a day of the calendar", text: text.into() });
     };
     Some(match decode {
         Decode::Date => Value::Date(super::value::days_of_date(date)),

@@ -123,7 +123,7 @@ impl Relation {
 fn unknown_table(name: &str, tables: &[TableRef]) -> Error {
     const LISTED: usize = 10;
     let names: Vec<String> = tables.iter().map(TableRef::shown).collect();
-    let error = Error::new(codes::DATABASE, format!("the database has no table `{name}`"));
+    let error = Error::new(codes::DATABASE, format!("the database has no table `{}`", short(name)));
     if names.is_empty() {
         return error.hint("this user sees no table at all; does `url` name the right database?");
     }
@@ -136,8 +136,22 @@ fn unknown_table(name: &str, tables: &[TableRef]) -> Error {
     }
 }
 
+/// The longest name that is shown whole, and compared with others: the comparison takes the product of both lengths.
+const NAME_CHARS_MAX: usize = 200;
+
+/// `name` as a message shows it.
+fn short(name: &str) -> String {
+    match name.char_indices().nth(NAME_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
 /// The candidate that `name` may have been meant to be.
 pub(super) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    if name.chars().count() > NAME_CHARS_MAX {
+        return None;
+    }
     let name = name.to_lowercase();
     let allowed = (name.chars().count() / 3).max(2);
     candidates
@@ -208,7 +222,7 @@ impl Plan {
         names.iter().position(|column| column == name).ok_or_else(|| {
             let error = Error::new(
                 codes::DATABASE,
-                format!("`{key}` names the column `{name}`, which does not exist"),
+                format!("`{key}` names the column `{}`, which does not exist", short(name)),
             );
             match nearest(name, names.iter().map(String::as_str)) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),

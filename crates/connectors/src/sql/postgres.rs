@@ -68,9 +68,13 @@ struct PgType {
 #[async_trait]
 impl Session for PostgresSession {
     async fn begin(&mut self) -> Result<(), Failure> {
-        sqlx::raw_sql("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            .execute(&mut self.connection)
-            .await?;
+        // How an interval and the bytes of an array are written must not depend on who logs in.
+        sqlx::raw_sql(
+            "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
+             SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex'",
+        )
+        .execute(&mut self.connection)
+        .await?;
         Ok(())
     }
 
@@ -213,6 +217,8 @@ fn describe(
         1114 => (quoted, Decode::Timestamp, timestamp(None), Some(CursorType::Timestamp)),
         1184 => (quoted, Decode::TimestampTz, timestamp(Some("UTC")), Some(CursorType::TimestampTz)),
         2950 => (as_text, Decode::Text, DataType::Utf8, Some(CursorType::Text)),
+        // The cast alone would write `/32` behind each address.
+        869 => (format!("abbrev({quoted})"), Decode::Text, DataType::Utf8, None),
         1700 => match modifier.and_then(numeric_of) {
             Some((precision, scale)) => (
                 as_text,

@@ -121,11 +121,13 @@ impl<'a> Sink<'a> {
         self.file_rows += 1;
         let mut misfit: Option<(usize, String)> = None;
         for (index, (value, column)) in values.iter().zip(&self.plan.columns).enumerate() {
-            if *value == Value::ZeroDate {
-                self.zero_dates[index] += 1;
-            }
             match fit(value, &column.target) {
-                Ok(fitting) => self.batch.push(index, &fitting),
+                Ok(fitting) => {
+                    if *value == Value::ZeroDate && fitting == Value::Null {
+                        self.zero_dates[index] += 1;
+                    }
+                    self.batch.push(index, &fitting);
+                }
                 Err(reason) => {
                     self.batch.push(index, &Value::Null);
                     misfit.get_or_insert((index, reason));

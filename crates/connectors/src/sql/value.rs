@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 /// Days from the first day of year 1 to 1970-01-01.
 const EPOCH_DAYS_FROM_CE: i32 = 719_163;
+const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// Of a text or binary value, this much is shown in a rejected row.
 const SHOWN_BYTES_MAX: usize = 16 * 1024;
 
@@ -169,19 +170,26 @@ pub(super) fn decimal_text(unscaled: i128, scale: i8) -> String {
     }
 }
 
-/// ISO 8601; a day that no calendar of ours reaches is shown by its number.
+/// ISO 8601.
 pub(super) fn date_text(days: i32) -> String {
-    days.checked_add(EPOCH_DAYS_FROM_CE)
-        .and_then(NaiveDate::from_num_days_from_ce_opt)
-        .map_or_else(|| format!("day {days}"), |date| date.to_string())
+    date_of_days(i64::from(days)).map_or_else(|| far_date(i64::from(days)), |date| date.to_string())
 }
 
 /// ISO 8601 with `T`, without a zone.
 pub(super) fn timestamp_text(micros: i64) -> String {
-    DateTime::from_timestamp_micros(micros).map_or_else(
-        || format!("microsecond {micros}"),
-        |t| t.naive_utc().format("%Y-%m-%dT%H:%M:%S%.f").to_string(),
-    )
+    if let Some(time) = DateTime::from_timestamp_micros(micros) {
+        return time.naive_utc().format("%Y-%m-%dT%H:%M:%S%.f").to_string();
+    }
+    let of_day = DateTime::from_timestamp_micros(micros.rem_euclid(MICROS_PER_DAY)).unwrap_or_default();
+    format!("{}{}", far_date(micros.div_euclid(MICROS_PER_DAY)), of_day.format("T%H:%M:%S%.f"))
+}
+
+/// A date that chrono's calendar does not reach. Every 400 years the calendar repeats itself.
+fn far_date(days: i64) -> String {
+    const ERA_DAYS: i64 = 146_097;
+    let near = date_of_days(days.rem_euclid(ERA_DAYS)).unwrap_or_default();
+    let year = i64::from(near.year()) + days.div_euclid(ERA_DAYS) * 400;
+    format!("{year:+}-{}", near.format("%m-%d"))
 }
 
 pub(super) fn date_of_days(days: i64) -> Option<NaiveDate> {
@@ -238,6 +246,8 @@ mod tests {
         assert_eq!(timestamp_text(1_704_164_645_123_456), "2024-01-02T03:04:05.123456");
         assert_eq!(timestamp_text(-1_000_000), "1969-12-31T23:59:59");
         assert_eq!(date_text(19_724), "2024-01-02");
-        assert_eq!(date_text(i32::MAX), "day 2147483647");
+        assert_eq!(date_text(2_145_042_905), "+5874897-12-31");
+        assert_eq!(far_date(19_724), "+2024-01-02");
+        assert_eq!(timestamp_text(9_089_380_483_199_000_001), "+290000-12-31T23:59:59.000001");
     }
 }

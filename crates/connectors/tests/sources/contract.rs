@@ -71,8 +71,9 @@ fn rest_pages() -> Fixture {
     let server = Server::new(|_, request| {
         let page = request.target.split("page=").nth(1).and_then(|rest| rest.split('&').next());
         let page: u64 = page.unwrap().parse().unwrap();
-        let rows: Vec<Value> =
-            (0..if page < 3 { 2 } else { 1 }).map(|n| json!({"id": page * 10 + n})).collect();
+        let rows: Vec<Value> = (0..[2, 2, 2, 1].get(page as usize).copied().unwrap_or(0))
+            .map(|n| json!({"id": page * 10 + n}))
+            .collect();
         ok(json!({"data": rows}).to_string())
     });
     Fixture {

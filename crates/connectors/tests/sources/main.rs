@@ -3,6 +3,7 @@
 
 mod contract;
 mod file;
+mod hostile;
 mod http;
 mod rest;
 mod sql;

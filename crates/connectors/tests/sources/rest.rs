@@ -81,20 +81,18 @@ async fn params_and_headers_are_sent_and_empty_headers_are_not() {
 }
 
 #[tokio::test]
-async fn offset_and_page_read_until_a_page_that_is_shorter() {
-    let server = Server::script(vec![ok("[1,2]"), ok("[3,4]"), ok("[5]")]);
+async fn offset_and_page_read_until_a_page_without_rows() {
+    let server = Server::script(vec![ok("[1,2]"), ok("[3,4]"), ok("[5]"), ok("[]")]);
     let pages = json!({"type": "offset", "size": 2, "size_param": "$limit", "offset_param": "$offset"});
     assert_eq!(load_from(&server, json!({"pages": pages})).await, ["[1,2]", "[3,4]", "[5]"]);
-    assert_eq!(
-        server.targets(),
-        ["/items?%24limit=2&%24offset=0", "/items?%24limit=2&%24offset=2", "/items?%24limit=2&%24offset=4"]
-    );
+    assert_eq!(server.targets(), [0, 2, 4, 5].map(|offset| format!("/items?%24limit=2&%24offset={offset}")));
     let server = Server::script(vec![ok("[1,2]"), ok("[3,4]"), ok("[]")]);
     let pages = json!({"type": "page", "size": 2, "page_param": "p", "size_param": "per_page", "first": 0});
     assert_eq!(load_from(&server, json!({"pages": pages, "params": {"a": "b"}})).await, ["[1,2]", "[3,4]"]);
     assert_eq!(
         server.targets(),
-        ["/items?a=b&per_page=2&p=0", "/items?a=b&per_page=2&p=1", "/items?a=b&per_page=2&p=2"]
+        // The end right behind a full page is asked for twice.
+        [0, 1, 2, 2].map(|page| format!("/items?a=b&per_page=2&p={page}"))
     );
 }
 
@@ -120,7 +118,7 @@ async fn a_server_that_gives_less_than_asked_for_is_read_to_its_end() {
     for (server, kind) in [(by_offset, "offset"), (by_page, "page")] {
         let loaded = load_from(&server, json!({"pages": {"type": kind, "size": 100}})).await;
         assert_eq!(numbers(&loaded), (0..230).collect::<Vec<_>>(), "{kind}");
-        assert_eq!(server.requests().len(), 5, "{kind}");
+        assert_eq!(server.requests().len(), 6, "{kind}");
     }
 }
 
@@ -129,7 +127,7 @@ async fn after_a_first_page_that_is_not_full_one_more_is_asked_for() {
     for kind in ["offset", "page"] {
         let server = Server::script(vec![ok("[1,2,3]"), ok("[]")]);
         let loaded = load_from(&server, json!({"pages": {"type": kind, "size": 100}})).await;
-        assert_eq!((loaded, server.requests().len()), (vec!["[1,2,3]".to_owned()], 2), "{kind}");
+        assert_eq!((loaded, server.requests().len()), (vec!["[1,2,3]".to_owned()], 3), "{kind}");
     }
     // Many servers that count pages refuse the one behind the last; 200 rows by 50 end there as well.
     for status in [404, 400] {
@@ -165,21 +163,150 @@ async fn a_server_that_does_not_heed_the_page_is_an_error() {
         let config = json!({"url": server.url, "pages": {"type": kind, "size": 100}});
         let error = failure(&*source("rest", config), &cx(dir.path())).await;
         assert_eq!((error.code(), server.requests().len()), (codes::HTTP_ANSWER, 2));
-        assert!(error.message().contains("page 2 is the same"), "{error}");
+        assert!(error.message().contains("page 2 has the same rows"), "{error}");
     }
 }
 
 #[tokio::test]
-async fn counted_pages_need_to_know_where_the_rows_are() {
-    let server = Server::script(vec![ok("{\"data\": [1, 2]}")]);
-    let dir = tempfile::tempdir().unwrap();
-    let mut config = json!({"url": server.url, "pages": {"type": "offset", "size": 2}});
-    let error = failure(&*source("rest", config.clone()), &cx(dir.path())).await;
-    assert_eq!((error.code(), server.requests().len()), (codes::HTTP_ANSWER, 1));
-    assert!(error.hint_text().unwrap().contains("`rows`"), "{error}");
-    config["rows"] = json!("$.data[*]");
-    let server = Server::script(vec![ok("{\"data\": [1, 2]}"), ok("{\"data\": []}")]);
-    assert_eq!(load_from(&server, config).await.len(), 1);
+async fn pages_need_to_know_where_the_rows_are() {
+    for pages in [
+        json!({"type": "offset", "size": 2}),
+        json!({"type": "page", "size": 1}),
+        json!({"type": "cursor", "next": "$.next", "param": "after"}),
+        json!({"type": "next_url", "next": "$.next"}),
+        json!({"type": "link"}),
+    ] {
+        let server = Server::script(vec![ok("{\"data\": [1, 2]}")]);
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = json!({"url": server.url, "pages": pages});
+        let error = failure(&*source("rest", config.clone()), &cx(dir.path())).await;
+        assert_eq!((error.code(), server.requests().len()), (codes::HTTP_ANSWER, 1), "{pages}");
+        assert!(error.hint_text().unwrap().contains("`rows`"), "{error}");
+        config["rows"] = json!("$.data[*]");
+        let server = Server::script(vec![ok("{\"data\": [1, 2]}"), ok("{\"data\": []}")]);
+        assert_eq!(load_from(&server, config).await.len(), 1);
+    }
+}
+
+/// What a server writes around these rows, and as the number of the next page.
+type Page = fn(&str, usize) -> Reply;
+
+/// Every way to get from page to page.
+fn every_way() -> [(Value, Page); 5] {
+    fn plain(data: &str, _: usize) -> Reply {
+        ok(format!("{{\"data\": {data}}}"))
+    }
+    fn marked(data: &str, next: usize) -> Reply {
+        ok(format!("{{\"data\": {data}, \"next\": \"?page={next}\"}}"))
+    }
+    fn linked(data: &str, next: usize) -> Reply {
+        let link = format!("<?page={next}>; rel=next");
+        reply(200, &[("Link", &link)], format!("{{\"data\": {data}}}"))
+    }
+    [
+        (json!({"type": "offset", "size": 2}), plain),
+        (json!({"type": "page", "size": 2}), plain),
+        (json!({"type": "cursor", "next": "$.next", "param": "after"}), marked),
+        (json!({"type": "next_url", "next": "$.next"}), marked),
+        (json!({"type": "link"}), linked),
+    ]
+}
+
+#[tokio::test]
+async fn an_error_with_status_200_is_not_the_end_of_the_pages() {
+    let answers = [
+        "{\"error\": \"canary-token is over its quota\"}",
+        "{\"data\": null, \"errors\": [\"boom\"]}",
+        "{}",
+        "null",
+        "",
+    ];
+    for (pages, page) in every_way() {
+        for answer in answers {
+            let server = Server::script(vec![page("[1, 2]", 2), page("[3, 4]", 3), ok(answer)]);
+            let dir = tempfile::tempdir().unwrap();
+            let mut config = json!({"url": server.url, "rows": "$.data[*]", "pages": pages,
+                                    "auth": {"bearer": "canary-token"}});
+            let error = failure(&*source("rest", config.clone()), &cx(dir.path())).await;
+            assert_eq!(error.code(), codes::HTTP_ANSWER, "{pages} {answer}: {error}");
+            assert!(error.message().contains("neither rows nor an empty list"), "{error}");
+            assert!(error.hint_text().unwrap().contains("empty: any"), "{error:?}");
+            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+            assert_eq!(server.requests().len(), 3, "{pages} {answer}");
+            if answer.contains("error") {
+                continue;
+            }
+            config["pages"]["empty"] = json!("any");
+            let server = Server::script(vec![page("[1, 2]", 2), page("[3, 4]", 3), ok(answer)]);
+            assert_eq!(load_from(&server, config).await.len(), 2, "{pages} {answer}");
+        }
+        // Nothing is to be had, says the status.
+        let server = Server::script(vec![page("[1, 2]", 2), page("[3, 4]", 3), reply(204, &[], "")]);
+        assert_eq!(
+            load_from(&server, json!({"rows": "$.data[*]", "pages": pages})).await.len(),
+            2,
+            "{pages}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_page_without_rows_that_comes_as_a_surprise_is_asked_for_again() {
+    for (pages, page) in every_way() {
+        let replies = vec![page("[1, 2]", 2), ok("{\"data\": []}"), page("[3, 4]", 3), ok("{\"data\": []}")];
+        let server = Server::script(replies);
+        let loaded = load_from(&server, json!({"rows": "$.data[*]", "pages": pages})).await;
+        assert_eq!(loaded.len(), 2, "{pages}: {loaded:?}");
+        let targets = server.targets();
+        assert_eq!((targets.len(), &targets[1], &targets[3]), (5, &targets[2], &targets[4]), "{pages}");
+    }
+}
+
+#[tokio::test]
+async fn a_short_page_is_not_the_last_one() {
+    // Rows that the asker may not see are left out after the page was cut.
+    for kind in ["offset", "page"] {
+        let server = Server::script(vec![ok("[1,2,3]"), ok("[4,5]"), ok("[6,7,8]"), ok("[9]"), ok("[]")]);
+        let loaded = load_from(&server, json!({"pages": {"type": kind, "size": 3}})).await;
+        assert_eq!(numbers(&loaded), (1..=9).collect::<Vec<_>>(), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_page_for_every_number_behind_it_is_read_once() {
+    for kind in ["offset", "page"] {
+        let server = Server::script(vec![ok("[1,2]"), ok("[3]")]);
+        let loaded = load_from(&server, json!({"pages": {"type": kind, "size": 2}})).await;
+        assert_eq!((loaded.len(), server.requests().len()), (2, 3), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_goes_in_a_circle_is_named() {
+    for (pages, page) in every_way() {
+        // New marks for ever, a new time in each answer, and the same rows.
+        let server = Server::new(move |n, _| page(["[1, 2]", "[3, 4]", "[5, 6]"][n % 3], n));
+        let dir = tempfile::tempdir().unwrap();
+        let config = json!({"url": server.url, "rows": "$.data[*]", "pages": pages});
+        let error = failure(&*source("rest", config), &cx(dir.path())).await;
+        assert_eq!((error.code(), server.requests().len()), (codes::HTTP_ANSWER, 4), "{pages}: {error}");
+        assert!(error.message().contains("page 4 has the same rows"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn pages_that_are_alike_without_what_is_redacted_are_not_the_same() {
+    let server =
+        Server::new(|n, _| ok(if n < 3 { format!("[{{\"id\": {n}, \"a\": 1}}]") } else { "[]".into() }));
+    let config = json!({"redact": ["id"], "pages": {"type": "page", "size": 1}});
+    assert_eq!(load_from(&server, config).await, ["[{ \"a\": 1}]"; 3]);
+}
+
+#[tokio::test]
+async fn rows_that_come_twice_are_kept() {
+    // A row was inserted before the second page was asked for.
+    let server = Server::script(vec![ok("[1,2]"), ok("[2,3]"), ok("[]")]);
+    assert_eq!(load_from(&server, json!({"pages": {"type": "page", "size": 2}})).await, ["[1,2]", "[2,3]"]);
 }
 
 #[tokio::test]
@@ -369,7 +496,7 @@ async fn a_token_endpoint_that_fails_is_named_without_secrets() {
         (reply(401, &[], "wrong secret canary"), codes::AUTH),
         (ok("{\"token\": \"canary\"}"), codes::HTTP_ANSWER),
         (reply(302, &[("Location", "/elsewhere")], ""), codes::HTTP_ANSWER),
-        (Reply::Bytes(Vec::new()), codes::HTTP_TEMPORARY),
+        (Reply::hang_up(), codes::HTTP_TEMPORARY),
     ] {
         let server = Server::new(move |_, _| answer.clone());
         let mut config = oauth_config(&server);
@@ -453,6 +580,12 @@ fn wrong_keys_are_named() {
         (json!({"url": "ftp://me:canary@a.example"}), "url", "***@"),
         (json!({"url": "products"}), "url", "http://"),
         (json!({"url": url, "rows": "data"}), "rows", "JSONPath"),
+        (
+            json!({"url": url, "rows": "$.a[?@.b]", "pages": {"type": "page", "size": 5}}),
+            "rows",
+            "filter them in a model",
+        ),
+        (json!({"url": url, "pages": {"type": "link", "empty": "none"}}), "pages", "`any`"),
         (json!({"url": url, "window": {}}), "window", "not supported yet"),
         (json!({"url": url, "for_each": {}}), "for_each", "not supported yet"),
         (json!({"url": url, "method": "POST"}), "method", "GET"),

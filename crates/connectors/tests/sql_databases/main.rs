@@ -2,7 +2,6 @@
 //! when `POSTGRES_URL` and `MARIADB_URL` say where they are.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod mariadb;
-mod postgres;
+mod databases;
 mod sqlite;
 mod support;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use arrow::{datatypes::Schema, util::display::array_value_to_string};
+use arrow::{array::RecordBatch, datatypes::Schema, util::display::array_value_to_string};
 use lagar_connectors::{
     Chunks, Cx, Outcome, Source, Stores,
     decode::{self, ReadOptions},
@@ -39,6 +39,7 @@ impl Place {
             stores: Arc::new(NoStores),
             columns: BTreeMap::new(),
             known: None,
+            secrets: Default::default(),
             seed: 7,
             cancel: CancellationToken::new(),
         };
@@ -98,28 +99,37 @@ impl Done {
         self.schema().field_with_name(column).unwrap().data_type().to_string()
     }
 
-    /// All good rows, as text; null is `None`. Checks on the way that a second decoding finds the same.
-    pub fn rows(&self) -> Vec<Vec<Option<String>>> {
-        let mut rows = Vec::new();
+    /// All good rows. Checks on the way that a second decoding finds the same.
+    pub fn batches(&self) -> Vec<RecordBatch> {
+        let mut batches = Vec::new();
         for chunk in &self.chunks {
             let skip: Arc<[u64]> = chunk.rejects.iter().map(|reject| reject.row).collect();
             let options = ReadOptions { skip, row_numbers: true, ..ReadOptions::default() };
-            let batches =
+            let decoded =
                 decode::read(&chunk.file.body, &chunk.file.format, chunk.file.schema.clone(), options);
-            let before = rows.len();
-            for decoded in batches.unwrap() {
+            let mut rows = 0;
+            for decoded in decoded.unwrap() {
                 let decoded = decoded.unwrap();
                 assert!(decoded.rejects.is_empty(), "{:?}", decoded.rejects);
-                for row in 0..decoded.batch.num_rows() {
-                    let columns = decoded.batch.columns().iter();
-                    let texts = columns.map(|column| {
-                        (!column.is_null(row)).then(|| array_value_to_string(column, row).unwrap())
-                    });
-                    rows.push(texts.collect());
-                }
+                rows += decoded.batch.num_rows() as u64;
+                batches.push(decoded.batch);
             }
-            assert_eq!(chunk.file.rows, Some((rows.len() - before) as u64));
+            assert_eq!(chunk.file.rows, Some(rows));
             assert_eq!(chunk.file.bytes, chunk.file.body.len().unwrap());
+        }
+        batches
+    }
+
+    /// All good rows, as text; null is `None`.
+    pub fn rows(&self) -> Vec<Vec<Option<String>>> {
+        let mut rows = Vec::new();
+        for batch in self.batches() {
+            for row in 0..batch.num_rows() {
+                let texts = batch.columns().iter().map(|column| {
+                    (!column.is_null(row)).then(|| array_value_to_string(column, row).unwrap())
+                });
+                rows.push(texts.collect());
+            }
         }
         rows
     }

@@ -173,6 +173,42 @@ fn earlier_types_win_and_only_integers_widen() {
 }
 
 #[test]
+fn integers_that_a_double_cannot_hold_are_not_rounded_without_a_word() {
+    let doubles = schema(&[("n", DataType::Float64)]);
+    // Of an older load, whose numbers were all integers, read after a later one had decimals.
+    for (text, format) in [
+        ("n\n1\n9007199254740993\n9007199254740994\n2.5\n", csv_format()),
+        ("{\"n\":1}\n{\"n\":9007199254740993}\n{\"n\":9007199254740994}\n{\"n\":2.5}\n", ndjson()),
+    ] {
+        let strict = both_known(&memory(text), &format, Some(&doubles));
+        assert_eq!(strict.values("n"), ["1.0", "9007199254740994.0", "2.5"]);
+        assert_eq!(strict.rejects()[0].0, 2);
+        assert!(strict.rejects()[0].2.contains("cannot hold exactly"), "{:?}", strict.rejects());
+        let asked = both_known(&memory(text), &asking(format, &[("n", "double")]), Some(&doubles));
+        assert_eq!(asked.values("n"), ["1.0", "9007199254740992.0", "9007199254740994.0", "2.5"]);
+    }
+    // A column that has both at once is text.
+    assert_eq!(both("n\n9007199254740993\n2.5\n", &csv_format()).types(), [("n".into(), "text".into())]);
+}
+
+#[test]
+fn a_file_of_nothing_but_bad_rows_ends_before_it_fills_the_memory() {
+    let rows = "1,".repeat(REJECTED_ROWS_MAX + 1);
+    let body = memory(format!("[{rows}1]"));
+    for error in [
+        inspect(&body, &json_format(), None, &LIMITS).map(|_| ()).unwrap_err(),
+        read(&body, &json_format(), Arc::new(Schema::empty()), ReadOptions::default())
+            .and_then(|mut batches| batches.next().unwrap().map(|_| ()))
+            .unwrap_err(),
+    ] {
+        assert_eq!(error.code(), codes::DECODE);
+        assert!(error.message().contains("row 1: the row is a number"), "{error:?}");
+    }
+    let ok = both(format!("[{}1]", "1,".repeat(9)), &json_format());
+    assert_eq!(ok.found.rejects.len(), 10);
+}
+
+#[test]
 fn a_web_page_is_not_a_csv() {
     let page = "\n<!DOCTYPE html>\n<html><body>Log in, please</body></html>";
     assert!(fails(page, &csv_format()).message().contains("Log in"));

@@ -203,6 +203,26 @@ fn a_jsonpath_finds_the_rows_as_they_are_written() {
 }
 
 #[test]
+fn columns_are_not_nested_deeper_than_a_manifest_can_say() {
+    let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+    let objects = format!("{}1{}", "{\"b\":".repeat(100), "}".repeat(100));
+    for value in [deep(20), deep(21), deep(100), objects] {
+        let both = both(format!("{{\"a\":{value}}}"), &ndjson());
+        assert_eq!((both.batch.num_rows(), both.found.rejects.len()), (1, 0));
+        let written = serde_json::to_string(&columns_of(&both.found.schema)).unwrap();
+        let back = schema_of(&serde_json::from_str::<Vec<_>>(&written).unwrap()).unwrap();
+        assert_eq!(back, both.found.schema);
+        let is_cut = both.found.notes.iter().any(|note| note.0.contains("more than 20 deep"));
+        assert_eq!(is_cut, value != deep(20), "{value}");
+        let shown = array_value_to_string(both.batch.column(0), 0).unwrap();
+        assert_eq!(shown.matches(['[', '{']).count(), value.matches(['[', '{']).count(), "{shown}");
+        // A later file, as deep, fits what is known.
+        let later = both_known(&memory(format!("{{\"a\":{value}}}")), &ndjson(), Some(&both.found.schema));
+        assert_eq!(later.found.schema, both.found.schema);
+    }
+}
+
+#[test]
 fn a_dictionary_is_not_a_thousand_columns() {
     let object: String = (0..1500).map(|i| format!("\"k{i}\":{i},")).collect();
     let both = both(format!("{{\"a\":{{{}}}}}", object.trim_end_matches(',')), &ndjson());

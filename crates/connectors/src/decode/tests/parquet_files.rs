@@ -133,6 +133,17 @@ fn earlier_types_win_and_lists_are_tried_inside() {
 }
 
 #[test]
+fn integers_that_a_double_cannot_hold_are_not_rounded_without_a_word() {
+    let bytes = written(vec![("a", numbers(&[1, 9_007_199_254_740_993, i64::MAX, 9_007_199_254_740_994]))]);
+    let known = schema(&[("a", DataType::Float64)]);
+    let both = both_known(&memory(&bytes), &parquet(), Some(&known));
+    assert_eq!(both.values("a"), ["1.0", "9007199254740994.0"]);
+    assert_eq!(both.rejects().iter().map(|r| r.0).collect::<Vec<_>>(), [2, 3]);
+    let asked = both_known(&memory(&bytes), &asking(parquet(), &[("a", "double")]), Some(&known));
+    assert_eq!(asked.batch.num_rows(), 4);
+}
+
+#[test]
 fn damaged_files_are_errors() {
     let bytes = written(vec![("a", numbers(&(0..5000).collect::<Vec<_>>()))]);
     for bad in [&bytes[..bytes.len() - 3], &bytes[..bytes.len() / 2], b"PAR1", b"", b"<html></html>"] {

@@ -1,12 +1,11 @@
 //! What the tests of all sources share.
 
-pub mod server;
-
 use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use lagar_connectors::{Chunks, Cx, Outcome, Source, Stores, config::ConfigError, kind};
 use lagar_flow::{Body, Chunk, Error, FixedClock, Position, Result, Scope};
+pub use lagar_testing::http as server;
 use object_store::{ObjectStore, memory::InMemory};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +35,7 @@ pub fn cx(dir: &Path) -> Cx {
         stores: Arc::new(OneStore::default()),
         columns: BTreeMap::new(),
         known: None,
+        secrets: Default::default(),
         seed: 1,
         cancel: CancellationToken::new(),
     }
