@@ -1,6 +1,6 @@
 //! The bytes of raw files, brought to where they can be decoded.
 
-use std::{path::Path as FilePath, sync::Arc};
+use std::{ops::Range, path::Path as FilePath, sync::Arc};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -24,6 +24,18 @@ impl Lake {
     /// Fails with [`codes::LAKE_CORRUPT`] if it is missing or not what the manifest says, and with
     /// [`codes::SOURCE_CHANGED`] if it is an `in_place` file that changed since the load.
     pub async fn raw_body(&self, source: &Name, file: &ManifestFile, spool: &FilePath) -> Result<Body> {
+        self.raw_part(source, file, 0..u64::MAX, spool).await
+    }
+
+    /// As [`Lake::raw_body`], for whoever reads only the bytes of `range`: of a local file no others are
+    /// looked at.
+    pub async fn raw_part(
+        &self,
+        source: &Name,
+        file: &ManifestFile,
+        range: Range<u64>,
+        spool: &FilePath,
+    ) -> Result<Body> {
         if let Some(in_place) = &file.in_place {
             return self.in_place_body(in_place, file.bytes, spool).await;
         }
@@ -40,7 +52,16 @@ impl Lake {
             if head.size != file.bytes {
                 return Err(of_other_length(head.size));
             }
-            return Ok(Body::Local(path.parts().fold(folder.to_path_buf(), |p, part| p.join(part.as_ref()))));
+            let local = path.parts().fold(folder.to_path_buf(), |p, part| p.join(part.as_ref()));
+            if let Some(sums) = file.crc32.clone() {
+                let (read, range) = (local.clone(), range.start..range.end.min(file.bytes));
+                let fits = tokio::task::spawn_blocking(move || sums.fit_file(&read, range)).await;
+                let fits = fits.map_err(|e| Error::bug("a raw file's check broke off").caused_by(&e))?;
+                if !fits.map_err(|e| damaged("cannot be read".to_owned()).caused_by(&e))? {
+                    return Err(damaged("does not hold the bytes that were loaded".to_owned()));
+                }
+            }
+            return Ok(Body::Local(local));
         }
         let fetched = fetch(self.store().as_ref(), &path, spool).await.map_err(|e| match e {
             Fetch::Store(e) => self.root().error("read", &path, &e),

@@ -7,23 +7,40 @@
 //! What no record names does not exist; a broken-off write leaves only such objects behind.
 
 mod body;
+mod checksums;
 pub mod raw;
 pub mod refused;
 pub mod release;
 pub mod store;
 pub mod table;
+mod unnamed;
+pub mod vacuum;
 
 use std::{fmt, path::Path as FilePath, sync::Arc};
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use lagar_flow::{Clock, Name, Result, TableName, Zone};
 use object_store::{ObjectStore, path::Path};
+use uuid::{NoContext, Timestamp, Uuid};
 
+pub use checksums::{Checksums, Verified};
 pub use raw::{LoadWriter, Manifest, ManifestFile, RejectRecord, newest_state};
 pub use refused::RefusedVersion;
 pub use release::Release;
-pub use store::{Deadlines, DurableLocal, Root, S3Settings, open_object};
-pub use table::{DataFile, Table, TableCommit, TableMeta, TableWriter, WriteOptions, delta_schema};
+pub use store::{Access, Deadlines, DurableLocal, Root, S3Settings, Trial, open_object};
+pub use table::{
+    Committed, Compaction, DataFile, Table, TableCommit, TableMeta, TableWriter, WriteOptions, delta_schema,
+};
+pub use vacuum::{VacuumOptions, VacuumReport};
+
+/// Private functions, for the fuzz targets.
+#[doc(hidden)]
+pub mod fuzzed {
+    pub fn partition_folder(levels: &[(String, Option<String>)]) -> String {
+        crate::table::partition_folder(&levels.to_vec())
+    }
+}
 
 /// Folders looked into at once.
 const LOOKS_AT_ONCE: usize = 16;
@@ -87,6 +104,21 @@ impl Lake {
         &self.0.store
     }
 
+    /// The store of another object address (`s3://…`), with the lake's credentials and connections, and the
+    /// path inside it.
+    pub fn open_object(&self, url: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
+        self.0.s3.open_object(url)
+    }
+
+    /// Who gave the credentials for a lake in S3; `None` for one that needs none.
+    pub async fn access(&self) -> Option<Result<Access>> {
+        if !self.url().starts_with("s3://") {
+            return None;
+        }
+        let access = self.0.s3.access().await;
+        Some(access.map_err(|e| self.root().error("open", &Path::default(), &e)))
+    }
+
     /// All sources that have a load, by name.
     pub async fn sources(&self) -> Result<Vec<Name>> {
         self.names_in(Zone::Raw, "_loads").await
@@ -134,6 +166,18 @@ impl Lake {
     fn clock(&self) -> &dyn Clock {
         self.0.clock.as_ref()
     }
+}
+
+/// Sorts by time, as the clock shows it.
+fn id_at(now: DateTime<Utc>) -> Uuid {
+    let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
+    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos()))
+}
+
+/// When an id was made, as the clock showed it then.
+fn made_at(id: Uuid) -> Option<DateTime<Utc>> {
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
 }
 
 /// The version that stands in every record.

@@ -9,16 +9,18 @@ use std::{collections::HashSet, io::Read, sync::Arc};
 use arrow::datatypes::Schema;
 use chrono::{DateTime, Utc};
 use lagar_flow::{
-    Body, Chunk, Column, Error, Format, InPlace, Name, Note, Origin, Position, Reject, Result, Scope, codes,
-    columns_of, evolve, redact_url, schema_of,
+    Body, Chunk, Column, Error, Format, InPlace, KillPoint, Name, Note, Origin, Position, Reject, Result,
+    Scope, codes, columns_of, evolve, kill, redact_url, schema_of,
 };
 use object_store::{ObjectStoreExt, path::Path};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::Uuid;
 
 use crate::{
-    Lake, lagar_version,
+    Checksums, Lake,
+    checksums::Summing,
+    id_at, lagar_version,
     store::{FORMAT_VERSION, Records, Upload},
 };
 
@@ -73,6 +75,9 @@ pub struct ManifestFile {
     /// Hex; `None` for an `in_place` file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// `None` for an `in_place` file, and for one of an older Lagar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<Checksums>,
     pub format: Format,
     /// Columns of this file's rows.
     pub columns: Vec<Column>,
@@ -172,12 +177,6 @@ pub(crate) fn raw_path(source: &Name, relative: &str) -> Result<Path> {
     })
 }
 
-/// Sorts by time, as the clock shows it.
-fn id_at(now: DateTime<Utc>) -> Uuid {
-    let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
-    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos()))
-}
-
 /// A load in the making. Dropping it gives it up: its files stay behind, named by no manifest.
 pub struct LoadWriter {
     lake: Lake,
@@ -205,18 +204,19 @@ impl LoadWriter {
     /// Fails with [`codes::SOURCE_CHANGED`] if the bytes are not those that the chunk was made from.
     pub async fn add(&mut self, chunk: &Chunk) -> Result<()> {
         let file = &chunk.file;
-        let (path, sha256) = match &file.in_place {
+        let (path, sums) = match &file.in_place {
             Some(in_place) => (redact_url(&in_place.url), None),
             None => {
                 let number = self.files.len() + 1;
                 let date = self.created_at.format("load_date=%Y-%m-%d");
                 let path = format!("{date}/{}-{number}.{}", self.id, file.extension);
                 let object = raw_path(&self.source, &path)?;
-                let sha256 = copy(&self.lake, chunk, &object).await?;
+                let sums = copy(&self.lake, chunk, &object).await?;
                 self.written.push(object);
-                (path, Some(sha256))
+                (path, Some(sums))
             }
         };
+        let (sha256, crc32) = sums.unzip();
         let mut rejected_rows: Vec<u64> = chunk.rejects.iter().map(|r| r.row).collect();
         rejected_rows.sort_unstable();
         rejected_rows.dedup();
@@ -233,6 +233,7 @@ impl LoadWriter {
             rows: file.rows,
             rejected_rows,
             sha256,
+            crc32,
             format: file.format.clone(),
             columns: columns_of(&file.schema),
             origin: file.origin.clone(),
@@ -276,7 +277,13 @@ impl LoadWriter {
     ) -> Result<Manifest> {
         let lake = self.lake.clone();
         let folder = loads_folder(&self.source);
+        let mut named = self.written.clone();
         let manifest = self.finish(expected_previous, position, scope, notes).await?;
+        if let Some(quarantine) = &manifest.quarantine {
+            named.push(raw_path(&manifest.source, quarantine)?);
+        }
+        let put_at = Some(manifest.created_at);
+        lake.still_there(named.into_iter().map(|object| (put_at, object)).collect()).await?;
         lake.load_records(&folder).put(manifest.number, &manifest).await?;
         Ok(manifest)
     }
@@ -318,6 +325,7 @@ impl LoadWriter {
             Some(upload) => {
                 let path = upload.path().clone();
                 upload.finish().await.map_err(|e| self.lake.root().error("write", &path, &e))?;
+                kill::at(KillPoint::QuarantinePut);
                 Some(quarantine_path(self.id))
             }
         };
@@ -344,14 +352,16 @@ impl LoadWriter {
 }
 
 /// The manifest of the newest load that was refused, relative to the source's folder.
-const REFUSED: &str = "_quarantine/refused.json";
+pub(crate) const REFUSED: &str = "_quarantine/refused.json";
 
-/// Copies the bytes of a chunk to `path`; returns their sha256 in hex.
-async fn copy(lake: &Lake, chunk: &Chunk, path: &Path) -> Result<String> {
+/// Copies the bytes of a chunk to `path`; returns their sha256 in hex, and the sums of their parts.
+async fn copy(lake: &Lake, chunk: &Chunk, path: &Path) -> Result<(String, Checksums)> {
     let failed = |e: object_store::Error| lake.root().error("write", path, &e);
     let mut upload = Upload::new(lake.store().clone(), path.clone());
     let mut pieces = Pieces::of(&chunk.file.body).await?;
+    let mut sums = Summing::default();
     while let Some(piece) = pieces.next().await? {
+        sums.update(&piece);
         upload.write(&piece).await.map_err(failed)?;
     }
     let sha256 = pieces.sha256();
@@ -364,7 +374,7 @@ async fn copy(lake: &Lake, chunk: &Chunk, path: &Path) -> Result<String> {
         .hint("load it when nobody writes to it"));
     }
     upload.finish().await.map_err(failed)?;
-    Ok(sha256)
+    Ok((sha256, sums.finish()))
 }
 
 /// `schema` with the types that were asked for: they win over those of earlier loads too, whose bytes

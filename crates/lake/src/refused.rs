@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{DataFile, Lake};
 
 /// The note of a table's refused version, in the table's folder.
-const REFUSED: &str = "_refused.json";
+pub(crate) const REFUSED: &str = "_refused.json";
 
 /// A version of a table that a check refused: its files are there, its log entry is not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,37 +82,6 @@ impl Lake {
             }),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(e) => Err(self.root().error("read", path, &e)),
-        }
-    }
-
-    /// Tries a put, a put-if-absent onto it, a read, a list and a delete below `_probe/`.
-    pub async fn probe(&self) -> Result<()> {
-        use futures::TryStreamExt;
-        use object_store::{ObjectStore, PutMode};
-        let path = Path::from("_probe").join(uuid::Uuid::now_v7().to_string());
-        let failed = |what: &'static str| move |e: object_store::Error| (what, e);
-        let store = self.store();
-        let probed = async {
-            store.put(&path, Bytes::from_static(b"1").into()).await.map_err(failed("write"))?;
-            let again = store.put_opts(&path, Bytes::from_static(b"2").into(), PutMode::Create.into()).await;
-            let kept = matches!(
-                again,
-                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })
-            );
-            let bytes = async { store.get(&path).await?.bytes().await }.await.map_err(failed("read"))?;
-            let folder = Path::from("_probe");
-            let listed: Vec<_> = store.list(Some(&folder)).try_collect().await.map_err(failed("list"))?;
-            store.delete(&path).await.map_err(failed("delete"))?;
-            Ok((kept && bytes.as_ref() == b"1", listed.iter().any(|meta| meta.location == path)))
-        };
-        match probed.await {
-            Err((what, e)) => Err(self.root().error(what, &path, &e)),
-            Ok((true, true)) => Ok(()),
-            Ok((false, _)) => {
-                Err(Error::new(codes::LAKE_STORE, "the store overwrites what a put-if-absent must keep")
-                    .hint("commits need put-if-absent (If-None-Match on S3); use a store that has it"))
-            }
-            Ok((_, false)) => Err(Error::new(codes::LAKE_STORE, "the store does not list what was just put")),
         }
     }
 }

@@ -1,19 +1,21 @@
 //! Releases: which version of which table is current, published together.
 //!
 //! `releases/<20-digit number>.json`, numbered from 1. A rollback is a new release with the tables of
-//! an old one: history is never rewritten.
+//! an old one: history is never rewritten. Only a vacuum takes the oldest away, and a rollback keeps it
+//! from taking what it is about to publish again by a *hold*: an object that names the versions.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use lagar_flow::{Error, Result, TableName, codes};
-use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     Lake, lagar_version,
-    store::{FORMAT_VERSION, Records},
+    store::{FORMAT_VERSION, Records, number_in},
 };
 
 /// The set of table versions that a run published together.
@@ -88,8 +90,57 @@ impl Lake {
             rollback_of,
             previous: base,
         };
-        records.put(release.number, &release).await?;
+        let hold = match rollback_of {
+            Some(number) => Some(self.hold(number, &release).await?),
+            None => None,
+        };
+        let put = records.put(release.number, &release).await;
+        if let Some(hold) = hold
+            && let Err(error) = self.store().delete(&hold).await
+        {
+            tracing::warn!(%error, %hold, "a hold is left behind; a vacuum removes it when it is old");
+        }
+        put?;
         Ok(release)
+    }
+
+    /// Says which versions `release` is about to make current again. A vacuum takes release `number` away
+    /// before it reads the holds: either it sees this one, or the release is gone here.
+    async fn hold(&self, number: u64, release: &Release) -> Result<Path> {
+        let hold = holds_folder().join(format!("{}.json", release.id));
+        self.put_note(&hold, release).await?;
+        let folder = releases_folder();
+        let there = self.release_records(&folder).range().await?.is_some_and(|range| range.contains(&number));
+        if there {
+            return Ok(hold);
+        }
+        let _ = self.store().delete(&hold).await;
+        Err(Error::new(codes::TABLE_MISSING, format!("release {number} was taken away by a vacuum"))
+            .hint("roll back to a newer release"))
+    }
+
+    /// Everything in the folder of the releases.
+    pub(crate) async fn release_objects(&self) -> Result<Vec<ObjectMeta>> {
+        let folder = releases_folder();
+        let listed = self.store().list(Some(&folder)).try_collect().await;
+        listed.map_err(|e| self.root().error("list", &folder, &e))
+    }
+
+    /// The holds that are there now and were put after `since`.
+    pub(crate) async fn holds(&self, since: DateTime<Utc>) -> Result<Vec<Release>> {
+        let mut holds = Vec::new();
+        for object in self.release_objects().await? {
+            if is_hold(&object.location) && object.last_modified > since {
+                holds.extend(self.note::<Release>(&object.location).await?);
+            }
+        }
+        Ok(holds)
+    }
+
+    /// Takes the releases before `number` away. The versions that only they name can be vacuumed then.
+    pub(crate) async fn forget_releases(&self, number: u64) -> Result<()> {
+        let folder = releases_folder();
+        self.release_records(&folder).forget(number).await
     }
 
     fn release_records<'a>(&'a self, folder: &'a Path) -> Records<'a> {
@@ -99,4 +150,17 @@ impl Lake {
 
 fn releases_folder() -> Path {
     Path::from("releases")
+}
+
+fn holds_folder() -> Path {
+    releases_folder().join("_holds")
+}
+
+pub(crate) fn is_hold(object: &Path) -> bool {
+    object.prefix_matches(&holds_folder())
+}
+
+/// The number of the release that `object` is.
+pub(crate) fn release_number(object: &Path) -> Option<u64> {
+    number_in(&releases_folder(), object)
 }

@@ -17,6 +17,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream, stream::BoxStream};
+use lagar_flow::{KillPoint, kill};
 use object_store::{
     CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
@@ -47,6 +48,41 @@ impl DurableLocal {
     pub fn path_of(&self, location: &Path) -> Result<PathBuf> {
         refuse_links(&self.root, location)?;
         Ok(join(&self.root, location))
+    }
+
+    /// Files below `folder` that broken-off writes left, or that are being written. They have no object's
+    /// name, so `list` does not show them; `location` is where they lie.
+    pub(crate) async fn unnamed(&self, folder: &Path) -> Result<Vec<ObjectMeta>> {
+        let (root, folder) = (self.root.clone(), folder.clone());
+        blocking(move || {
+            let mut found = Vec::new();
+            let mut open = vec![folder];
+            while let Some(folder) = open.pop() {
+                for entry in entries_with(&root, &folder, true)? {
+                    let unnamed = entry.location.filename().is_some_and(|n| n.starts_with(TEMPORARY));
+                    match entry.is_folder {
+                        true => open.push(entry.location),
+                        false if unnamed => found.extend(entry.meta()?),
+                        false => {}
+                    }
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Removes one of [`DurableLocal::unnamed`]. Its writer, should it wake up, fails then.
+    pub(crate) async fn remove_unnamed(&self, location: &Path) -> Result<()> {
+        let (this, location) = (self.clone(), location.clone());
+        blocking(move || {
+            let path = this.path_of(&location)?;
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_error(&path, e)),
+                _ => Ok(()),
+            }
+        })
+        .await
     }
 
     async fn checked(&self, location: &Path) -> Result<Path> {
@@ -213,11 +249,19 @@ impl Staged {
     }
 
     fn publish(self, mode: &PutMode) -> Result<PutResult> {
-        let done = self.file.sync_all().and_then(|()| match mode {
-            PutMode::Create => fs::hard_link(&self.temporary, &self.target),
-            _ => fs::rename(&self.temporary, &self.target),
-        });
-        done.and_then(|()| sync_folder(parent(&self.target))).map_err(|e| io_error(&self.target, e))?;
+        let publish = || {
+            kill::at(KillPoint::LocalWritten);
+            self.file.sync_all()?;
+            kill::at(KillPoint::LocalSynced);
+            match mode {
+                PutMode::Create => fs::hard_link(&self.temporary, &self.target)?,
+                _ => fs::rename(&self.temporary, &self.target)?,
+            }
+            kill::at(KillPoint::LocalNamed);
+            sync_folder(parent(&self.target))
+        };
+        publish().map_err(|e| io_error(&self.target, e))?;
+        kill::at(KillPoint::LocalDone);
         Ok(PutResult { e_tag: None, version: None })
     }
 }
@@ -297,6 +341,10 @@ impl Entry {
 /// What lies in the folder `location`, in the order of the full names of the objects below it; empty
 /// if there is no such folder.
 fn folder_entries(root: &FilePath, location: &Path) -> Result<Vec<Entry>> {
+    entries_with(root, location, false)
+}
+
+fn entries_with(root: &FilePath, location: &Path, unnamed: bool) -> Result<Vec<Entry>> {
     refuse_links(root, location)?;
     let folder = join(root, location);
     let listing = match fs::read_dir(&folder) {
@@ -309,7 +357,9 @@ fn folder_entries(root: &FilePath, location: &Path) -> Result<Vec<Entry>> {
         let entry = entry.map_err(|e| io_error(&folder, e))?;
         let name = entry.file_name();
         // A name that no object can have is not one of ours.
-        let Some(name) = name.to_str().filter(|name| !name.starts_with(TEMPORARY)) else { continue };
+        let Some(name) = name.to_str().filter(|name| unnamed || !name.starts_with(TEMPORARY)) else {
+            continue;
+        };
         let Ok(location) = Path::parse(format!("{location}/{name}")) else { continue };
         let path = entry.path();
         let kind = match entry.file_type() {

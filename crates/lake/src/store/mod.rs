@@ -4,6 +4,8 @@ mod guard;
 mod local;
 mod records;
 mod s3;
+mod seal;
+mod trial;
 mod upload;
 
 use std::{
@@ -17,8 +19,12 @@ use object_store::{ObjectStore, path::Path, prefix::PrefixStore};
 
 pub use guard::{Deadlines, Guarded};
 pub use local::DurableLocal;
-pub(crate) use records::{FORMAT_VERSION, Records, put_if_absent};
-pub use s3::S3Settings;
+pub(crate) use records::{FORMAT_VERSION, Records, number_in, put_if_absent};
+pub(crate) use s3::UploadsError;
+pub use s3::{Access, S3Settings};
+use s3::{CredentialsError, Refusal};
+pub(crate) use seal::{DAMAGED, SEAL, UNSEALED, damaged, seal};
+pub use trial::Trial;
 pub(crate) use upload::Upload;
 
 /// Where a lake lies.
@@ -130,14 +136,23 @@ impl Root {
     }
 
     /// What a store said while it should have been `doing` ("read", "write", "list") something to `object`.
-    pub(crate) fn error(&self, doing: &str, object: &Path, e: &object_store::Error) -> Error {
+    pub fn error(&self, doing: &str, object: &Path, e: &object_store::Error) -> Error {
+        if let Some(ours) = find::<Error>(e) {
+            return ours.clone();
+        }
         let name = self.name_of(object);
         let (code, why, hint) = judge(e);
         let message = match why {
             Some(why) => format!("cannot {doing} {name}: {why}"),
             None => format!("cannot {doing} {name}"),
         };
-        let error = Error::new(code, message).caused_by(e);
+        let error = Error::new(code, message);
+        // What the library puts around them says less.
+        let error = match (find::<Refusal>(e), find::<CredentialsError>(e)) {
+            (Some(refusal), _) => error.caused_by(refusal),
+            (_, Some(credentials)) => error.caused_by(credentials),
+            _ => error.caused_by(e),
+        };
         match hint {
             Some(hint) => error.hint(hint),
             None => error,
@@ -177,9 +192,30 @@ fn judge(e: &object_store::Error) -> (Code, Option<&'static str>, Option<&'stati
             _ => {}
         }
     }
-    let text = e.to_string();
-    if text.contains("NoSuchBucket") {
-        return (codes::LAKE_CONFIG, Some("there is no such bucket"), None);
+    if let Some(credentials) = find::<CredentialsError>(e) {
+        return match credentials {
+            CredentialsError::None(_) => (
+                codes::LAKE_CREDENTIALS,
+                Some("no credentials were found"),
+                Some(
+                    "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is given",
+                ),
+            ),
+            CredentialsError::Failed { is_temporary: true, .. } => (
+                codes::LAKE_STORE,
+                Some("who gives the credentials does not answer"),
+                Some("it may be down or slow; try again"),
+            ),
+            CredentialsError::Failed { .. } => (
+                codes::LAKE_DENIED,
+                Some("there are no credentials"),
+                Some("log in again, or mend what is said there; `lagar doctor` tries it"),
+            ),
+        };
+    }
+    if let Some(meaning) = find::<Refusal>(e).and_then(Refusal::meaning) {
+        let (code, why, hint) = meaning;
+        return (code, Some(why), hint);
     }
     match e {
         E::NotFound { .. } => (codes::LAKE_CORRUPT, Some("it is not there"), None),

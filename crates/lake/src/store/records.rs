@@ -1,6 +1,6 @@
 //! Commit records: numbered JSON objects that are put only if nobody else took the number.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -8,10 +8,15 @@ use lagar_flow::{Error, Result, codes};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload, path::Path};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Root;
+use super::{
+    Root,
+    seal::{SEAL, UNSEALED, seal},
+};
 
 const PUT_ATTEMPTS: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(25);
+/// After so long no further attempt begins: each of them may take as long as the store's own retries.
+const PUT_WITHIN: Duration = Duration::from_secs(60);
 const READS_AT_ONCE: usize = 16;
 /// The version of the records' own format that this Lagar writes, and the newest that it reads.
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -28,6 +33,17 @@ pub(crate) async fn put_if_absent(
     path: &Path,
     bytes: Bytes,
 ) -> Result<()> {
+    put_within(PUT_WITHIN, store, root, path, bytes).await
+}
+
+async fn put_within(
+    within: Duration,
+    store: &dyn ObjectStore,
+    root: &Root,
+    path: &Path,
+    bytes: Bytes,
+) -> Result<()> {
+    let began = tokio::time::Instant::now();
     let mut wait = FIRST_WAIT;
     let mut attempt = 1;
     loop {
@@ -45,7 +61,8 @@ pub(crate) async fn put_if_absent(
             // Nothing there, or not known: once more, unless the store will always say no.
             Ok(None) | Err(_) => {
                 let mut error = root.error("write", path, &refused);
-                if attempt >= PUT_ATTEMPTS || !error.is_retryable() {
+                let enough = attempt >= PUT_ATTEMPTS || began.elapsed() >= within;
+                if enough || !error.is_retryable() {
                     if error.code() == codes::LAKE_CONFLICT {
                         error = Error::new(codes::LAKE_STORE, format!("cannot write {}", root.name_of(path)))
                             .caused_by(&refused)
@@ -70,7 +87,8 @@ async fn read(store: &dyn ObjectStore, path: &Path) -> object_store::Result<Opti
     }
 }
 
-/// The records of one folder, `<20 digits>.json`, numbered from 1 without a gap.
+/// The records of one folder, `<20 digits>.json`, numbered from 1 without a gap. Only
+/// [`Records::forget`] takes any away, the oldest first, and leaves a mark of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Records<'a> {
     pub store: &'a Arc<dyn ObjectStore>,
@@ -78,13 +96,31 @@ pub(crate) struct Records<'a> {
     pub folder: &'a Path,
 }
 
+/// The folder of the marks, in that of the records. A mark has the name of the oldest record that must
+/// be there; a list shows it behind the records, so whoever misses one of them sees why.
+const FORGOTTEN: &str = "_forgotten";
+
 impl Records<'_> {
     pub(crate) fn path(&self, number: u64) -> Path {
-        self.folder.clone().join(format!("{number:020}.json"))
+        self.folder.clone().join(name_of(number))
     }
 
     /// The newest number. Fails with [`codes::LAKE_CORRUPT`] if one before it is missing.
     pub(crate) async fn newest(&self) -> Result<Option<u64>> {
+        Ok(self.range().await?.map(|range| *range.end()))
+    }
+
+    /// The numbers that are there. Fails with [`codes::LAKE_CORRUPT`] if one is missing that was not
+    /// forgotten.
+    pub(crate) async fn range(&self) -> Result<Option<RangeInclusive<u64>>> {
+        match self.look().await {
+            // A list is not of one moment: what it missed may have been forgotten while it was made.
+            Err(error) if error.code() == codes::LAKE_CORRUPT => self.look().await,
+            looked => looked,
+        }
+    }
+
+    async fn look(&self) -> Result<Option<RangeInclusive<u64>>> {
         let names: Vec<Path> = self
             .store
             .list(Some(self.folder))
@@ -92,27 +128,60 @@ impl Records<'_> {
             .try_collect()
             .await
             .map_err(|e| self.root.error("list", self.folder, &e))?;
-        let mut numbers: Vec<u64> = names.iter().filter_map(|name| self.number_of(name)).collect();
-        numbers.sort_unstable();
-        for (expected, number) in (1..).zip(&numbers) {
-            if *number != expected {
-                return Err(Error::new(
-                    codes::LAKE_CORRUPT,
-                    format!("{} is missing, and {number} is there", self.root.name_of(&self.path(expected))),
-                )
-                .hint("bring the object back from a backup or from the bucket's old versions"));
-            }
+        let in_order = |folder: &Path| {
+            let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_in(folder, name)).collect();
+            numbers.sort_unstable();
+            numbers
+        };
+        let numbers = in_order(self.folder);
+        let forgotten_before = in_order(&self.folder.clone().join(FORGOTTEN)).last().copied().unwrap_or(1);
+        let Some(newest) = numbers.last().copied() else {
+            return match forgotten_before {
+                1 => Ok(None),
+                missing => Err(self.missing(missing, None)),
+            };
+        };
+        let without_gap = numbers.iter().rev().zip((1..=newest).rev()).take_while(|(a, b)| *a == b).count();
+        let oldest = newest + 1 - without_gap as u64;
+        if oldest > forgotten_before {
+            let missing = (forgotten_before..)
+                .find(|number| numbers.binary_search(number).is_err())
+                .unwrap_or(oldest - 1);
+            return Err(self.missing(missing, numbers.iter().find(|number| **number > missing).copied()));
         }
-        Ok(numbers.last().copied())
+        Ok(Some(oldest..=newest))
     }
 
-    fn number_of(&self, name: &Path) -> Option<u64> {
-        let mut parts = name.prefix_match(self.folder)?;
-        let digits = parts.next()?.as_ref().strip_suffix(".json").map(str::to_owned)?;
-        if parts.next().is_some() || digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
+    fn missing(&self, number: u64, next: Option<u64>) -> Error {
+        let name = self.root.name_of(&self.path(number));
+        let what = match next {
+            Some(next) => format!("{name} is missing, and {next} is there"),
+            None => format!("{name} is missing"),
+        };
+        Error::new(codes::LAKE_CORRUPT, what)
+            .hint("bring the object back from a backup or from the bucket's old versions")
+    }
+
+    /// Takes away the records below `before`. Broken off anywhere, it can be done again.
+    pub(crate) async fn forget(&self, before: u64) -> Result<()> {
+        let Some(range) = self.range().await? else { return Ok(()) };
+        if before <= *range.start() {
+            return Ok(());
         }
-        digits.parse().ok()
+        if !range.contains(&before) {
+            return Err(Error::bug("no record would be left"));
+        }
+        let mark = self.folder.clone().join(FORGOTTEN).join(name_of(before));
+        let put = self.store.put(&mark, PutPayload::from_static(b"{}\n")).await;
+        put.map_err(|e| self.root.error("write", &mark, &e))?;
+        for number in *range.start()..before {
+            let path = self.path(number);
+            match self.store.delete(&path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(e) => return Err(self.root.error("remove", &path, &e)),
+            }
+        }
+        Ok(())
     }
 
     /// Record `number`; fails with [`codes::LAKE_CORRUPT`] if it is missing or damaged, with
@@ -152,16 +221,80 @@ impl Records<'_> {
         serde_json::from_value(value).map_err(|e| damaged(e.to_string()))
     }
 
-    /// All records up to the newest, in order.
+    /// All records, in order.
     pub(crate) async fn all<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
-        let newest = self.newest().await?.unwrap_or(0);
-        stream::iter(1..=newest).map(|number| self.read(number)).buffered(READS_AT_ONCE).try_collect().await
+        let Some(mut range) = self.range().await? else { return Ok(Vec::new()) };
+        loop {
+            let read = stream::iter(range.clone()).map(|number| self.read(number)).buffered(READS_AT_ONCE);
+            let error = match read.try_collect().await {
+                Ok(all) => return Ok(all),
+                Err(error) => error,
+            };
+            // The oldest may have been forgotten meanwhile.
+            match self.range().await? {
+                Some(now) if now.start() > range.start() => range = now,
+                _ => return Err(error),
+            }
+        }
     }
 
     /// Puts `record` as `number`; it must hold an id of its own. See [`put_if_absent`].
     pub(crate) async fn put<T: Serialize>(&self, number: u64, record: &T) -> Result<()> {
-        let bytes = serde_json::to_vec_pretty(record)
-            .map_err(|e| Error::bug("a record cannot be written as JSON").caused_by(&e))?;
+        let not_json = |e| Error::bug("a record cannot be written as JSON").caused_by(&e);
+        let mut record = serde_json::to_value(record).map_err(not_json)?;
+        if let Some(members) = record.as_object_mut() {
+            members.insert(SEAL.to_owned(), UNSEALED.into());
+        }
+        let mut bytes = serde_json::to_vec_pretty(&record).map_err(not_json)?;
+        seal(&mut bytes);
         put_if_absent(self.store.as_ref(), self.root, &self.path(number), bytes.into()).await
+    }
+}
+
+fn name_of(number: u64) -> String {
+    format!("{number:020}.json")
+}
+
+/// The number of the object `name`, if it is a record in `folder`.
+pub(crate) fn number_in(folder: &Path, name: &Path) -> Option<u64> {
+    let mut parts = name.prefix_match(folder)?;
+    let digits = parts.next()?.as_ref().strip_suffix(".json").map(str::to_owned)?;
+    if parts.next().is_some() || digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use lagar_flow::Blame;
+    use lagar_testing::{Battery, Fault, FaultStore, Plan};
+    use object_store::{
+        memory::InMemory,
+        throttle::{ThrottleConfig, ThrottledStore},
+    };
+
+    use super::*;
+
+    /// Each call of a store takes its own time before it gives up: five puts and as many reads of it
+    /// would keep a run waiting for minutes.
+    #[tokio::test]
+    async fn a_storm_of_503_ends_in_time() {
+        let mut battery = Battery::new("O2");
+        let (within, call) = (Duration::from_millis(250), Duration::from_millis(200));
+        let slow = ThrottleConfig { wait_put_per_call: call, wait_get_per_call: call, ..Default::default() };
+        for status in [503, 429, 409] {
+            let case = async {
+                let stormy = FaultStore::new(Arc::new(InMemory::new()), Plan::from(1, Fault::Status(status)));
+                let store = ThrottledStore::new(stormy.clone(), slow);
+                let (root, path) = (Root { url: "memory".into(), local: None }, Path::from("1.json"));
+                let put = put_within(within, &store, &root, &path, Bytes::from_static(b"1"));
+                assert_eq!(put.await.unwrap_err().blame(), Blame::Outside);
+                // A put and a look, before the deadline and nothing after it.
+                assert_eq!(stormy.calls(), 2, "{:#?}", stormy.log());
+            };
+            battery.case_async(&format!("storm of {status}"), case).await;
+        }
     }
 }

@@ -8,9 +8,13 @@
 //!
 //! Protocol: reader version 1, writer version 2, no table features: what every reader knows.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::{Duration, Instant},
+};
 
 use arrow::datatypes::{Schema, SchemaRef};
+use chrono::{DateTime, Utc};
 use deltalake::{
     DeltaTable,
     checkpoints::create_checkpoint,
@@ -20,17 +24,27 @@ use deltalake::{
     },
     table::state::DeltaTableState,
 };
-use lagar_flow::{Error, Result, TableName, Zone, codes};
+use lagar_flow::{Error, KillPoint, Result, TableName, Zone, codes, kill};
+use object_store::path::Path;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{COMMENT, DataFile, Table, TableMeta, delta_schema, entry_path, foreign};
-use crate::{Lake, lagar_version, store::put_if_absent};
+use super::{COMMENT, CRC32, DataFile, Table, TableMeta, delta_schema, entry_path, foreign, write::id_of};
+use crate::{
+    Lake, lagar_version, made_at,
+    store::{SEAL, UNSEALED, put_if_absent, seal},
+};
 
 /// The key of our own part of `commitInfo`.
 pub(super) const META: &str = "lagar";
 /// A checkpoint after so many versions, so that opening a table stays fast.
 const CHECKPOINT_EVERY: u64 = 100;
+
+/// After a lost race a writer waits a random part of what the attempt took, doubled each time but no more
+/// than so often: of many writers each is in after a few attempts, on a slow store as on a fast one.
+const RACE_DOUBLINGS: u32 = 5;
+const RACE_WAIT_MAX: Duration = Duration::from_secs(20);
+const RACES_MAX: u32 = 100;
 
 /// A version of a table to be.
 #[derive(Debug, Clone)]
@@ -48,6 +62,14 @@ pub struct TableCommit {
     pub column_docs: BTreeMap<String, String>,
 }
 
+/// What [`Lake::commit_onto_newest`] made.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    pub table: Table,
+    /// 1: nobody else was first.
+    pub attempts: u32,
+}
+
 impl Lake {
     /// Makes the files of `commit` the newest version of its table. Doing it again with the same
     /// `meta.commit_id` changes nothing and returns the version that it made.
@@ -55,19 +77,26 @@ impl Lake {
     /// Fails with [`codes::LAKE_CONFLICT`] if the newest version is not `commit.base` and not ours;
     /// nothing is visible then.
     pub async fn commit_table(&self, commit: TableCommit) -> Result<Table> {
+        let newest = self.snapshot(&commit.name, None).await?;
+        self.commit_onto(commit, newest).await
+    }
+
+    /// The same, with the newest version as it was read.
+    async fn commit_onto(&self, commit: TableCommit, newest: Option<DeltaTableState>) -> Result<Table> {
         if commit.name.zone == Zone::Raw {
             return Err(Error::bug(format!("{} is not a table", commit.name)));
         }
         let schema = delta_schema(&commit.schema)?;
-        let newest = self.snapshot(&commit.name, None).await?;
         let version = newest.as_ref().map(DeltaTableState::version);
         if version != commit.base {
-            return match self.earlier(&commit, version).await? {
+            let id = &commit.meta.commit_id;
+            return match self.earlier(&commit.name, id, commit.base, version).await? {
                 Some(table) => Ok(table),
                 None => Err(conflict(&commit, version)),
             };
         }
         let next = version.map_or(0, |v| v + 1);
+        self.still_there(self.unnamed(&commit, newest.as_ref())?).await?;
         let now = self.clock().now();
         let actions = actions(&commit, &schema, newest.as_ref(), now.timestamp_millis())?;
         let mut entry = Vec::new();
@@ -76,10 +105,13 @@ impl Lake {
                 .map_err(|e| Error::bug("an action of the log cannot be written as JSON").caused_by(&e))?;
             entry.push(b'\n');
         }
+        seal(&mut entry);
         let path = entry_path(&self.table_folder(&commit.name), next);
         put_if_absent(self.store().as_ref(), self.root(), &path, entry.into()).await?;
-        if next > 0 && next % CHECKPOINT_EVERY == 0 {
+        if next > 0 && next.is_multiple_of(CHECKPOINT_EVERY) {
+            kill::at(KillPoint::CheckpointDue);
             self.checkpoint(&commit.name, next).await;
+            kill::at(KillPoint::CheckpointMade);
         }
         let mut files = commit.files;
         files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -95,14 +127,76 @@ impl Lake {
         })
     }
 
-    /// The version that this very commit made before, when its answer was lost.
-    async fn earlier(&self, commit: &TableCommit, newest: Option<u64>) -> Result<Option<Table>> {
-        let first = commit.base.map_or(0, |v| v + 1);
+    /// The files that only this commit names, with the time since when they wait for it.
+    fn unnamed(
+        &self,
+        commit: &TableCommit,
+        newest: Option<&DeltaTableState>,
+    ) -> Result<Vec<(Option<DateTime<Utc>>, Path)>> {
+        let named: HashSet<String> =
+            newest.iter().flat_map(|state| state.log_data()).map(|file| file.path().into_owned()).collect();
+        let unnamed = commit.files.iter().filter(|file| !named.contains(&file.path));
+        unnamed
+            .map(|file| Ok((id_of(&file.path).and_then(made_at), self.file_path(&commit.name, file)?)))
+            .collect()
+    }
+
+    /// Commits what `plan` makes of the newest version (`None`: there is none yet), with `commit_id` as
+    /// its own id. When another writer is first it is planned again, on what that one committed, until it
+    /// is in. `since` is the newest version that was there when the caller first thought of this commit:
+    /// one that landed although its answer was lost is found behind it and not made twice.
+    ///
+    /// Fails with [`codes::LAKE_CONFLICT`] after so many lost races that something else must be wrong,
+    /// and with what `plan` fails with.
+    pub async fn commit_onto_newest(
+        &self,
+        name: &TableName,
+        commit_id: &str,
+        since: Option<u64>,
+        plan: impl Fn(Option<&Table>) -> Result<TableCommit>,
+    ) -> Result<Committed> {
+        let mut seen = since;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let began = Instant::now();
+            let state = self.snapshot(name, None).await?;
+            let newest = match &state {
+                Some(state) => Some(self.table_of(name, state).await?),
+                None => None,
+            };
+            let version = newest.as_ref().map(|table| table.version);
+            if let Some(table) = self.earlier(name, commit_id, seen, version).await? {
+                return Ok(Committed { table, attempts });
+            }
+            seen = version;
+            let mut commit = plan(newest.as_ref())?;
+            commit.base = version;
+            commit.meta.commit_id = commit_id.to_owned();
+            match self.commit_onto(commit, state).await {
+                Err(error) if error.code() == codes::LAKE_CONFLICT && attempts < RACES_MAX => {}
+                committed => return committed.map(|table| Committed { table, attempts }),
+            }
+            // The more often it was lost, the more writers there are, and the rarer each must try.
+            let wait = began.elapsed() * 2_u32.pow(attempts.min(RACE_DOUBLINGS));
+            tokio::time::sleep(some_of(wait.min(RACE_WAIT_MAX))).await;
+        }
+    }
+
+    /// The version behind `since` that the commit `commit_id` made before, when its answer was lost.
+    async fn earlier(
+        &self,
+        name: &TableName,
+        commit_id: &str,
+        since: Option<u64>,
+        newest: Option<u64>,
+    ) -> Result<Option<Table>> {
+        let first = since.map_or(0, |v| v + 1);
         let Some(newest) = newest else { return Ok(None) };
         for version in first..=newest {
-            let (_, meta) = self.commit_info(&commit.name, version).await?;
-            if meta.is_some_and(|meta| meta.commit_id == commit.meta.commit_id) {
-                return self.table(&commit.name, Some(version)).await;
+            let (_, meta) = self.commit_info(name, version).await?;
+            if meta.is_some_and(|meta| meta.commit_id == commit_id) {
+                return self.table(name, Some(version)).await;
             }
         }
         Ok(None)
@@ -125,6 +219,11 @@ impl Lake {
             tracing::warn!("version {version} of {name} has no checkpoint: {e}");
         }
     }
+}
+
+/// A random part of `wait`.
+fn some_of(wait: Duration) -> Duration {
+    wait.mul_f64(f64::from(Uuid::now_v7().as_u128() as u32) / f64::from(u32::MAX))
 }
 
 fn conflict(commit: &TableCommit, newest: Option<u64>) -> Error {
@@ -170,6 +269,8 @@ fn actions(
             Some(now),
         )));
     }
+    // Readers that follow a table's changes skip a version that only lays its rows out anew.
+    let data_change = commit.meta.compacted.is_none();
     let wanted: HashSet<&str> = commit.files.iter().map(|f| f.path.as_str()).collect();
     let mut present = HashSet::new();
     for file in newest.iter().flat_map(|state| state.log_data()) {
@@ -177,7 +278,7 @@ fn actions(
         if !wanted.contains(path.as_str()) {
             actions.push(Action::Remove(Remove {
                 path: path.clone(),
-                data_change: true,
+                data_change,
                 deletion_timestamp: Some(now),
                 extended_file_metadata: Some(true),
                 partition_values: Some(file.partition_values_map()),
@@ -188,27 +289,38 @@ fn actions(
         present.insert(path);
     }
     for file in commit.files.iter().filter(|file| !present.contains(&file.path)) {
-        actions.push(Action::Add(add(file, now)?));
+        actions.push(Action::Add(add(file, now, data_change)?));
     }
     Ok(actions)
 }
 
-fn add(file: &DataFile, now: i64) -> Result<Add> {
+fn add(file: &DataFile, now: i64, data_change: bool) -> Result<Add> {
     Ok(Add {
         path: file.path.clone(),
         partition_values: file.partition.iter().cloned().collect(),
         size: i64::try_from(file.bytes).map_err(|_| Error::bug("a file is too big"))?,
         modification_time: now,
-        data_change: true,
+        data_change,
         stats: file.stats.clone(),
+        tags: file
+            .checksums
+            .as_ref()
+            .map(|sums| HashMap::from([(CRC32.to_owned(), Some(sums.as_str().to_owned()))])),
         ..Add::default()
     })
 }
 
 fn commit_info(commit: &TableCommit, now: i64) -> Result<CommitInfo> {
-    let meta = serde_json::to_value(&commit.meta)
+    let mut meta = serde_json::to_value(&commit.meta)
         .map_err(|e| Error::bug("a commit cannot be described as JSON").caused_by(&e))?;
-    let mode = if commit.base.is_none() { "CREATE TABLE AS SELECT" } else { "WRITE" };
+    if let Some(members) = meta.as_object_mut() {
+        members.insert(SEAL.to_owned(), UNSEALED.into());
+    }
+    let mode = match commit.base {
+        None => "CREATE TABLE AS SELECT",
+        Some(_) if commit.meta.compacted.is_some() => "OPTIMIZE",
+        Some(_) => "WRITE",
+    };
     Ok(CommitInfo {
         timestamp: Some(now),
         operation: Some(mode.to_owned()),

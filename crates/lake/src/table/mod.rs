@@ -3,11 +3,14 @@
 //! Versions are read through the `deltalake` crate. They are written by [`commit`], which explains why.
 
 mod commit;
+mod compact;
 mod encode;
+mod lineage;
 mod partition;
+mod read;
 mod schema;
 mod stats;
-mod write;
+pub(crate) mod write;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,23 +21,32 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use chrono::{DateTime, Utc};
 use deltalake::{
     DeltaTable, DeltaTableError,
-    kernel::engine::arrow_conversion::TryIntoArrow,
+    kernel::{Action, engine::arrow_conversion::TryIntoArrow},
     logstore::{StorageConfig, logstore_with},
     table::state::DeltaTableState,
 };
 use futures::TryStreamExt;
 use lagar_flow::{Error, Result, TableName, Zone, codes};
-use object_store::{ObjectStoreExt, path::Path};
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use serde::{Deserialize, Serialize};
 
-use crate::Lake;
+use crate::{
+    Checksums, Lake, Verified,
+    store::{DAMAGED, number_in},
+};
 
-pub use commit::TableCommit;
+pub(crate) use partition::folder_of as partition_folder;
+
+pub use commit::{Committed, TableCommit};
+pub use compact::Compaction;
+pub use read::FileReader;
 pub use schema::delta_schema;
 pub use write::{TableWriter, WriteOptions};
 
 /// The key of an Arrow field's metadata that Delta reads as the column's comment.
 const COMMENT: &str = "comment";
+/// The key of a file's tags that holds its [`Checksums`].
+const CRC32: &str = "lagar.crc32";
 
 /// One data file of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +59,9 @@ pub struct DataFile {
     pub partition: Vec<(String, Option<String>)>,
     /// Delta's statistics, as JSON.
     pub stats: Option<String>,
+    /// `None` for a file of another program or of an older Lagar: it is read as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksums: Option<Checksums>,
 }
 
 /// One version of a table.
@@ -88,12 +103,31 @@ pub struct TableMeta {
     pub rows_out: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Set for a version that only lays rows out anew: the [`TableMeta::data_id`] of the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compacted: Option<String>,
+}
+
+impl TableMeta {
+    /// The same for all versions that hold the same rows because one is a compaction of the other.
+    pub fn data_id(&self) -> &str {
+        self.compacted.as_deref().unwrap_or(&self.commit_id)
+    }
 }
 
 impl Lake {
     /// The folder of a table, from the lake's root.
     pub fn table_folder(&self, name: &TableName) -> Path {
         Path::from(name.zone.as_str()).join(name.name.as_str())
+    }
+
+    /// Reads the data file at `object`: what it holds is checked where its checksums are known.
+    pub fn open_file(&self, object: &Path, file: &DataFile) -> FileReader {
+        let store: Arc<dyn ObjectStore> = match &file.checksums {
+            Some(sums) => Arc::new(Verified::new(self.store().clone(), sums.clone(), file.bytes)),
+            None => self.store().clone(),
+        };
+        FileReader::new(store, object.clone(), file.bytes)
     }
 
     /// The object of a data file, from the lake's root.
@@ -155,7 +189,7 @@ impl Lake {
         let listed: object_store::Result<Vec<_>> = self.store().list(Some(&log)).try_collect().await;
         match listed {
             Err(refused) => self.root().error("read", &log, &refused),
-            Ok(_) if e.to_string().contains("object store") => {
+            Ok(_) if e.to_string().contains("object store") && !e.to_string().contains(DAMAGED) => {
                 Error::new(codes::LAKE_STORE, format!("cannot read {}", self.root().name_of(&log)))
                     .caused_by(e)
                     .hint("the store may be down or slow; try again")
@@ -183,6 +217,8 @@ impl Lake {
         let files = log.iter().map(|file| {
             let stats = file.stats();
             let values = file.partition_values_map();
+            #[expect(deprecated, reason = "the tags are handed out in no other way")]
+            let tags = file.add_action().tags;
             let path = file.path().into_owned();
             if path.contains("://") || file.deletion_vector_descriptor().is_some() {
                 return Err(foreign(name, "it has deleted rows, or files outside its folder"));
@@ -193,6 +229,7 @@ impl Lake {
                 bytes: u64::try_from(file.size()).unwrap_or(0),
                 partition: partition_of(&partition_by, values),
                 stats,
+                checksums: checksums_of(tags),
             })
         });
         let mut files: Vec<DataFile> = files.collect::<Result<_>>()?;
@@ -242,9 +279,49 @@ impl Lake {
     }
 }
 
+impl Lake {
+    /// The newest version of a table, if it has one.
+    pub(crate) async fn newest_version(&self, name: &TableName) -> Result<Option<u64>> {
+        Ok(self.snapshot(name, None).await?.map(|state| state.version()))
+    }
+
+    /// The objects of one version.
+    pub(crate) async fn files_of(&self, name: &TableName, version: u64) -> Result<Vec<Path>> {
+        let state = self.snapshot(name, Some(version)).await?;
+        let state = state.ok_or_else(|| {
+            Error::new(codes::LAKE_CORRUPT, format!("version {version} of {name} is not there"))
+        })?;
+        let folder = self.table_folder(name);
+        state.log_data().iter().map(|file| write::object_path(&folder, &file.path())).collect()
+    }
+
+    /// The objects that one version added to the one before.
+    pub(crate) async fn files_added(&self, name: &TableName, version: u64) -> Result<Vec<Path>> {
+        let folder = self.table_folder(name);
+        let path = entry_path(&folder, version);
+        let read = async { self.store().get(&path).await?.bytes().await };
+        let bytes = read.await.map_err(|e| self.root().error("read", &path, &e))?;
+        let mut added = Vec::new();
+        for line in bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+            let action: Action = serde_json::from_slice(line).map_err(|e| {
+                Error::new(codes::LAKE_CORRUPT, format!("{} is damaged", self.root().name_of(&path)))
+                    .caused_by(&e)
+            })?;
+            if let Action::Add(add) = action {
+                added.push(write::object_path(&folder, &add.path)?);
+            }
+        }
+        Ok(added)
+    }
+}
+
 fn foreign(name: &TableName, why: &str) -> Error {
     Error::new(codes::LAKE_VERSION, format!("{name} was written by another program: {why}"))
         .hint("let only Lagar write to its tables")
+}
+
+fn checksums_of(tags: Option<HashMap<String, Option<String>>>) -> Option<Checksums> {
+    Checksums::parse(&tags?.remove(CRC32)??)
 }
 
 fn partition_of(by: &[String], mut values: HashMap<String, Option<String>>) -> partition::Partition {
@@ -267,4 +344,9 @@ fn log_folder(table: &Path) -> Path {
 
 fn entry_path(table: &Path, version: u64) -> Path {
     log_folder(table).join(format!("{version:020}.json"))
+}
+
+/// The version that the log entry `object` makes.
+pub(crate) fn entry_number(table: &Path, object: &Path) -> Option<u64> {
+    number_in(&log_folder(table), object)
 }

@@ -89,6 +89,18 @@ impl Splitter {
         self.partitions.get(number).cloned().unwrap_or_default()
     }
 
+    /// The number of `partition`.
+    pub(crate) fn number_of(&mut self, partition: &Partition) -> usize {
+        // An empty text and a null have different rows and the same folder.
+        match self.partitions.iter().position(|p| p == partition) {
+            Some(number) => number,
+            None => {
+                self.partitions.push(partition.clone());
+                self.partitions.len() - 1
+            }
+        }
+    }
+
     /// The rows of `batch` by the number of their partition, without the partition columns.
     pub(crate) fn split(&mut self, batch: &RecordBatch) -> Result<Vec<(usize, RecordBatch)>> {
         let bug = |e: arrow::error::ArrowError| Error::bug("rows cannot be split by partition").caused_by(&e);
@@ -145,14 +157,7 @@ impl Splitter {
             .zip(keys)
             .map(|((_, field), key)| Ok((field.name().clone(), text_of(key, row, field.name())?)))
             .collect::<Result<_>>()?;
-        // An empty text and a null have different rows and the same folder.
-        Ok(match self.partitions.iter().position(|p| *p == partition) {
-            Some(number) => number,
-            None => {
-                self.partitions.push(partition);
-                self.partitions.len() - 1
-            }
-        })
+        Ok(self.number_of(&partition))
     }
 }
 

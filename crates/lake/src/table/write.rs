@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use lagar_flow::{Error, Result, TableName};
 use object_store::path::Path;
@@ -15,11 +16,11 @@ use super::{
     partition::{Partition, Splitter, folder_of},
     stats::stats_json,
 };
-use crate::{Lake, store::Upload};
+use crate::{Lake, checksums::Summing, id_at, store::Upload};
 
 /// Rows and bytes that go to the encoder at once: enough to share among threads, little to keep.
 const CHUNK_ROWS: usize = 1 << 16;
-const CHUNK_BYTES: usize = 16 << 20;
+const CHUNK_BYTES: usize = 4 << 20;
 /// What a writer may hold in memory over all its open files.
 const MEMORY_BYTES: usize = 256 << 20;
 /// Each open file of a local lake is a file handle.
@@ -112,6 +113,28 @@ impl TableWriter {
         self.shrink().await
     }
 
+    /// Adds rows of one partition, without the partition columns.
+    pub(crate) async fn write_part(&mut self, partition: &Partition, rows: &RecordBatch) -> Result<()> {
+        self.clock += 1;
+        let partition = self.splitter.number_of(partition);
+        for start in (0..rows.num_rows()).step_by(CHUNK_ROWS) {
+            let slice = rows.slice(start, CHUNK_ROWS.min(rows.num_rows() - start));
+            self.write_to(partition, slice).await?;
+        }
+        self.shrink().await
+    }
+
+    /// Ends the file of `partition` that is being written, so that the next rows go to another.
+    pub(crate) async fn end_part(&mut self, partition: &Partition) -> Result<()> {
+        let partition = self.splitter.number_of(partition);
+        self.end(partition).await
+    }
+
+    /// The columns that its files have.
+    pub(crate) fn file_schema(&self) -> &SchemaRef {
+        &self.splitter.file_schema
+    }
+
     async fn write_to(&mut self, partition: usize, rows: RecordBatch) -> Result<()> {
         let file = match self.open.remove(&partition) {
             Some(file) => file,
@@ -175,6 +198,7 @@ struct FileWriter {
     partition: Partition,
     schema: SchemaRef,
     upload: Upload,
+    sums: Summing,
     encoder: EncoderState,
     pending: Vec<RecordBatch>,
     pending_rows: usize,
@@ -199,7 +223,7 @@ impl FileWriter {
     fn new(table: &TableWriter, partition: Partition) -> Result<Self> {
         let schema = table.splitter.file_schema.clone();
         let encoder = Encoder::new(&schema, &table.options.run_id, table.options.threads)?;
-        let name = format!("part-{}.zstd.parquet", Uuid::now_v7());
+        let name = name_at(table.lake.clock().now());
         let path = match folder_of(&partition) {
             folder if folder.is_empty() => name,
             folder => format!("{folder}/{name}"),
@@ -211,6 +235,7 @@ impl FileWriter {
             partition,
             schema,
             upload: Upload::new(table.lake.store().clone(), object),
+            sums: Summing::default(),
             encoder: EncoderState::Idle(Box::new(encoder)),
             pending: Vec::new(),
             pending_rows: 0,
@@ -285,6 +310,7 @@ impl FileWriter {
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.sums.update(bytes);
         let sent = self.upload.write(bytes).await;
         sent.map_err(|e| self.lake.root().error("write", self.upload.path(), &e))
     }
@@ -315,6 +341,7 @@ impl FileWriter {
             rows: self.rows,
             partition: self.partition,
             stats: Some(stats_json(&metadata, &self.schema, &nan)),
+            checksums: Some(self.sums.finish()),
         })
     }
 }
@@ -328,6 +355,17 @@ fn slice_bytes(rows: &RecordBatch) -> usize {
         .iter()
         .map(|c| c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size()))
         .sum()
+}
+
+/// A name that nobody else has, and that says since when the file waits for its commit.
+fn name_at(now: DateTime<Utc>) -> String {
+    format!("part-{}.zstd.parquet", id_at(now))
+}
+
+/// The id in the name of a data file; `None` if it is not of our making.
+pub(crate) fn id_of(path: &str) -> Option<Uuid> {
+    let name = path.rsplit('/').next()?;
+    name.strip_prefix("part-")?.strip_suffix(".zstd.parquet")?.parse().ok()
 }
 
 pub(crate) fn object_path(folder: &Path, relative: &str) -> Result<Path> {

@@ -1,4 +1,4 @@
-//! A lake in a bucket, where one is given: `LAGAR_TEST_S3=s3://bucket/prefix` and AWS's variables.
+//! A lake in a bucket of the MinIO that `tests/services/minio` started.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -8,17 +8,24 @@ use object_store::ObjectStoreExt;
 
 use crate::support::*;
 
+/// The login, as AWS's tools are told it.
 fn env(name: &str) -> Option<String> {
+    let name = match name {
+        "AWS_ENDPOINT_URL_S3" => "MINIO_ENDPOINT",
+        "AWS_ACCESS_KEY_ID" => "MINIO_ACCESS_KEY",
+        "AWS_SECRET_ACCESS_KEY" => "MINIO_SECRET_KEY",
+        _ => return None,
+    };
     std::env::var(name).ok()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_is_a_lake() {
-    let Some(url) = env("LAGAR_TEST_S3") else {
-        eprintln!("skipped: LAGAR_TEST_S3 is not set");
+    let (Ok(_), Ok(bucket)) = (std::env::var("MINIO_ENDPOINT"), std::env::var("MINIO_BUCKET")) else {
+        println!("skipped: MINIO_ENDPOINT is not set");
         return;
     };
-    let url = format!("{url}/{}", uuid::Uuid::now_v7());
+    let url = format!("s3://{bucket}/{}", uuid::Uuid::now_v7());
     let lake = Lake::open(&url, Path::new("/"), clock(), &env).await.unwrap();
     assert_eq!(lake.url(), url);
     let events = name("events");
@@ -62,7 +69,14 @@ async fn a_bucket_is_a_lake() {
     lake.publish(None, BTreeMap::from([(table, 1)]), "run", None).await.unwrap();
     assert_eq!(lake.current_release().await.unwrap().unwrap().number, 1);
 
+    assert!(lake.access().await.unwrap().unwrap().provider.starts_with("environment variables"));
+    for trial in lake.try_store().await {
+        assert!(trial.result.is_ok(), "{}: {:?}", trial.what, trial.result);
+    }
+
     let missing = Lake::open("s3://no-such-bucket-of-ours/x", Path::new("/"), clock(), &env).await.unwrap();
     let error = missing.publish(None, BTreeMap::new(), "run", None).await.unwrap_err();
     assert_eq!(error.code(), codes::LAKE_CONFIG, "{error}");
+    let error = missing.current_release().await.unwrap_err();
+    assert_eq!(error.code(), codes::LAKE_CONFIG, "no bucket is not an empty lake: {error}");
 }

@@ -1,7 +1,5 @@
 //! What the tests share.
 
-pub mod faults;
-
 use std::{collections::BTreeMap, path::Path as FilePath, sync::Arc};
 
 use arrow::{
@@ -132,6 +130,7 @@ pub fn commit_of(
             rows_in: 0,
             rows_out: files.iter().map(|f| f.rows).sum(),
             description: Some("what it is".into()),
+            compacted: None,
         },
         files,
         base,

@@ -1,0 +1,76 @@
+//! Which rows a version has that an earlier one had not, told by the files.
+
+use lagar_flow::Result;
+use object_store::ObjectStoreExt;
+
+use super::{DataFile, Table};
+use crate::Lake;
+
+impl Lake {
+    /// The files with the rows that came to `table` since its version `since`, whose rows have the id
+    /// `data_id` (`None`: not known). `None` if rows went away as well, or if it cannot be told any more.
+    ///
+    /// A compaction adds no rows. Rows that came before one are read from the files that it replaced, as
+    /// long as no vacuum has taken them away.
+    pub async fn added_since(
+        &self,
+        table: &Table,
+        since: u64,
+        data_id: Option<&str>,
+    ) -> Result<Option<Vec<DataFile>>> {
+        let Some(before) = self.table(&table.name, Some(since)).await? else { return Ok(None) };
+        let id = before.meta.as_ref().map(|meta| meta.data_id());
+        if data_id.is_some() && data_id != id {
+            return Ok(None);
+        }
+        let mut files = table.files.clone();
+        if lacks(&files, &before.files) {
+            files = self.before_compactions(table, since).await?;
+        }
+        if lacks(&files, &before.files) {
+            return Ok(None);
+        }
+        files.retain(|file| !before.files.contains(file));
+        for file in files.iter().filter(|file| !table.files.contains(file)) {
+            let object = self.file_path(&table.name, file)?;
+            match self.store().head(&object).await {
+                Ok(_) => {}
+                Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                Err(e) => return Err(self.root().error("read", &object, &e)),
+            }
+        }
+        Ok(Some(files))
+    }
+
+    /// The files that `table` would have if it had not been compacted since version `since`.
+    async fn before_compactions(&self, table: &Table, since: u64) -> Result<Vec<DataFile>> {
+        let mut files = table.files.clone();
+        for version in (since + 1..=table.version).rev() {
+            let (_, meta) = self.commit_info(&table.name, version).await?;
+            if meta.is_none_or(|meta| meta.compacted.is_none()) {
+                continue;
+            }
+            let (Some(before), Some(after)) = (
+                self.table(&table.name, Some(version - 1)).await?,
+                self.table(&table.name, Some(version)).await?,
+            ) else {
+                continue;
+            };
+            let (made, replaced) = (only_in(&after, &before), only_in(&before, &after));
+            if !made.is_empty() && !lacks(&files, &made) {
+                files.retain(|file| !made.contains(file));
+                files.extend(replaced);
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Whether one of `wanted` is not in `files`.
+fn lacks(files: &[DataFile], wanted: &[DataFile]) -> bool {
+    wanted.iter().any(|file| !files.contains(file))
+}
+
+fn only_in(table: &Table, other: &Table) -> Vec<DataFile> {
+    table.files.iter().filter(|file| !other.files.contains(file)).cloned().collect()
+}

@@ -1,0 +1,462 @@
+//! Taking away what nobody can need any more.
+//!
+//! No writer is asked and none has to wait. What keeps it safe:
+//!
+//! 1. Nothing goes that is younger than the retention, by the store's own clock. What a writer has put
+//!    and not named yet is younger, unless it sleeps for longer than that; then it looks whether its files
+//!    are still there before it names them (`unnamed.rs`).
+//! 2. What may go is listed first, and what is needed is read after that: a record that lands in between
+//!    keeps its files.
+//! 3. Needed is what a reader could have been told within the retention: every version that was a table's
+//!    newest then, every release that was current then. Besides those the newest releases that were asked
+//!    for stay, with all that they name.
+//! 4. Releases go before the versions that only they name, and what is left is read again after that. A
+//!    rollback to one that goes has either said so before (a *hold*, see `release.rs`), or finds it gone.
+//! 5. Only names that Lagar makes are looked at. The Delta log is left alone, so that every version can
+//!    still be described; those whose files went cannot be read.
+//!
+//! Killed anywhere it has removed only what may go, and the next one goes on.
+
+mod places;
+
+use std::{collections::HashSet, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
+use lagar_flow::{Error, Name, Result, TableName, Zone, codes};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
+use serde::Serialize;
+
+use crate::{
+    Lake,
+    release::{is_hold, release_number},
+    store::{DurableLocal, UploadsError},
+};
+
+/// Objects that show the store's time are put here, as those of `lagar doctor` are.
+const PROBES: &str = "_probe";
+
+/// What may go.
+#[derive(Debug, Clone)]
+pub struct VacuumOptions {
+    /// Nothing younger goes. It must be longer than any run and any query takes.
+    pub older_than: Duration,
+    /// So many of the newest releases stay; `None`: all.
+    pub keep_releases: Option<usize>,
+    /// Only what belongs to these, and no release; empty: everything.
+    pub only: Vec<TableName>,
+    /// Removes nothing, and says what would go.
+    pub dry_run: bool,
+}
+
+/// Why something goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// A raw file that no load names.
+    NoLoad,
+    /// A data file that no version names which is kept.
+    NoVersion,
+    /// What a check or a load refused, kept to be looked at until now.
+    Refused,
+    /// A release that is neither among the newest nor was current of late.
+    Release,
+    /// What a broken-off process left behind: a file without a name, a hold, a probe.
+    Leftover,
+    /// Parts of an object that was never put together.
+    Upload,
+}
+
+/// One thing that goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Garbage {
+    /// From the lake's root.
+    pub object: String,
+    /// `None`: the store does not tell.
+    pub bytes: Option<u64>,
+    pub written_at: DateTime<Utc>,
+    pub why: Why,
+}
+
+/// What was found in one place of the lake.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Place {
+    /// A table, or `releases`, `probes`, `temporary files`, `unfinished uploads`.
+    pub name: String,
+    pub removed: Vec<Garbage>,
+    /// Files that loads, versions or releases need.
+    pub needed: Sum,
+    /// Files that nothing names, and that are too young to say that nothing will.
+    pub young: Sum,
+}
+
+/// So many files with so many bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Sum {
+    pub files: u64,
+    pub bytes: u64,
+}
+
+impl Sum {
+    fn add(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes += bytes;
+    }
+}
+
+impl Place {
+    /// How much goes.
+    pub fn removed_sum(&self) -> Sum {
+        let mut sum = Sum::default();
+        self.removed.iter().for_each(|garbage| sum.add(garbage.bytes.unwrap_or(0)));
+        sum
+    }
+}
+
+/// What a vacuum did, or would do.
+#[derive(Debug, Default)]
+pub struct VacuumReport {
+    pub places: Vec<Place>,
+    /// Places that could not be looked at, or not be emptied: nothing is known to be wrong there but that.
+    pub failed: Vec<(String, Error)>,
+    /// What the store cannot do.
+    pub notes: Vec<String>,
+}
+
+impl VacuumReport {
+    fn take(&mut self, name: &str, result: Result<Place>) {
+        match result {
+            Ok(place) => self.places.push(place),
+            Err(error) => self.failed.push((name.to_owned(), error)),
+        }
+    }
+
+    /// How much goes.
+    pub fn removed_sum(&self) -> Sum {
+        self.places.iter().map(Place::removed_sum).fold(Sum::default(), |all, place| Sum {
+            files: all.files + place.files,
+            bytes: all.bytes + place.bytes,
+        })
+    }
+}
+
+impl Lake {
+    /// Removes what nobody can need any more; see above. Of places that fail the others do not suffer.
+    ///
+    /// Fails if the store does not answer at all, with [`codes::TABLE_MISSING`] for a name in `only` that
+    /// has no folder, and with [`codes::LAKE_CORRUPT`] if a release is damaged: what it needs is not known.
+    pub async fn vacuum(&self, options: &VacuumOptions) -> Result<VacuumReport> {
+        let cutoff = cutoff(self.store_time().await?, options.older_than);
+        let mut report = VacuumReport::default();
+        let folders = self.folders(&options.only).await?;
+        let pinned = self.vacuum_releases(options, cutoff, &mut report).await?;
+        for table in &folders {
+            let place = match table.zone {
+                Zone::Raw => self.raw_place(&table.name, cutoff).await,
+                _ => self.table_place(table, &pinned, cutoff).await,
+            };
+            let removed = self.remove_from(place, options.dry_run).await;
+            report.take(&table.to_string(), removed);
+        }
+        if options.only.is_empty() {
+            let probes = self.probes(cutoff).await;
+            let removed = self.remove_from(probes, options.dry_run).await;
+            report.take("probes", removed);
+        }
+        let left = self.temporary_files(&options.only, cutoff, options.dry_run).await;
+        report.take("temporary files", left);
+        self.vacuum_uploads(options, cutoff, &mut report).await;
+        Ok(report)
+    }
+
+    /// What the store's clock shows. Ages are told by it alone: the clocks of writers may differ from it and
+    /// from each other.
+    async fn store_time(&self) -> Result<DateTime<Utc>> {
+        let probe = Path::from(PROBES).join(uuid::Uuid::now_v7().to_string());
+        let failed = |doing: &'static str| {
+            let (root, probe) = (self.root(), &probe);
+            move |e: object_store::Error| root.error(doing, probe, &e)
+        };
+        self.store().put(&probe, "{}".into()).await.map_err(failed("write"))?;
+        let found = self.store().head(&probe).await.map_err(failed("read"))?;
+        self.store().delete(&probe).await.map_err(failed("remove"))?;
+        Ok(found.last_modified)
+    }
+
+    /// The folders of sources and tables, also of those that have nothing but leftovers.
+    async fn folders(&self, only: &[TableName]) -> Result<Vec<TableName>> {
+        let mut found = Vec::new();
+        for zone in [Zone::Raw, Zone::Trusted, Zone::Refined] {
+            let folder = Path::from(zone.as_str());
+            let listed = self.store().list_with_delimiter(Some(&folder)).await;
+            let listed = listed.map_err(|e| self.root().error("list", &folder, &e))?;
+            let names = listed.common_prefixes.iter().filter_map(|p| p.filename()?.parse::<Name>().ok());
+            found.extend(names.map(|name| TableName::new(zone, name)));
+        }
+        if let Some(missing) = only.iter().find(|name| !found.contains(name)) {
+            return Err(Error::new(codes::TABLE_MISSING, format!("the lake has no `{missing}`"))
+                .hint("`lagar ls` lists the sources and tables"));
+        }
+        found.retain(|name| only.is_empty() || only.contains(name));
+        Ok(found)
+    }
+
+    /// Takes old releases away; returns the table versions that are pinned by those that stay.
+    async fn vacuum_releases(
+        &self,
+        options: &VacuumOptions,
+        cutoff: DateTime<Utc>,
+        report: &mut VacuumReport,
+    ) -> Result<HashSet<(TableName, u64)>> {
+        let objects = self.release_objects().await?;
+        let mut releases = self.releases().await?;
+        let from = match options.keep_releases {
+            Some(keep) if options.only.is_empty() => {
+                let written: Vec<Option<DateTime<Utc>>> = releases
+                    .iter()
+                    .map(|release| {
+                        let object =
+                            objects.iter().find(|o| release_number(&o.location) == Some(release.number));
+                        object.map(|object| object.last_modified)
+                    })
+                    .collect();
+                let rolled_back: Vec<bool> = releases.iter().map(|r| r.rollback_of.is_some()).collect();
+                first_kept(&written, &rolled_back, keep, cutoff)
+            }
+            _ => 0,
+        };
+        let dropped: Vec<u64> = releases.drain(..from).map(|release| release.number).collect();
+        let mut place = Place { name: "releases".into(), ..Place::default() };
+        for object in &objects {
+            let number = release_number(&object.location);
+            if number.is_some_and(|number| dropped.contains(&number)) {
+                place.removed.push(garbage(object, Why::Release));
+            } else if number.is_some() {
+                place.needed.add(object.size);
+            } else if options.only.is_empty() && is_hold(&object.location) {
+                match object.last_modified > cutoff {
+                    true => place.young.add(object.size),
+                    false => place.removed.push(garbage(object, Why::Leftover)),
+                }
+            }
+        }
+        if !options.dry_run {
+            if let (false, Some(first)) = (dropped.is_empty(), releases.first()) {
+                self.forget_releases(first.number).await?;
+                releases = self.releases().await?;
+            }
+            let holds: Vec<Garbage> =
+                place.removed.iter().filter(|garbage| garbage.why == Why::Leftover).cloned().collect();
+            self.remove(&holds).await?;
+        }
+        releases.extend(self.holds(cutoff).await?);
+        report.places.push(place);
+        Ok(releases.into_iter().flat_map(|release| release.tables).collect())
+    }
+
+    async fn probes(&self, cutoff: DateTime<Utc>) -> Result<Place> {
+        let mut place = Place { name: "probes".into(), ..Place::default() };
+        for object in self.listed(&Path::from(PROBES)).await? {
+            match object.last_modified > cutoff {
+                true => place.young.add(object.size),
+                false => place.removed.push(garbage(&object, Why::Leftover)),
+            }
+        }
+        Ok(place)
+    }
+
+    /// Files of a local lake that never got their names.
+    async fn temporary_files(
+        &self,
+        only: &[TableName],
+        cutoff: DateTime<Utc>,
+        dry_run: bool,
+    ) -> Result<Place> {
+        let mut place = Place { name: "temporary files".into(), ..Place::default() };
+        let Some(root) = self.local_path() else { return Ok(place) };
+        let files = DurableLocal::new(root.to_path_buf());
+        let folders: Vec<Path> = match only.is_empty() {
+            true => ["raw", "trusted", "refined", "releases", PROBES].map(Path::from).to_vec(),
+            false => only.iter().map(|name| self.table_folder(name)).collect(),
+        };
+        for folder in folders {
+            let found = files.unnamed(&folder).await;
+            for file in found.map_err(|e| self.root().error("list", &folder, &e))? {
+                match file.last_modified > cutoff {
+                    true => place.young.add(file.size),
+                    false => {
+                        if !dry_run {
+                            let removed = files.remove_unnamed(&file.location).await;
+                            removed.map_err(|e| self.root().error("remove", &file.location, &e))?;
+                        }
+                        place.removed.push(garbage(&file, Why::Leftover));
+                    }
+                }
+            }
+        }
+        Ok(place)
+    }
+
+    /// Aborts uploads in parts that never ended: they are seen by nobody, and cost money.
+    async fn vacuum_uploads(
+        &self,
+        options: &VacuumOptions,
+        cutoff: DateTime<Utc>,
+        report: &mut VacuumReport,
+    ) {
+        const NAME: &str = "unfinished uploads";
+        if !self.url().starts_with("s3://") {
+            return;
+        }
+        let listed = async {
+            let (bucket, root) = self.s3().bucket(self.url())?;
+            match bucket.uploads(&root).await {
+                Ok(uploads) => Ok(Some((bucket, root, uploads))),
+                Err(UploadsError::Refused(why)) => {
+                    report.notes.push(format!(
+                        "unfinished uploads in {} cannot be listed ({why}): let a lifecycle rule of the bucket abort them",
+                        self.url()
+                    ));
+                    Ok(None)
+                }
+                Err(UploadsError::Failed(e)) => {
+                    Err(self.root().error("list uploads in", &Path::default(), &e))
+                }
+            }
+        };
+        let (bucket, root, uploads) = match listed.await {
+            Ok(Some(found)) => found,
+            Ok(None) => return,
+            Err(error) => return report.failed.push((NAME.to_owned(), error)),
+        };
+        let mut place = Place { name: NAME.to_owned(), ..Place::default() };
+        for upload in uploads {
+            let Some(object) = upload.object.prefix_match(&root).map(|parts| parts.collect::<Path>()) else {
+                continue;
+            };
+            let wanted = options.only.is_empty()
+                || options.only.iter().any(|name| object.prefix_matches(&self.table_folder(name)));
+            if !wanted || !places::is_ours(&object) {
+                continue;
+            }
+            if upload.begun > cutoff {
+                place.young.add(0);
+                continue;
+            }
+            if !options.dry_run
+                && let Err(e) = bucket.abort(&upload).await
+            {
+                report.failed.push((NAME.to_owned(), self.root().error("abort the upload of", &object, &e)));
+                continue;
+            }
+            place.removed.push(Garbage {
+                object: object.to_string(),
+                bytes: None,
+                written_at: upload.begun,
+                why: Why::Upload,
+            });
+        }
+        report.places.push(place);
+    }
+
+    async fn listed(&self, folder: &Path) -> Result<Vec<ObjectMeta>> {
+        let listed = self.store().list(Some(folder)).try_collect().await;
+        listed.map_err(|e| self.root().error("list", folder, &e))
+    }
+
+    async fn remove_from(&self, place: Result<Place>, dry_run: bool) -> Result<Place> {
+        let place = place?;
+        if !dry_run {
+            self.remove(&place.removed).await?;
+        }
+        Ok(place)
+    }
+
+    /// A note goes before the files that it names.
+    async fn remove(&self, garbage: &[Garbage]) -> Result<()> {
+        let (notes, files): (Vec<_>, Vec<_>) =
+            garbage.iter().partition(|garbage| garbage.object.ends_with("refused.json"));
+        for part in [notes, files] {
+            let objects: Vec<_> = part.iter().map(|garbage| Path::parse(&garbage.object)).collect();
+            let objects = stream::iter(objects).map(|path| path.map_err(object_store::Error::from)).boxed();
+            let mut removed = self.store().delete_stream(objects);
+            while let Some(result) = removed.next().await {
+                match result {
+                    // Another vacuum was first.
+                    Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                    Err(e) => return Err(self.root().error("remove files in", &Path::default(), &e)),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn garbage(object: &ObjectMeta, why: Why) -> Garbage {
+    Garbage {
+        object: object.location.to_string(),
+        bytes: Some(object.size),
+        written_at: object.last_modified,
+        why,
+    }
+}
+
+/// What was written at or before this moment is old.
+fn cutoff(now: DateTime<Utc>, older_than: Duration) -> DateTime<Utc> {
+    let older_than = TimeDelta::from_std(older_than).unwrap_or(TimeDelta::MAX);
+    now.checked_sub_signed(older_than).unwrap_or(DateTime::<Utc>::MIN_UTC)
+}
+
+/// The place in the list of the oldest release that stays. `written`: when each was put, the oldest
+/// first (`None`: after the list was made); `rolled_back`: whether it is a rollback.
+fn first_kept(
+    written: &[Option<DateTime<Utc>>],
+    rolled_back: &[bool],
+    keep: usize,
+    cutoff: DateTime<Utc>,
+) -> usize {
+    let among_newest = written.len().saturating_sub(keep.max(1));
+    // A release was current until the next one came.
+    let young = written.iter().position(|at| at.is_none_or(|at| at > cutoff)).unwrap_or(written.len());
+    // A rollback holds as long as the release that it took back can be told.
+    let taken_back = rolled_back.iter().rposition(|rollback| !rollback).unwrap_or(0);
+    among_newest.min(young.saturating_sub(1)).min(taken_back)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_releases_stay() {
+        let cutoff = DateTime::UNIX_EPOCH;
+        // Days before or after the cutoff; a rollback is marked.
+        let first = |releases: &[(i64, bool)], keep| {
+            let written: Vec<_> =
+                releases.iter().map(|(day, _)| Some(cutoff + TimeDelta::days(*day))).collect();
+            let rolled_back: Vec<bool> = releases.iter().map(|(_, rollback)| *rollback).collect();
+            first_kept(&written, &rolled_back, keep, cutoff)
+        };
+        let plain = |days: &[i64]| days.iter().map(|day| (*day, false)).collect::<Vec<_>>();
+        assert_eq!(first(&[], 3), 0);
+        assert_eq!(first(&plain(&[-9]), 1), 0, "the current one always stays");
+        assert_eq!(first(&plain(&[-9, -8, -7]), 1), 2);
+        assert_eq!(first(&plain(&[-9, -8, -7]), 0), 2);
+        assert_eq!(first(&plain(&[-9, -8, -7]), 2), 1);
+        assert_eq!(first(&plain(&[-9, -8, -7]), 9), 0);
+        assert_eq!(first(&plain(&[-9, -8, 1]), 1), 1, "the second was current until the third came");
+        assert_eq!(first(&plain(&[-9, -8, 0]), 1), 2, "as old as the cutoff is old");
+        assert_eq!(first(&[(-9, false), (-8, false), (-7, true)], 1), 1, "what was taken back is told");
+        assert_eq!(first(&[(-9, false), (-8, true), (-7, true)], 1), 0);
+        assert_eq!(first(&[(-9, false), (-8, true), (-7, false)], 1), 2);
+        assert_eq!(first_kept(&[Some(cutoff), Some(cutoff), None], &[false; 3], 1, cutoff), 1);
+    }
+
+    #[test]
+    fn no_age_is_too_great() {
+        let now = DateTime::UNIX_EPOCH;
+        assert_eq!(cutoff(now, Duration::from_secs(60)), now - TimeDelta::seconds(60));
+        assert_eq!(cutoff(now, Duration::MAX), DateTime::<Utc>::MIN_UTC);
+    }
+}
