@@ -122,7 +122,7 @@ impl Rule {
     }
 
     /// The columns that it names, where that is known without planning.
-    pub(crate) fn columns(&self) -> &[String] {
+    pub fn columns(&self) -> &[String] {
         match self {
             Rule::Unique(columns) => columns,
             Rule::NotNull(column) | Rule::Accepted { column, .. } | Rule::Relation { column, .. } => {

@@ -190,6 +190,8 @@ fn store(error: &object_store::Error) -> Error {
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => {
             Error::new(codes::LAKE_DENIED, shown)
         }
+        // Our own: what was read is not what was written.
+        Store::Generic { source, .. } if source.is::<Error>() => external(source.as_ref(), codes::LAKE_STORE),
         _ => Error::new(codes::LAKE_STORE, shown),
     }
 }

@@ -11,6 +11,7 @@ use serde::{
 
 use crate::{
     checks::{Check, Rule},
+    suggest,
     yaml::{self, ErrorCodes, Spans},
 };
 
@@ -217,13 +218,16 @@ fn some_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<S
     names(deserializer).map(Some)
 }
 
-/// Parses the YAML of a front matter whose first line is line `line_offset + 1` of `file`.
+/// Reads the YAML of a front matter whose first line is line `line_offset + 1` of `file`, as far as it is
+/// right.
 ///
-/// Fails with all faults at once, each with its place: [`codes::YAML`], [`codes::FRONT_MATTER`],
+/// What is wrong goes to `problems`, each with its place: [`codes::YAML`], [`codes::FRONT_MATTER`],
 /// [`codes::CONFIG_LATER`] for what is not supported yet.
-pub(crate) fn parse(text: &str, file: &str, line_offset: usize) -> Result<FrontMatter> {
+pub(crate) fn read(text: &str, file: &str, line_offset: usize, problems: &mut Vec<Error>) -> FrontMatter {
     const CODES: ErrorCodes = ErrorCodes { unknown: codes::FRONT_MATTER, wrong: codes::FRONT_MATTER };
-    let document = yaml::parse(text, file, line_offset)?;
+    let Some(document) = yaml::parse_all(text, file, line_offset, problems) else {
+        return FrontMatter::default();
+    };
     let mut spans = document.spans;
     if spans.get::<&str>(&[]).is_none() {
         let start = (line_offset, 1);
@@ -233,13 +237,20 @@ pub(crate) fn parse(text: &str, file: &str, line_offset: usize) -> Result<FrontM
         serde_json::Value::Null => serde_json::Value::Object(serde_json::Map::new()),
         value => value,
     };
-    let written: FrontMatterFile = yaml::deserialize_with(&value, &spans, &[], CODES)?;
-    Builder { spans: &spans, errors: Vec::new() }.build(written).map(|front| FrontMatter { spans, ..front })
+    let (written, faults) = yaml::deserialize_all::<FrontMatterFile>(&value, &spans, &[], CODES);
+    let wrong: Vec<yaml::Path> = faults.iter().map(|(path, _)| path.clone()).collect();
+    problems.extend(faults.into_iter().map(|(_, error)| error));
+    let mut builder = Builder { spans: &spans, wrong, errors: Vec::new() };
+    let front = builder.build(written.unwrap_or_default());
+    problems.append(&mut builder.errors);
+    FrontMatter { spans, ..front }
 }
 
 /// From what is written to what it means.
 struct Builder<'a> {
     spans: &'a Spans,
+    /// What was left out, because it is wrong.
+    wrong: Vec<yaml::Path>,
     errors: Vec<Error>,
 }
 
@@ -248,8 +259,16 @@ impl Builder<'_> {
         Error::new(codes::FRONT_MATTER, message).at_place(self.spans.value_place(path))
     }
 
-    fn build(mut self, written: FrontMatterFile) -> Result<FrontMatter> {
+    /// Whether `key` was left out, or one that was probably meant to be it.
+    fn is_wrong(&self, key: &str) -> bool {
+        let first = |path: &yaml::Path| path.first().cloned().unwrap_or_default();
+        self.wrong.iter().map(first).any(|wrong| wrong == key || suggest::nearest(&wrong, [key]).is_some())
+    }
+
+    fn build(&mut self, written: FrontMatterFile) -> FrontMatter {
         self.refuse_later(&written);
+        // The two go together: with a fault in one of them the other would seem wrong too.
+        let whole = !self.is_wrong("materialize") && !self.is_wrong("incremental");
         let incremental = written.incremental.as_deref().and_then(|name| match name.parse::<TableName>() {
             Ok(name) => Some(name),
             Err(error) => {
@@ -260,13 +279,13 @@ impl Builder<'_> {
                 None
             }
         });
-        if written.materialize == Materialize::Append && written.incremental.is_none() {
+        if whole && written.materialize == Materialize::Append && written.incremental.is_none() {
             let error = self.error(&["materialize"], "`materialize: append` needs `incremental`");
             self.errors.push(
                 error.hint("name the input of which only what is new is read: `incremental: raw.orders`"),
             );
         }
-        if written.materialize == Materialize::Replace && written.incremental.is_some() {
+        if whole && written.materialize == Materialize::Replace && written.incremental.is_some() {
             let error = self.error(&["incremental"], "`incremental` needs `materialize: append`");
             self.errors.push(error.hint("a table that is replaced is made of all rows of its inputs"));
         }
@@ -275,43 +294,53 @@ impl Builder<'_> {
                 self.errors.push(self.error(&[key], format!("`{key}` has `{twice}` twice")));
             }
         }
+        FrontMatter {
+            checks: self.checks(&written.key, written.checks),
+            materialize: written.materialize,
+            key: written.key,
+            latest_by: written.latest_by,
+            incremental,
+            partition_by: written.partition_by,
+            dialect: written.dialect,
+            tags: written.tags,
+            spans: Spans::default(),
+        }
+    }
+
+    /// Those of `key`, then those of `checks`.
+    fn checks(&mut self, key: &[String], forms: Vec<CheckForm>) -> Vec<Check> {
         let mut checks = Vec::new();
-        if !written.key.is_empty() {
+        if !key.is_empty() {
             let place = self.spans.value_place(&["key"]);
-            checks.push(Check::new(None, Rule::Unique(written.key.clone()), Severity::Error, place.clone()));
-            let not_null = written.key.iter().map(|column| Rule::NotNull(column.clone()));
+            checks.push(Check::new(None, Rule::Unique(key.to_vec()), Severity::Error, place.clone()));
+            let not_null = key.iter().map(|column| Rule::NotNull(column.clone()));
             checks.extend(not_null.map(|rule| Check::new(None, rule, Severity::Error, place.clone())));
         }
-        for (index, form) in written.checks.into_iter().enumerate() {
-            for check in self.check(index, form) {
+        let is_left_out = |index: &String| self.wrong.iter().any(|path| *path == ["checks", index]);
+        let mut indices = (0..).map(|index: usize| index.to_string());
+        let mut of_forms = Vec::new();
+        for _ in &forms {
+            of_forms.extend(indices.by_ref().find(|index| !is_left_out(index)));
+        }
+        for (index, form) in of_forms.into_iter().zip(forms) {
+            // What is left of a check with a fault says nothing.
+            if self.wrong.iter().any(|path| path.starts_with(&["checks".to_owned(), index.clone()])) {
+                continue;
+            }
+            for check in self.check(&index, form) {
                 match checks.iter().find(|known| known.name == check.name) {
                     // `key` has brought it already.
                     Some(known) if known.rule == check.rule && known.severity == check.severity => {}
                     Some(_) => {
-                        let error = self.error(
-                            &["checks", &index.to_string()],
-                            format!("there are two checks `{}`", check.name),
-                        );
+                        let error =
+                            self.error(&["checks", &index], format!("there are two checks `{}`", check.name));
                         self.errors.push(error.hint("give one of them a `name`"));
                     }
                     None => checks.push(check),
                 }
             }
         }
-        match Error::all(self.errors) {
-            Some(error) => Err(error),
-            None => Ok(FrontMatter {
-                materialize: written.materialize,
-                key: written.key,
-                latest_by: written.latest_by,
-                incremental,
-                partition_by: written.partition_by,
-                dialect: written.dialect,
-                tags: written.tags,
-                checks,
-                spans: Spans::default(),
-            }),
-        }
+        checks
     }
 
     fn refuse_later(&mut self, written: &FrontMatterFile) {
@@ -338,9 +367,8 @@ impl Builder<'_> {
     }
 
     /// The checks that one entry stands for.
-    fn check(&mut self, index: usize, form: CheckForm) -> Vec<Check> {
-        let number = index.to_string();
-        let place = self.spans.value_place(&["checks", &number]);
+    fn check(&mut self, number: &str, form: CheckForm) -> Vec<Check> {
+        let place = self.spans.value_place(&["checks", number]);
         let map = match form {
             CheckForm::Sql(sql) => CheckMap {
                 name: None,
@@ -358,7 +386,7 @@ impl Builder<'_> {
             [unique.is_some(), not_null.is_some(), accepted.is_some(), relation.is_some(), sql.is_some()];
         if kinds.iter().filter(|is| **is).count() != 1 {
             let error = self.error(
-                &["checks", &number],
+                &["checks", number],
                 "a check is one of `unique`, `not_null`, `accepted`, `relation`, `sql`",
             );
             self.errors.push(error.hint(
@@ -372,7 +400,7 @@ impl Builder<'_> {
         rules
             .extend(accepted.into_iter().flatten().map(|(column, values)| Rule::Accepted { column, values }));
         for (column, target) in relation.into_iter().flatten() {
-            match self.target(&number, &column, &target) {
+            match self.target(number, &column, &target) {
                 Ok((table, target)) => rules.push(Rule::Relation { column, table, target }),
                 Err(error) => self.errors.push(error),
             }
@@ -389,7 +417,7 @@ impl Builder<'_> {
             && let Some(rule) = rules.iter().find(|rule| !rule.is_about_rows())
         {
             let error = self.error(
-                &["checks", &number],
+                &["checks", number],
                 format!("`severity: drop` does not fit `{rule}`: it does not say which row is wrong"),
             );
             self.errors.push(error.hint("use `error` or `warn`, or choose the row to keep in the SELECT"));

@@ -1,6 +1,6 @@
 //! The order of nodes that need each other, and selections of them in dbt's notation. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lagar_flow::{Error, Result, codes};
 
@@ -17,13 +17,20 @@ pub struct Labels {
     pub path: String,
 }
 
-/// Every node behind those that it needs; nodes that are free to go either way in the order of their
-/// names, so that the order is always the same.
-///
-/// # Errors
-/// `CYCLE`, naming the nodes in a circle in reading order.
-pub fn order(needs: &Needs) -> Result<Vec<String>> {
-    let mut order: Vec<String> = Vec::with_capacity(needs.len());
+/// Nodes in the order of their needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Order {
+    /// Every node behind those that it needs; nodes that are free to go either way in the order of their
+    /// names, so that the order is always the same. Without those in a circle, and what needs them.
+    pub nodes: Vec<String>,
+    /// The circles in reading order, the first node once more at the end. Every need that is part of a
+    /// circle is in one of them.
+    pub circles: Vec<Vec<String>>,
+}
+
+/// Orders `needs`.
+pub fn order(needs: &Needs) -> Order {
+    let mut nodes: Vec<String> = Vec::with_capacity(needs.len());
     let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
     let mut needed_by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (node, direct) in needs {
@@ -36,7 +43,7 @@ pub fn order(needs: &Needs) -> Result<Vec<String>> {
     let mut ready: BTreeSet<&str> =
         waiting.iter().filter(|(_, count)| **count == 0).map(|(node, _)| *node).collect();
     while let Some(node) = ready.pop_first() {
-        order.push(node.to_owned());
+        nodes.push(node.to_owned());
         for next in needed_by.get(node).into_iter().flatten() {
             if let Some(count) = waiting.get_mut(next) {
                 *count -= 1;
@@ -46,29 +53,53 @@ pub fn order(needs: &Needs) -> Result<Vec<String>> {
             }
         }
     }
-    if order.len() == needs.len() {
-        return Ok(order);
-    }
-    let done: BTreeSet<&String> = order.iter().collect();
-    let stuck: Vec<&String> = needs.keys().filter(|node| !done.contains(node)).collect();
-    let circle = circle(needs, &stuck);
-    Err(Error::new(codes::CYCLE, format!("models read each other in a circle: {}", circle.join(" → ")))
-        .hint("each of them needs the next one first; let one of them read what the other reads"))
+    let done: BTreeSet<&String> = nodes.iter().collect();
+    let stuck: BTreeSet<&String> = needs.keys().filter(|node| !done.contains(node)).collect();
+    let circles = circles(needs, &stuck);
+    Order { nodes, circles }
 }
 
-/// A circle among nodes that can never be ready: each has a need among them, so walking from need to
-/// need comes back to a node that was passed.
-fn circle(needs: &Needs, stuck: &[&String]) -> Vec<String> {
-    let mut path: Vec<&String> = stuck.first().copied().into_iter().collect();
-    while let Some(node) = path.last() {
-        let Some(next) = needs[*node].iter().find(|need| stuck.contains(need)) else { break };
-        if let Some(start) = path.iter().position(|passed| *passed == next) {
-            path.push(next);
-            return path[start..].iter().map(|node| (*node).clone()).collect();
+/// For every need that leads back to its node a shortest circle, unless it is in one already.
+fn circles(needs: &Needs, stuck: &BTreeSet<&String>) -> Vec<Vec<String>> {
+    let mut circles: Vec<Vec<String>> = Vec::new();
+    let mut told: BTreeSet<(String, String)> = BTreeSet::new();
+    for node in stuck {
+        for need in needs[*node].iter().filter(|need| stuck.contains(need)) {
+            if told.contains(&((*node).clone(), need.clone())) {
+                continue;
+            }
+            let Some(back) = shortest(needs, stuck, need, node) else { continue };
+            let circle: Vec<String> = std::iter::once((*node).clone()).chain(back).collect();
+            told.extend(circle.windows(2).map(|pair| (pair[0].clone(), pair[1].clone())));
+            circles.push(circle);
         }
-        path.push(next);
     }
-    path.into_iter().cloned().collect()
+    circles
+}
+
+/// The shortest way from need to need that begins at `from` and ends at `to`, both in it.
+fn shortest(needs: &Needs, among: &BTreeSet<&String>, from: &String, to: &String) -> Option<Vec<String>> {
+    let mut came_from: BTreeMap<&String, Option<&String>> = BTreeMap::from([(from, None)]);
+    let mut todo = VecDeque::from([from]);
+    while let Some(node) = todo.pop_front() {
+        if node == to {
+            let mut way = vec![node.clone()];
+            let mut at = node;
+            while let Some(Some(before)) = came_from.get(at) {
+                way.push((*before).clone());
+                at = before;
+            }
+            way.reverse();
+            return Some(way);
+        }
+        for need in needs[node].iter().filter(|need| among.contains(need)) {
+            if !came_from.contains_key(need) {
+                came_from.insert(need, Some(node));
+                todo.push_back(need);
+            }
+        }
+    }
+    None
 }
 
 /// The nodes that `expression` selects: `name`, `+name` (with all it needs), `name+` (with all that
@@ -186,17 +217,32 @@ mod tests {
 
     #[test]
     fn every_node_comes_behind_what_it_needs() {
-        let order = order(&shop()).unwrap();
-        assert_eq!(order, ["raw.a", "raw.b", "trusted.a", "trusted.b", "refined.c"]);
+        let order = order(&shop());
+        assert_eq!(order.nodes, ["raw.a", "raw.b", "trusted.a", "trusted.b", "refined.c"]);
+        assert!(order.circles.is_empty());
     }
 
     #[test]
-    fn a_circle_is_named() {
-        let error = order(&needs(&[("x", &["a"]), ("a", &["b"]), ("b", &["c"]), ("c", &["a"])])).unwrap_err();
-        assert_eq!(error.code(), codes::CYCLE);
-        assert!(error.message().ends_with("a → b → c → a"), "{error}");
-        let error = order(&needs(&[("a", &["a"])])).unwrap_err();
-        assert!(error.message().ends_with("a → a"), "{error}");
+    fn every_circle_is_found_and_the_rest_is_ordered() {
+        let circles = |edges: &[(&str, &[&str])]| {
+            let order = order(&needs(edges));
+            let circles: Vec<String> = order.circles.iter().map(|circle| circle.join(" ")).collect();
+            (order.nodes.join(" "), circles)
+        };
+        let (free, found) =
+            circles(&[("x", &["a"]), ("a", &["b"]), ("b", &["c"]), ("c", &["a"]), ("y", &["z"]), ("z", &[])]);
+        assert_eq!((free.as_str(), found), ("z y", vec!["a b c a".to_owned()]));
+        assert_eq!(circles(&[("a", &["a"])]).1, ["a a"]);
+        // Two that have nothing in common, one between them, and two that share a node.
+        let edges: &[(&str, &[&str])] = &[
+            ("a", &["b"]),
+            ("b", &["a", "m"]),
+            ("m", &["p"]),
+            ("p", &["q", "r"]),
+            ("q", &["p"]),
+            ("r", &["p"]),
+        ];
+        assert_eq!(circles(edges).1, ["a b a", "p q p", "p r p"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A version of a table: exactly the files that the log names, read by DataFusion's Parquet scan.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -9,18 +9,21 @@ use datafusion::{
     common::{ColumnStatistics, ScalarValue, Statistics, stats::Precision},
     datasource::{
         listing::PartitionedFile,
-        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource},
+        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource},
         source::DataSourceExec,
         table_schema::TableSchema,
     },
     error::Result as DfResult,
     execution::object_store::ObjectStoreUrl,
     logical_expr::{Expr, TableType},
-    physical_plan::{ExecutionPlan, empty::EmptyExec},
+    parquet::arrow::async_reader::AsyncFileReader,
+    physical_plan::{ExecutionPlan, empty::EmptyExec, metrics::ExecutionPlanMetricsSet},
 };
 use lagar_flow::{Error, Result, codes};
-use lagar_lake::DataFile;
+use lagar_lake::{DataFile, Lake};
 use object_store::path::Path;
+
+use crate::query::boxed;
 
 /// The files of one version (or of one that is not committed yet). A file without a column of
 /// `schema` has nulls there.
@@ -30,6 +33,31 @@ pub(crate) struct FilesTable {
     /// The columns in the files, then those that only the folder names say.
     scanned: TableSchema,
     files: Vec<PartitionedFile>,
+    readers: Arc<Readers>,
+}
+
+/// Opens the files so that what is read is checked against the checksums in the log, and so that the
+/// store's errors stay what they are (DataFusion's own reader makes text of them).
+#[derive(Debug)]
+struct Readers {
+    lake: Lake,
+    files: HashMap<Path, DataFile>,
+}
+
+impl ParquetFileReaderFactory for Readers {
+    fn create_reader(
+        &self,
+        _partition: usize,
+        file: PartitionedFile,
+        _metadata_size_hint: Option<usize>,
+        _metrics: &ExecutionPlanMetricsSet,
+    ) -> DfResult<Box<dyn AsyncFileReader + Send>> {
+        let object = &file.object_meta.location;
+        match self.files.get(object) {
+            Some(known) => Ok(Box::new(self.lake.open_file(object, known))),
+            None => Err(boxed(Error::bug(format!("{object} is in no version of the table")))),
+        }
+    }
 }
 
 impl fmt::Debug for FilesTable {
@@ -42,6 +70,7 @@ impl FilesTable {
     /// `files` below `folder` in `store`, whose columns are `schema`, those of `partition_by` among them.
     pub fn new(
         store: ObjectStoreUrl,
+        lake: &Lake,
         folder: &str,
         schema: SchemaRef,
         partition_by: &[String],
@@ -60,6 +89,7 @@ impl FilesTable {
             schema.fields().iter().filter(|field| !partition_by.iter().any(|p| p.name() == field.name()));
         let in_files = Arc::new(Schema::new(in_files.cloned().collect::<Vec<FieldRef>>()));
         let mut listed = Vec::with_capacity(files.len());
+        let mut readers = Readers { lake: lake.clone(), files: HashMap::with_capacity(files.len()) };
         for file in files {
             let path = Path::parse(format!("{folder}/{}", file.path)).map_err(|e| {
                 Error::new(codes::LAKE_CORRUPT, format!("`{}` cannot be the name of a file", file.path))
@@ -69,6 +99,7 @@ impl FilesTable {
                 .iter()
                 .map(|column| partition_value(column, file))
                 .collect::<Result<Vec<ScalarValue>>>()?;
+            readers.files.insert(path.clone(), file.clone());
             // The path is taken as it is: an odd partition value must not be decoded or encoded again.
             let meta = object_store::ObjectMeta {
                 location: path,
@@ -84,7 +115,7 @@ impl FilesTable {
             listed.push(entry);
         }
         let scanned = TableSchema::builder(in_files).with_table_partition_cols(partition_by).build();
-        Ok(Self { store, schema, scanned, files: listed })
+        Ok(Self { store, schema, scanned, files: listed, readers: Arc::new(readers) })
     }
 }
 
@@ -137,7 +168,8 @@ impl TableProvider for FilesTable {
         let known = self.files.iter().filter_map(|file| file.statistics.as_deref());
         let statistics = Statistics::try_merge_iter(known, scanned)?;
         let source = ParquetSource::new(self.scanned.clone())
-            .with_table_parquet_options(state.default_table_options().parquet);
+            .with_table_parquet_options(state.default_table_options().parquet)
+            .with_parquet_file_reader_factory(self.readers.clone());
         let groups = FileGroup::new(self.files.clone()).split_files(state.config().target_partitions());
         let config = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(groups)

@@ -92,6 +92,11 @@ impl Model {
 
     /// `error` of planning or running `self.sql`, with its places in the model's file.
     pub fn locate(&self, error: &Error) -> Error {
+        Error::all(self.locate_each(error)).unwrap_or_else(|| error.clone())
+    }
+
+    /// [`Self::locate`], each of the errors found together alone.
+    pub fn locate_each(&self, error: &Error) -> Vec<Error> {
         let first_line = self.sql_line_offset + 1;
         let located = error.each().map(|error| {
             let place = match error.place() {
@@ -105,7 +110,7 @@ impl Model {
             };
             copy(error).at_place(place)
         });
-        Error::all(located).unwrap_or_else(|| error.clone())
+        located.collect()
     }
 
     /// Whether the columns that the front matter names are among those of the result. All faults at
@@ -168,6 +173,10 @@ fn copy(error: &Error) -> Error {
     }
 }
 
+fn copy_in_place(error: &Error) -> Error {
+    copy(error).at_place(error.place().cloned().unwrap_or_default())
+}
+
 /// A cause that is known only by its words.
 #[derive(Debug)]
 struct Text(String);
@@ -185,21 +194,29 @@ impl std::error::Error for Text {}
 ///
 /// Fails with all faults that the text alone shows, each with its place in the file.
 pub fn parse(path: &str, text: &str) -> Result<Model> {
-    let name = table_name(path)?;
+    let mut problems = Vec::new();
+    let model = read(path, text, &mut problems);
+    match (Error::all(problems), model) {
+        (Some(error), _) => Err(error),
+        (None, Some(model)) => Ok(model),
+        (None, None) => Err(Error::bug("a model failed without an error")),
+    }
+}
+
+/// [`parse`] that reads past what it can: the model comes whenever its name and its SELECT can be read,
+/// without what is wrong in its front matter. All faults go to `problems`.
+pub fn read(path: &str, text: &str, problems: &mut Vec<Error>) -> Option<Model> {
+    let name = table_name(path).map_err(|error| problems.push(error)).ok();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let head = head(path, text)?;
+    let head = head(path, text, problems)?;
     let front = match head.front {
-        Some((yaml, line_offset)) => front_matter::parse(yaml, path, line_offset),
-        None => Ok(FrontMatter::default()),
+        Some((yaml, line_offset)) => front_matter::read(yaml, path, line_offset, problems),
+        None => FrontMatter::default(),
     };
-    let query = read_query(&name, path, head.sql, head.sql_line_offset);
-    let (front, query) = match (front, query) {
-        (Ok(front), Ok(query)) => (front, query),
-        (front, query) => {
-            let errors = [front.err(), query.err()].into_iter().flatten();
-            return Err(Error::all(errors).unwrap_or_else(|| Error::bug("a model failed without an error")));
-        }
-    };
+    let query = read_query(name.as_ref(), path, head.sql, head.sql_line_offset)
+        .map_err(|error| problems.extend(error.each().map(copy_in_place)))
+        .ok()?;
+    let name = name?;
     let model = Model {
         check_reads: check_reads(&name, &front),
         name,
@@ -212,22 +229,27 @@ pub fn parse(path: &str, text: &str) -> Result<Model> {
         sql_line_offset: head.sql_line_offset,
         reads: query.reads,
     };
-    match &model.front.incremental {
-        Some(input) if !model.reads.iter().any(|read| read.table == *input) => {
-            let tables: Vec<String> = model.reads.iter().map(|read| read.table.to_string()).collect();
-            let message = format!("`incremental: {input}`, but the SELECT does not read `{input}`");
-            let error =
-                Error::new(codes::FRONT_MATTER, message).at_place(model.front.place(&["incremental"]));
-            Err(match suggest::hint(&input.to_string(), tables.iter().map(String::as_str)) {
-                Some(hint) => error.hint(hint),
-                None => error,
-            })
-        }
-        _ => Ok(model),
-    }
+    problems.extend(unread_increment(&model));
+    Some(model)
 }
 
-fn table_name(path: &str) -> Result<TableName> {
+/// `incremental` must be one of the tables that are read.
+fn unread_increment(model: &Model) -> Option<Error> {
+    let input = model.front.incremental.as_ref()?;
+    if model.reads.iter().any(|read| read.table == *input) {
+        return None;
+    }
+    let tables: Vec<String> = model.reads.iter().map(|read| read.table.to_string()).collect();
+    let message = format!("`incremental: {input}`, but the SELECT does not read `{input}`");
+    let error = Error::new(codes::FRONT_MATTER, message).at_place(model.front.place(&["incremental"]));
+    Some(match suggest::hint(&input.to_string(), tables.iter().map(String::as_str)) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    })
+}
+
+/// The table that the model at `path` makes. Fails with [`codes::NAME`].
+pub fn table_name(path: &str) -> Result<TableName> {
     let wrong = |message: String| {
         Error::new(codes::NAME, message)
             .hint("a model is trusted/NAME.sql or refined/NAME.sql")
@@ -257,7 +279,8 @@ struct Head<'a> {
     sql_line_offset: usize,
 }
 
-fn head<'a>(path: &str, text: &'a str) -> Result<Head<'a>> {
+/// `None` if it cannot be told where the query begins.
+fn head<'a>(path: &str, text: &'a str, problems: &mut Vec<Error>) -> Option<Head<'a>> {
     let broken = |message: &str, line: usize| Error::new(codes::FRONT_MATTER, message).at(path, line, 1);
     let mut description: Vec<&str> = Vec::new();
     let mut described = false;
@@ -280,30 +303,34 @@ fn head<'a>(path: &str, text: &'a str) -> Result<Head<'a>> {
             continue;
         }
         if trimmed.starts_with(OPEN) {
-            if front.is_some() {
-                return Err(broken("there is a second front matter", number + 1)
-                    .hint("put all keys into the first one"));
-            }
             if trimmed != OPEN {
-                return Err(broken("the front matter begins on the line after `/*---`", number + 1));
+                problems.push(broken("the front matter begins on the line after `/*---`", number + 1));
+                return None;
             }
             let yaml_start = at;
             let end = loop {
                 let Some((_, line)) = lines.next() else {
-                    return Err(broken("the front matter does not end", number + 1)
-                        .hint("close it with a line `---*/`"));
+                    let error = broken("the front matter does not end", number + 1);
+                    problems.push(error.hint("close it with a line `---*/`"));
+                    return None;
                 };
                 let start = at;
                 at += line.len();
                 if line.trim_start().starts_with(CLOSE) {
                     if line.trim() != CLOSE {
                         let line = text[..start].matches('\n').count() + 1;
-                        return Err(broken("the SELECT begins on the line after `---*/`", line));
+                        problems.push(broken("the SELECT begins on the line after `---*/`", line));
+                        return None;
                     }
                     break start;
                 }
             };
-            front = Some((&text[yaml_start..end], number + 1));
+            if front.is_none() {
+                front = Some((&text[yaml_start..end], number + 1));
+            } else {
+                let error = broken("there is a second front matter", number + 1);
+                problems.push(error.hint("put all keys into the first one"));
+            }
             sql_start = (at, text[..at].matches('\n').count());
             continue;
         }
@@ -323,10 +350,10 @@ fn head<'a>(path: &str, text: &'a str) -> Result<Head<'a>> {
         text[sql_start.0..].lines().enumerate().skip_while(|(_, line)| !line.trim_start().starts_with(OPEN));
     if let Some((line, _)) = late.into_iter().next() {
         let line = sql_start.1 + line + 1;
-        return Err(broken("the front matter must stand in front of the SELECT", line));
+        problems.push(broken("the front matter must stand in front of the SELECT", line));
     }
     let description = description.join("\n").trim().to_owned();
-    Ok(Head {
+    Some(Head {
         description: (!description.is_empty()).then_some(description),
         front,
         sql: &text[sql_start.0..],
@@ -340,7 +367,8 @@ struct QueryText {
     reads: Vec<Read>,
 }
 
-fn read_query(name: &TableName, path: &str, text: &str, line_offset: usize) -> Result<QueryText> {
+/// `name`: the model's own, if its file can name a table.
+fn read_query(name: Option<&TableName>, path: &str, text: &str, line_offset: usize) -> Result<QueryText> {
     let in_file = |error: &Error| {
         let located = error.each().map(|error| {
             let (line, column) = error.place().map_or((0, 0), |place| (place.line, place.column));
@@ -350,7 +378,7 @@ fn read_query(name: &TableName, path: &str, text: &str, line_offset: usize) -> R
     };
     let empty = sql::tokens(text).is_some_and(|tokens| tokens.is_empty());
     if empty {
-        return Err(Error::new(codes::SQL_SYNTAX, format!("the model `{name}` has no SELECT"))
+        return Err(Error::new(codes::SQL_SYNTAX, "the model has no SELECT")
             .hint("write one SELECT: its result becomes the table")
             .at(path, line_offset + 1, 0));
     }
@@ -358,7 +386,7 @@ fn read_query(name: &TableName, path: &str, text: &str, line_offset: usize) -> R
     let mut reads = Vec::new();
     let mut errors = Vec::new();
     for table in &parsed.tables {
-        match read(name, table) {
+        match read_table(name, table) {
             Ok(table_name) => {
                 reads.push(Read {
                     table: table_name,
@@ -377,12 +405,12 @@ fn read_query(name: &TableName, path: &str, text: &str, line_offset: usize) -> R
 }
 
 /// The table that a model may read by this name.
-fn read(model: &TableName, table: &NamedTable) -> Result<TableName> {
+fn read_table(model: Option<&TableName>, table: &NamedTable) -> Result<TableName> {
     let unknown = |message: String| Error::new(codes::SQL_UNKNOWN_TABLE, message);
     match table.parts.as_slice() {
         [zone, _] if Zone::ALL.iter().any(|known| known.as_str() == zone) => {
             let name: TableName = table.name().parse().map_err(|error: Error| copy(&error))?;
-            if name == *model {
+            if model == Some(&name) {
                 return Err(Error::new(
                     codes::CYCLE,
                     format!("the model reads its own table: {name} → {name}"),

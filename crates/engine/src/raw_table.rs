@@ -346,7 +346,10 @@ impl Reader {
     async fn run(mut self, partition: usize, sender: Sender<DfResult<RecordBatch>>) -> Result<()> {
         for piece in std::mem::take(&mut self.scan.work[partition]) {
             let file = &piece.load.files[piece.file];
-            let body = self.scan.lake.raw_body(&self.scan.source, file, &self.scan.options.spool).await?;
+            let body = {
+                let range = piece.range.clone().unwrap_or(0..u64::MAX);
+                self.scan.lake.raw_part(&self.scan.source, file, range, &self.scan.options.spool).await?
+            };
             let sender = sender.clone();
             let decoded = tokio::task::spawn_blocking(move || {
                 let more = self.decode(&piece, &body, &sender)?;
@@ -399,10 +402,7 @@ impl Reader {
     /// Rows that were checked when they landed decode again. Only a file that was sampled in place can
     /// hold others, and leaving them out unseen would lose data.
     fn refuse_rejects(&self, piece: &Piece, decoded: &Decoded) -> Result<()> {
-        let first = match decoded.rejects.first() {
-            Some(first) if !self.scan.options.skip_rejects => first,
-            _ => return Ok(()),
-        };
+        let Some(first) = decoded.rejects.first() else { return Ok(()) };
         let column = first.column.as_ref().map_or(String::new(), |column| format!(", column `{column}`"));
         Err(Error::new(
             codes::DECODE,

@@ -122,6 +122,9 @@ fn config(limits: &Limits) -> SessionConfig {
     config
 }
 
+/// A query reports at most this many columns that do not exist.
+const UNKNOWN_COLUMNS_MAX: usize = 20;
+
 /// How a query is planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Strategy {
@@ -137,9 +140,6 @@ pub enum Strategy {
 pub struct RawOptions {
     /// Folder for copies of remote files while they are read.
     pub spool: PathBuf,
-    /// Leave out rows of `in_place` files that cannot be decoded, instead of failing. (Rows of copied
-    /// files were checked when they landed.)
-    pub skip_rejects: bool,
 }
 
 /// Tables by name, and queries over them.
@@ -190,7 +190,7 @@ impl Session {
     ) -> Result<()> {
         let url = self.engine.store_url(lake.store())?;
         let folder = format!("{}/{}", name.zone, name.name);
-        let table = FilesTable::new(url, &folder, schema, partition_by, files)?;
+        let table = FilesTable::new(url, lake, &folder, schema, partition_by, files)?;
         self.add(name.zone.as_str(), name.name.as_str(), Arc::new(table))
     }
 
@@ -200,6 +200,7 @@ impl Session {
         let (zone, name) = (refused.table.zone.as_str(), refused.table.name.as_str());
         let files = FilesTable::new(
             url,
+            lake,
             &format!("{zone}/{name}"),
             refused.schema()?,
             &refused.partition_by,
@@ -274,9 +275,36 @@ impl Session {
     /// [`codes::SQL_NOT_ALLOWED`], [`codes::SQL_UNKNOWN_TABLE`], [`codes::SQL_UNKNOWN_COLUMN`],
     /// [`codes::SQL_PLAN`]. Places are inside `sql`, with an empty file name.
     pub async fn describe(&self, sql: &str) -> Result<SchemaRef> {
-        let plan = self.plan(sql, Allowed::Query).await?;
+        let plan = match self.plan(sql, Allowed::Query).await {
+            Ok(plan) => plan,
+            Err(error) => return Err(self.with_more_unknown_columns(sql, error).await),
+        };
         self.optimized(sql, &plan)?;
         Ok(plan.schema().inner().clone())
+    }
+
+    /// Planning gives up at the first column that does not exist. The others are found by planning again with
+    /// NULL in its place; whatever else fails then may come from that.
+    async fn with_more_unknown_columns(&self, sql: &str, first: Error) -> Error {
+        let Ok(Parsed { mut statement, .. }) = sql::parse(sql, Allowed::Query) else { return first };
+        let mut all = first.clone();
+        let mut newest = first;
+        while all.each().count() < UNKNOWN_COLUMNS_MAX && newest.code() == codes::SQL_UNKNOWN_COLUMN {
+            let spot = newest.place().map(|place| (place.line, place.column));
+            if !spot.is_some_and(|spot| sql::replace_by_null(&mut statement, sql, spot)) {
+                break;
+            }
+            newest = match self.state.statement_to_plan(statement.clone()).await {
+                Ok(_) => break,
+                Err(error) => errors::planning(&error, sql),
+            };
+            let same = |error: &Error| error.place() == newest.place() && error.message() == newest.message();
+            if newest.code() != codes::SQL_UNKNOWN_COLUMN || all.each().any(same) {
+                break;
+            }
+            all = Error::all([all, newest.clone()]).unwrap_or(newest.clone());
+        }
+        all
     }
 
     /// [`Self::describe`] for a query whose result becomes a table: the columns are those of the table,

@@ -7,7 +7,7 @@ use datafusion::{
     sql::{
         parser::{DFParserBuilder, Statement},
         sqlparser::{
-            ast::{self, Spanned, TableFactor, Visit, Visitor},
+            ast::{self, Expr, Spanned, TableFactor, Visit, VisitMut, Visitor, VisitorMut},
             dialect::GenericDialect,
             keywords::Keyword,
             tokenizer::{Token, TokenWithSpan, Tokenizer},
@@ -295,6 +295,44 @@ impl Visitor for TableCollector {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Puts NULL in the place of every column that is called like the one that stands at `spot` of `sql`. `false`
+/// if there is none.
+pub(crate) fn replace_by_null(statement: &mut Statement, sql: &str, spot: Spot) -> bool {
+    struct Nulls {
+        name: String,
+        found: bool,
+    }
+    impl VisitorMut for Nulls {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            let name = match expr {
+                Expr::Identifier(name) => Some(&*name),
+                Expr::CompoundIdentifier(parts) => parts.last(),
+                _ => None,
+            };
+            if name.is_some_and(|name| normalized(name) == self.name) {
+                *expr = Expr::Value(ast::Value::Null.into());
+                self.found = true;
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    // `table.column` is told by where it begins or by its last part.
+    let tokens = tokens(sql).unwrap_or_default();
+    let parts = tokens.iter().skip_while(|token| spot_of(token) != spot).enumerate();
+    let parts = parts.take_while(|(at, token)| (at % 2 == 1) == (token.token == Token::Period));
+    let Some(Token::Word(word)) = parts.filter(|(at, _)| at % 2 == 0).last().map(|(_, token)| &token.token)
+    else {
+        return false;
+    };
+    let Statement::Statement(statement) = statement else { return false };
+    let name = if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() };
+    let mut nulls = Nulls { name, found: false };
+    let _: ControlFlow<()> = VisitMut::visit(statement.as_mut(), &mut nulls);
+    nulls.found
 }
 
 /// An identifier as SQL reads it: lower case, unless it is quoted.

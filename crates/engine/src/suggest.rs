@@ -28,6 +28,11 @@ pub fn hint<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str> + C
     }
 }
 
+/// Whether a hint names something that looks like what was written: a typing error, in all likelihood.
+pub fn is_near(hint: &str) -> bool {
+    hint.starts_with("did you mean `")
+}
+
 /// `a`, `b`, `c`
 pub(crate) fn quoted<T: std::fmt::Display>(names: &[T]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")

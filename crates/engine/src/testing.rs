@@ -37,7 +37,7 @@ impl Place {
     }
 
     pub(crate) fn raw_options(&self) -> RawOptions {
-        RawOptions { spool: self.dir.path().join("spool"), skip_rejects: false }
+        RawOptions { spool: self.dir.path().join("spool") }
     }
 
     /// Lands `bytes` as a load of `source`.
@@ -119,6 +119,7 @@ impl Place {
             rows_in: 0,
             rows_out: all.iter().map(|file| file.rows).sum(),
             description: None,
+            compacted: None,
         };
         let commit = TableCommit {
             name,

@@ -3,6 +3,7 @@
 //!
 //! A project file may come from anybody, so the size, the depth and what aliases expand to are limited.
 
+mod faults;
 mod load;
 mod typed;
 
@@ -10,7 +11,8 @@ use std::collections::BTreeMap;
 
 use lagar_flow::{Error, Place, Result, codes};
 
-pub use typed::{ErrorCodes, deserialize, deserialize_with};
+pub use faults::{Fault, Remains, read_all};
+pub use typed::{ErrorCodes, deserialize_all, explain};
 
 /// The longest YAML text.
 pub const BYTES_MAX: usize = 16 << 20;
@@ -113,15 +115,30 @@ impl Spans {
 /// Parses one YAML document. `file` is only for the places; `line_offset` is the number of lines in
 /// front of `text` in that file (0 for a whole file).
 ///
-/// Fails with [`codes::YAML`] and a place: wrong syntax, a key twice, a key that is not text, a second
-/// document, tags other than YAML's own, and anything over this module's limits. Anchors, aliases and
-/// merge keys (`<<`) are resolved.
+/// Fails with [`codes::YAML`] and places, all faults at once: wrong syntax, a key twice, a key that is not
+/// text, a second document, tags other than YAML's own, and anything over this module's limits. Anchors,
+/// aliases and merge keys (`<<`) are resolved.
 pub fn parse(text: &str, file: &str, line_offset: usize) -> Result<Document> {
+    let mut problems = Vec::new();
+    let document = parse_all(text, file, line_offset, &mut problems);
+    match (Error::all(problems), document) {
+        (Some(error), _) => Err(error),
+        (None, Some(document)) => Ok(document),
+        (None, None) => Err(Error::bug("a YAML text failed without an error")),
+    }
+}
+
+/// [`parse`] that reads past what it can: of a key that stands twice the first counts, what is no key is
+/// left out. What is wrong goes to `problems`; `None` if the text cannot be read to its end.
+pub fn parse_all(text: &str, file: &str, line_offset: usize, problems: &mut Vec<Error>) -> Option<Document> {
     if text.len() > BYTES_MAX {
         let message = format!("the file has {} bytes; a YAML file may have {BYTES_MAX}", text.len());
-        return Err(Error::new(codes::YAML, message).at(file, 0, 0));
+        problems.push(Error::new(codes::YAML, message).at(file, 0, 0));
+        return None;
     }
-    load::Loader::new(text, file, line_offset).document()
+    let (document, faults) = load::Loader::new(text, file, line_offset).document();
+    problems.extend(faults);
+    document
 }
 
 fn owned<S: AsRef<str>>(path: &[S]) -> Path {

@@ -28,6 +28,19 @@ async fn planning() -> (Place, Session) {
 }
 
 #[tokio::test]
+async fn all_columns_that_do_not_exist_are_named_at_once() {
+    let (_place, session) = planning().await;
+    let sql = "SELECT o.idd, titel, sum(totl) AS x,\n u.userld\nFROM trusted.orders o JOIN trusted.users u ON o.id = u.ident\n\
+               WHERE titel <> '' AND id2 > 0\nGROUP BY o.idd, titel, u.userld";
+    let error = session.describe(sql).await.unwrap_err();
+    let mut found: Vec<(usize, usize)> =
+        error.each().map(|e| e.place().map(|p| (p.line, p.column)).unwrap()).collect();
+    found.sort_unstable();
+    assert_eq!(found, [(1, 8), (1, 26), (2, 2), (3, 54), (4, 7), (4, 23)], "{error:#?}");
+    assert!(error.each().all(|error| error.code() == codes::SQL_UNKNOWN_COLUMN));
+}
+
+#[tokio::test]
 async fn every_mistake_is_pointed_at_with_what_was_probably_meant() {
     let (_place, session) = planning().await;
     for (sql, code, line, column, message, hint) in [

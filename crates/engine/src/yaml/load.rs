@@ -40,15 +40,28 @@ pub(super) struct Loader<'a> {
     text: &'a str,
     anchors: HashMap<usize, Rc<Node>>,
     values: usize,
+    /// What is wrong and could be read past.
+    faults: Vec<Error>,
 }
 
 impl<'a> Loader<'a> {
     pub(super) fn new(text: &'a str, file: &'a str, line_offset: usize) -> Self {
         let parser = Parser::new_from_str(text);
-        Self { parser, file, line_offset, text, anchors: HashMap::new(), values: 0 }
+        Self { parser, file, line_offset, text, anchors: HashMap::new(), values: 0, faults: Vec::new() }
     }
 
-    pub(super) fn document(mut self) -> Result<Document> {
+    /// The document, if it could be read to its end, and all that is wrong.
+    pub(super) fn document(mut self) -> (Option<Document>, Vec<Error>) {
+        match self.read() {
+            Ok(document) => (Some(document), self.faults),
+            Err(error) => {
+                self.faults.push(error);
+                (None, self.faults)
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<Document> {
         let mut root = None;
         loop {
             let (event, at) = self.next()?;
@@ -56,9 +69,9 @@ impl<'a> Loader<'a> {
                 Event::StreamEnd => break,
                 Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
                 Event::DocumentStart(_) if root.is_some() => {
-                    return Err(self
-                        .error(at, "a second document begins here")
-                        .hint("a file holds one YAML document"));
+                    let error = self.error(at, "a second document begins here");
+                    self.faults.push(error.hint("a file holds one YAML document"));
+                    break;
                 }
                 Event::DocumentStart(_) => {}
                 event => root = Some(self.node(event, at, 0)?),
@@ -99,13 +112,13 @@ impl<'a> Loader<'a> {
                 });
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let shown = text.to_string();
                 let scalar = Scalar::parse_from_cow_and_metadata(text, style, tag.as_ref())
                     .filter(|_| {
                         tag.as_ref().is_none_or(|tag| tag.is_yaml_core_schema() || tag.handle.is_empty())
                     })
                     .ok_or_else(|| {
-                        self.error(at, format!("`{shown}` does not fit its tag")).hint("leave the tag out")
+                        // The value is not repeated: it may be a secret.
+                        self.error(at, "this value does not fit its tag").hint("leave the tag out")
                     })?;
                 (Kind::Scalar(self.scalar(scalar, at)?), anchor)
             }
@@ -147,32 +160,42 @@ impl<'a> Loader<'a> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut seen: HashMap<String, At> = HashMap::new();
         loop {
-            let (key, at, merge) = match self.next()? {
-                (Event::MappingEnd, _) => return Ok(entries),
-                (Event::Scalar(text, style, _, tag), at) => {
-                    let merge = text == "<<" && style == ScalarStyle::Plain;
-                    let shown = text.to_string();
-                    match Scalar::parse_from_cow_and_metadata(text, style, tag.as_ref()) {
-                        Some(Scalar::String(key)) => (key.into_owned(), at, merge),
-                        _ if shown.is_empty() => {
-                            return Err(self.error(at, "a key is missing in front of `:`"));
-                        }
-                        _ => {
-                            let error = self.error(at, format!("the key `{shown}` is not text"));
-                            return Err(error.hint(format!("quote it: \"{shown}\"")));
-                        }
-                    }
-                }
-                (_, at) => return Err(self.error(at, "a key must be plain text")),
-            };
-            if let Some((line, _)) = seen.insert(key.clone(), at) {
-                let error = self.error(at, format!("the key `{key}` stands here a second time"));
-                return Err(error.hint(format!("the first one is in line {line}; keep one of them")));
+            let (event, at) = self.next()?;
+            if event == Event::MappingEnd {
+                return Ok(entries);
             }
+            let key = self.key(event, at, depth)?;
             let (event, value_at) = self.next()?;
             let value = self.node(event, value_at, depth + 1)?;
+            let Some((key, merge)) = key else { continue };
+            if let Some((line, _)) = seen.get(&key) {
+                let error = self.error(at, format!("the key `{key}` stands here a second time"));
+                self.faults.push(error.hint(format!("the first one is in line {line}; keep one of them")));
+                continue;
+            }
+            seen.insert(key.clone(), at);
             entries.push(Entry { key, at, value, merge });
         }
+    }
+
+    /// The text of a key, and whether it merges another map; `None` if it is no key.
+    fn key(&mut self, event: Event<'a>, at: At, depth: usize) -> Result<Option<(String, bool)>> {
+        let Event::Scalar(text, style, _, tag) = event else {
+            self.faults.push(self.error(at, "a key must be plain text"));
+            self.node(event, at, depth + 1)?;
+            return Ok(None);
+        };
+        let merge = text == "<<" && style == ScalarStyle::Plain;
+        let shown = text.to_string();
+        let error = match Scalar::parse_from_cow_and_metadata(text, style, tag.as_ref()) {
+            Some(Scalar::String(key)) => return Ok(Some((key.into_owned(), merge))),
+            _ if shown.is_empty() => self.error(at, "a key is missing in front of `:`"),
+            _ => self
+                .error(at, format!("the key `{shown}` is not text"))
+                .hint(format!("quote it: \"{shown}\"")),
+        };
+        self.faults.push(error);
+        Ok(None)
     }
 
     /// Copies the tree into a value, aliases put in, and notes where each part was written.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lagar_flow::codes;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::*;
@@ -151,6 +151,76 @@ enum Kind {
     Rest,
 }
 
+fn faults<T: DeserializeOwned>(value: &serde_json::Value, spans: &Spans, prefix: &[&str]) -> Vec<Error> {
+    let (_, faults) = deserialize_all::<T>(value, spans, prefix, ErrorCodes::CONFIG);
+    faults.into_iter().map(|(_, error)| error).collect()
+}
+
+fn only_fault<T: DeserializeOwned>(value: &serde_json::Value, spans: &Spans, prefix: &[&str]) -> Error {
+    let mut faults = faults::<T>(value, spans, prefix);
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    faults.remove(0)
+}
+
+#[test]
+fn all_faults_are_found_at_once_and_none_is_made_up() {
+    for (text, expected) in [
+        // What is left out is needed, and is not said to be missing.
+        ("name: [a]\nsorces: {}\nsources: 5\n", vec!["1:7 name", "2:1 sorces", "3:10 sources"]),
+        // What is really missing is said beside other faults, unless another key was meant to be it.
+        (
+            "sources:\n  a: {size: x}\n  b: {list: y}\n",
+            vec![
+                "2:3 needs the key `url`",
+                "2:13 size",
+                "3:3 needs the key `url`",
+                "3:13 list",
+                "1:1 `name` is missing",
+            ],
+        ),
+        ("nam: a\nsources:\n  a: {ulr: x, kind: fil}\n", vec!["1:1 nam", "3:7 ulr", "3:21 fil"]),
+        // In lists, at their own places.
+        (
+            "name: a\nsources:\n  a: {url: x, list: [a, 1, b, 2, 3]}\n",
+            vec!["3:25 list[1]", "3:31 list[3]", "3:34 list[4]"],
+        ),
+    ] {
+        let document = parse(text, "lagar.yaml", 0).unwrap();
+        let mut found: Vec<(usize, usize, String)> = faults::<Project>(&document.value, &document.spans, &[])
+            .iter()
+            .map(|error| {
+                (error.place().unwrap().line, error.place().unwrap().column, error.message().to_owned())
+            })
+            .collect();
+        found.sort();
+        let mut expected: Vec<(usize, usize, &str)> = expected
+            .iter()
+            .map(|text| {
+                let (place, words) = text.split_once(' ').unwrap();
+                let (line, column) = place.split_once(':').unwrap();
+                (line.parse().unwrap(), column.parse().unwrap(), words)
+            })
+            .collect();
+        expected.sort_unstable();
+        assert_eq!(found.len(), expected.len(), "{text}\n{found:#?}");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!((found.0, found.1), (expected.0, expected.1), "{text}\n{found:?}");
+            assert!(found.2.contains(expected.2), "{text}\n{found:?}");
+        }
+    }
+}
+
+#[test]
+fn what_can_be_read_past_hides_nothing() {
+    let text = "a: 1\n2: x\na: 3\nb: {c: 4, c: [5], d: 6}\n? [k]\n: v\ne: 7\n---\nf: 8\n";
+    let mut problems = Vec::new();
+    let document = parse_all(text, "x.yaml", 0, &mut problems).unwrap();
+    assert_eq!(document.value, json!({"a": 1, "b": {"c": 4, "d": 6}, "e": 7}));
+    let places: Vec<String> = problems.iter().map(|error| error.place().unwrap().to_string()).collect();
+    assert_eq!(places, ["x.yaml:2:1", "x.yaml:3:1", "x.yaml:4:11", "x.yaml:5:3", "x.yaml:8:1"]);
+    assert_eq!(parse(text, "x.yaml", 0).unwrap_err().each().count(), 5);
+}
+
 #[test]
 fn a_wrong_key_or_value_is_named_and_pointed_at() {
     for (text, code, line, column, words) in [
@@ -201,7 +271,7 @@ fn a_wrong_key_or_value_is_named_and_pointed_at() {
         ),
     ] {
         let document = parse(text, "lagar.yaml", 0).unwrap();
-        let error = deserialize::<Project>(&document.value, &document.spans, &[]).unwrap_err();
+        let error = only_fault::<Project>(&document.value, &document.spans, &[]);
         let place = error.place().unwrap();
         let shown = format!("{} | {}", error.message(), error.hint_text().unwrap_or_default());
         assert_eq!(
@@ -216,7 +286,7 @@ fn a_wrong_key_or_value_is_named_and_pointed_at() {
 fn a_part_of_a_document_keeps_its_places() {
     let document = parse("name: a\nsources:\n  s: {url: 1}\n", "lagar.yaml", 0).unwrap();
     let part = &document.value["sources"]["s"];
-    let error = deserialize::<Source>(part, &document.spans, &["sources", "s"]).unwrap_err();
+    let error = only_fault::<Source>(part, &document.spans, &["sources", "s"]);
     assert_eq!(error.message(), "`sources.s.url` must be text, not the number 1");
     assert_eq!(error.place().unwrap().to_string(), "lagar.yaml:3:12");
 

@@ -1,14 +1,18 @@
 //! From a value to a Rust type, with errors that point into the file.
 
-use lagar_flow::{Code, Error, Place, Result, codes};
+use lagar_flow::{Code, Error, Place, codes};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use super::{Path, Spans, path_text};
+use super::{
+    Path, Spans,
+    faults::{self, Fault},
+    path_text,
+};
 use crate::suggest;
 
-/// The codes of the errors of [`deserialize_with`].
+/// The codes of the errors of [`deserialize_all`].
 #[derive(Debug, Clone, Copy)]
 pub struct ErrorCodes {
     /// A key that does not exist.
@@ -23,34 +27,42 @@ impl ErrorCodes {
 }
 
 /// Deserializes `value`, which stands at `prefix` (empty: the whole document) of the file of `spans`.
-/// Use `deny_unknown_fields` on `T`. An error has the place of the key or value that is wrong, names the
-/// key, and says which one was probably meant.
-pub fn deserialize<T: DeserializeOwned>(value: &Value, spans: &Spans, prefix: &[&str]) -> Result<T> {
-    deserialize_with(value, spans, prefix, ErrorCodes::CONFIG)
-}
-
-/// [`deserialize`] with other error codes.
-pub fn deserialize_with<T: DeserializeOwned>(
+/// Use `deny_unknown_fields` on `T`. Every error has the place of the key or value that is wrong, names the
+/// key, and says which one was probably meant; with it comes the path below `value`. With errors the result is what is left when what is wrong is
+/// left out: use it only if `T` needs nothing.
+pub fn deserialize_all<T: DeserializeOwned>(
     value: &Value,
     spans: &Spans,
     prefix: &[&str],
     codes: ErrorCodes,
-) -> Result<T> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let mut path: Path = prefix.iter().map(|part| (*part).to_owned()).collect();
-        for segment in error.path() {
-            match segment {
-                Segment::Seq { index } => path.push(index.to_string()),
-                Segment::Map { key } => path.push(key.clone()),
-                Segment::Enum { .. } | Segment::Unknown => {}
-            }
-        }
-        explain(path, &error.inner().to_string(), spans, codes)
-    })
+) -> (Option<T>, Vec<(Path, Error)>) {
+    let (read, faults) = faults::read_all(
+        value,
+        |_| false,
+        |remains| {
+            serde_path_to_error::deserialize(remains.value()).map_err(|error| Fault {
+                path: error.path().iter().filter_map(key_of).collect(),
+                message: error.inner().to_string(),
+            })
+        },
+    );
+    let explained = faults.into_iter().map(|fault| {
+        let path = prefix.iter().map(|part| (*part).to_owned()).chain(fault.path.clone()).collect();
+        (fault.path, explain(path, &fault.message, spans, codes))
+    });
+    (read, explained.collect())
 }
 
-/// Turns serde's words about the value at `path` into ours.
-fn explain(mut path: Path, message: &str, spans: &Spans, codes: ErrorCodes) -> Error {
+fn key_of(segment: &Segment) -> Option<String> {
+    match segment {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    }
+}
+
+/// Turns serde's words about the value at `path` into ours, with a place and a suggestion.
+pub fn explain(mut path: Path, message: &str, spans: &Spans, codes: ErrorCodes) -> Error {
     if let Some((key, known)) = choice(message, "unknown field ") {
         if path.last() != Some(&key) {
             path.push(key.clone());
