@@ -9,7 +9,7 @@ use lagar_engine::{
     checks::{self, Severity},
     model::{Materialize, Model},
 };
-use lagar_flow::{Error, Result, Scope, TableName, Zone, codes, schema_of};
+use lagar_flow::{Error, KillPoint, Result, Scope, TableName, Zone, codes, kill, schema_of};
 use lagar_lake::{
     DataFile, Lake, Manifest, Release, Table, TableCommit, TableMeta, WriteOptions, delta_schema,
     newest_state,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Files of a table are about this large.
-const TARGET_FILE_BYTES: u64 = 256 << 20;
+pub(crate) const TARGET_FILE_BYTES: u64 = 256 << 20;
 
 /// Builds `model` if anything that it depends on has changed. `report` is filled as far as the build came.
 pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepReport) -> Result<()> {
@@ -47,10 +47,11 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
             return Ok(());
         }
         report.notes.extend(changed);
-        inputs.leave_out_used(context, model, incremental, used).await?;
+        inputs.leave_out_used(context, model, base, incremental, used).await?;
     }
 
     let made = stage(context, model, &inputs, report).await?;
+    kill::at(KillPoint::ModelStaged);
     if let Some(base) = &base {
         refuse_other_columns(model, base, &made.kept.schema)?;
     }
@@ -66,6 +67,7 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
     if let Some(dropped) = &made.dropped {
         // Noted for the version that comes next: were the note written behind it, a kill could lose it.
         refuse(context, model, Some(newest.map_or(0, |newest| newest + 1)), dropped).await?;
+        kill::at(KillPoint::DroppedNoted);
         report.notes.push(format!(
             "{} rows were left out by a check; see them with: lagar sql \"SELECT * FROM refused.{}\"",
             dropped.rows(),
@@ -73,6 +75,8 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
         ));
     }
     let rows_out = report.rows_out;
+    context.refuse_if_overtaken(&model.name).await?;
+    kill::at(KillPoint::ModelChecked);
     let table = context
         .lake
         .commit_table(TableCommit {
@@ -91,11 +95,13 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
                 rows_in: report.rows_in,
                 rows_out,
                 description: model.description.clone(),
+                compacted: None,
             },
             base: newest,
             column_docs: model.column_docs.clone(),
         })
         .await?;
+    kill::at(KillPoint::TableCommitted);
     report.version = Some(table.version);
     Ok(())
 }
@@ -159,6 +165,12 @@ async fn refuse(context: &Context, model: &Model, version: Option<u64>, rows: &S
     lake.refuse_version(&model.name, &context.run_id, version, &rows.schema, partition_by, &rows.files).await
 }
 
+/// A step of this run made it, and a list does not show it.
+fn not_listed(what: &str) -> Error {
+    Error::new(codes::LAKE_STORE, format!("the store does not list {what} yet, which is there"))
+        .hint("try again")
+}
+
 /// What a model reads, at the versions that this run reads.
 struct Inputs {
     raw: BTreeMap<TableName, Vec<Arc<Manifest>>>,
@@ -194,6 +206,11 @@ impl Inputs {
                 let pinned = context.pin(&name, newest.ok_or_else(|| missing("run its source first"))?);
                 loads.retain(|load| load.number <= pinned);
                 let Some(last) = loads.last() else { return Err(missing("run its source first")) };
+                // A list may lag behind what this very run put. Going on without the rows would lose them:
+                // the commit says that it used the load.
+                if last.number < pinned {
+                    return Err(not_listed(&format!("load {pinned} of `{name}`")));
+                }
                 let id = last.id.to_string();
                 inputs.columns.insert(name.clone(), schema_of(&last.columns)?);
                 inputs.ids.insert(name.clone(), id);
@@ -203,7 +220,10 @@ impl Inputs {
                 let version =
                     context.version(&name).ok_or_else(|| missing("select it too, with `+` in front"))?;
                 let table = context.lake.table(&name, Some(version)).await?;
-                let table = table.ok_or_else(|| missing("its files are gone; run with --full-refresh"))?;
+                let table = table.ok_or_else(|| match context.released(&name) == Some(version) {
+                    true => missing("its files are gone; run with --full-refresh"),
+                    false => not_listed(&format!("version {version} of `{name}`")),
+                })?;
                 inputs.ids.insert(name.clone(), id_of(&table));
                 inputs.numbers.insert(name.clone(), version);
                 inputs.tables.insert(name, table);
@@ -224,6 +244,8 @@ impl Inputs {
         };
         let id = match self.raw.get(incremental) {
             Some(loads) => loads.iter().find(|load| load.number == used).map(|load| load.id.to_string()),
+            // Of a table only the version that is read now is at hand; `added_since` looks at the others.
+            None if self.numbers.get(incremental) == Some(&used) => self.ids.get(incremental).cloned(),
             None => meta.input_ids.get(&name).cloned(),
         };
         if id.is_none() || id.as_ref() != meta.input_ids.get(&name) {
@@ -240,6 +262,7 @@ impl Inputs {
         &mut self,
         context: &Context,
         model: &Model,
+        base: &Table,
         incremental: &TableName,
         used: u64,
     ) -> Result<()> {
@@ -252,19 +275,14 @@ impl Inputs {
             loads.retain(|load| load.number > used);
         }
         if let Some(table) = self.tables.get_mut(incremental) {
-            let before = context
-                .lake
-                .table(incremental, Some(used))
-                .await?
-                .map(|before| before.files)
-                .unwrap_or_default();
-            if before.iter().any(|file| !table.files.contains(file)) {
+            let used_id = base.meta.as_ref().and_then(|meta| meta.input_ids.get(&incremental.to_string()));
+            let added = context.lake.added_since(table, used, used_id.map(String::as_str)).await?;
+            table.files = added.ok_or_else(|| {
                 let why = format!(
                     "`{incremental}` was rewritten since version {used}: which of its rows are new cannot be told"
                 );
-                return Err(needs_full_refresh(model, &why));
-            }
-            table.files.retain(|file| !before.contains(file));
+                needs_full_refresh(model, &why)
+            })?;
         }
         Ok(())
     }
@@ -274,7 +292,7 @@ impl Inputs {
         let session = context.engine.session();
         for (name, loads) in &self.raw {
             let schema = self.columns.get(name).cloned().unwrap_or_else(|| Arc::new(Schema::empty()));
-            let options = RawOptions { spool: context.spool_dir.clone(), skip_rejects: false };
+            let options = RawOptions { spool: context.spool_dir.clone() };
             session.add_raw(&name.name, &context.lake, loads.clone(), schema, options)?;
         }
         for table in self.tables.values() {
@@ -463,9 +481,11 @@ async fn check(
         &staged.files,
         &context.lake,
     )?;
-    let results = checks::run(&session, &model.name, &model.front.checks)
-        .await
-        .map_err(|error| model.locate(&error))?;
+    let results = tokio::select! {
+        results = checks::run(&session, &model.name, &model.front.checks) => results,
+        () = context.cancel.cancelled() => return Err(Error::new(codes::STOPPED, "stopped")),
+    };
+    let results = results.map_err(|error| model.locate(&error))?;
     let mut failed = Vec::new();
     for result in results {
         if result.rows_failed > 0 && result.severity == Severity::Error {
@@ -524,7 +544,9 @@ pub(crate) async fn staleness(
                 (number, table.as_ref().map(id_of))
             }
         };
-        if meta.inputs.get(&name.to_string()).copied() != number {
+        let (used, used_id) = (meta.inputs.get(&name.to_string()), meta.input_ids.get(&name.to_string()));
+        // A table that was only compacted has another number and the same id.
+        if used != number.as_ref() && (used_id.is_none() || used_id != id.as_ref()) {
             return Ok(Some(format!("`{name}` has changed since")));
         }
         ids.extend(id.map(|id| (name, id)));
@@ -536,9 +558,10 @@ pub(crate) async fn staleness(
     Ok((!unchanged).then(|| "its SQL has changed since".into()))
 }
 
-/// What tells a version from another of the same number.
+/// What tells the rows of a version from those of another of the same number. A compaction keeps it: what
+/// was made from the rows need not be made again.
 fn id_of(table: &Table) -> String {
-    table.meta.as_ref().map(|meta| meta.commit_id.clone()).unwrap_or_default()
+    table.meta.as_ref().map(|meta| meta.data_id().to_owned()).unwrap_or_default()
 }
 
 /// Says of a table what it was made from and how: as long as it is the same, so is the table.

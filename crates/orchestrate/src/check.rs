@@ -1,88 +1,219 @@
 //! Every problem of a project that can be found without reading data.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use arrow::datatypes::SchemaRef;
-use lagar_engine::checks;
-use lagar_flow::{Error, Result, TableName, Zone, codes, schema_of};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use futures::future::join_all;
+use lagar_engine::{Engine, checks, model::Model, suggest};
+use lagar_flow::{Blame, Clock, Error, Result, TableName, Zone, codes, schema_of};
 
-use crate::{graph::Graph, project::Project, workplace::Workplace};
+use crate::{
+    graph::{Graph, NodeKind},
+    project::{Draft, Project, SourceDef},
+    workplace::Workplace,
+};
 
-/// What was checked when no problem was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What was found.
+#[derive(Debug)]
 pub struct Checked {
     pub sources: usize,
     pub models: usize,
-    /// Models whose columns could not be checked, because a source has no load yet.
+    /// Models whose columns could not be checked, because a source has no load yet or what they read cannot
+    /// be planned itself.
     pub unplanned: Vec<String>,
+    /// In the order of their places.
+    pub problems: Vec<Error>,
+    /// What is no problem, but probably not what was meant.
+    pub warnings: Vec<String>,
 }
 
-/// Plans every model against the columns that the lake knows.
+/// Looks at everything of `draft`; plans every model that can be planned against the columns that the lake
+/// knows.
 ///
 /// # Errors
-/// All problems at once.
-pub async fn check(workplace: &Workplace) -> Result<Checked> {
-    let project = &workplace.project;
-    let mut problems = unknown_tables(project);
-    let graph = match Graph::of(project) {
-        Ok(graph) => graph,
-        Err(error) => {
-            problems.push(error);
-            return Err(Error::all(problems).unwrap_or_else(|| Error::bug("a problem was lost")));
-        }
+/// A defect; what is wrong with the project stands in the result.
+pub async fn check(draft: Draft, clock: Arc<dyn Clock>) -> Result<Checked> {
+    let Draft { project, mut problems } = draft;
+    problems.extend(unknown_tables(&project));
+    let (graph, circles) = Graph::without_circles(&project)?;
+    problems.extend(circles);
+    let mut checked = Checked {
+        sources: project.source_names.len(),
+        models: project.models.len(),
+        unplanned: Vec::new(),
+        problems,
+        warnings: project.notes.clone(),
     };
-    let scratch = workplace.scratch()?;
-    let engine = workplace.engine(&scratch)?;
-    let mut schemas: BTreeMap<TableName, SchemaRef> = BTreeMap::new();
-    for name in project.sources.keys() {
-        if let Some(load) = workplace.lake.loads(name).await?.last() {
-            schemas.insert(TableName::new(Zone::Raw, name.clone()), schema_of(&load.columns)?);
+    // Without its lake nothing is known of the columns of a project.
+    if !project.gaps.lake {
+        match planned(Arc::new(project), &graph, clock).await {
+            Ok(planned) => {
+                checked.unplanned = planned.unplanned.iter().map(TableName::to_string).collect();
+                checked.problems.extend(planned.problems.into_iter().map(|(_, error)| error));
+                checked.problems.extend(planned.unreadable);
+            }
+            Err(error) => checked.problems.push(error),
         }
     }
-    let mut unplanned = Vec::new();
-    for node in graph.order() {
+    // The first decides the exit code: what the project says wrong goes before a lake that does not answer.
+    checked.problems.sort_by_key(|problem| {
+        let place = problem.place().cloned().unwrap_or_default();
+        (problem.blame() != Blame::Usage, place.file, place.line, place.column)
+    });
+    Ok(checked)
+}
+
+async fn planned(project: Arc<Project>, graph: &Graph, clock: Arc<dyn Clock>) -> Result<Planned> {
+    let workplace = Workplace::open(project, clock).await?;
+    let scratch = workplace.scratch()?;
+    let models = graph.order().iter().cloned().collect();
+    plan_models(&workplace, &workplace.engine(&scratch)?, graph, &models).await
+}
+
+/// What planning says.
+#[derive(Default)]
+pub(crate) struct Planned {
+    /// By model.
+    pub problems: Vec<(TableName, Error)>,
+    pub unplanned: Vec<TableName>,
+    /// Why the columns of a source cannot be read.
+    pub unreadable: Vec<Error>,
+}
+
+/// Plans those of `models` whose inputs have known columns, in the order of `graph`.
+pub(crate) async fn plan_models(
+    workplace: &Workplace,
+    engine: &Engine,
+    graph: &Graph,
+    models: &BTreeSet<TableName>,
+) -> Result<Planned> {
+    let project = &workplace.project;
+    let mut planned = Planned::default();
+    let mut schemas: BTreeMap<TableName, SchemaRef> = BTreeMap::new();
+    let sources: Vec<&SourceDef> = models
+        .iter()
+        .filter(|node| graph.kind(node) == NodeKind::Source)
+        .filter_map(|node| project.sources.get(&node.name))
+        .collect();
+    let known = join_all(sources.iter().map(|source| columns_of(workplace, source))).await;
+    for (source, columns) in sources.iter().zip(known) {
+        match columns {
+            Ok(columns) => schemas
+                .extend(columns.map(|columns| (TableName::new(Zone::Raw, source.name.clone()), columns))),
+            Err(error) => planned.unreadable.push(error),
+        }
+    }
+    for node in graph.order().iter().filter(|node| models.contains(*node)) {
         let Some(model) = project.models.get(node) else { continue };
         if !model.inputs().iter().all(|need| schemas.contains_key(*need)) {
-            unplanned.push(node.to_string());
+            planned.unplanned.push(node.clone());
             continue;
         }
-        let session = engine.session();
-        for need in model.inputs() {
-            session.add_empty(need, schemas[need].clone())?;
-        }
-        let planned = async {
-            let schema = session.describe_stored(&model.sql).await?;
-            session.add_empty(node, schema.clone())?;
-            model.check_columns(&schema)?;
-            checks::validate(&session, node, &model.front.checks).await?;
-            Ok(schema)
-        };
-        match planned.await {
-            Ok(schema) => {
+        match plan_model(engine, node, model, &schemas).await {
+            Ok((schema, problems)) => {
                 schemas.insert(node.clone(), schema);
+                planned.problems.extend(problems.into_iter().map(|error| (node.clone(), error)));
             }
-            Err(error) => problems.push(model.locate(&error)),
+            Err(error) => planned
+                .problems
+                .extend(model.locate_each(&error).into_iter().map(|error| (node.clone(), error))),
         }
     }
-    match Error::all(problems) {
-        Some(error) => Err(error),
-        None => Ok(Checked { sources: project.sources.len(), models: project.models.len(), unplanned }),
+    Ok(planned)
+}
+
+/// The columns that the SELECT makes, and what of the front matter does not fit them.
+async fn plan_model(
+    engine: &Engine,
+    name: &TableName,
+    model: &Model,
+    schemas: &BTreeMap<TableName, SchemaRef>,
+) -> Result<(SchemaRef, Vec<Error>)> {
+    let session = engine.session();
+    for need in model.inputs() {
+        session.add_empty(need, schemas[need].clone())?;
     }
+    let schema = session.describe_stored(&model.sql).await?;
+    session.add_empty(name, schema.clone())?;
+    let mut problems: Vec<Error> = Vec::new();
+    let columns = model.check_columns(&schema);
+    // Of a check with a column that is not there nothing more can be said.
+    let is_made = |column: &String| schema.column_with_name(column).is_some();
+    let checks = model.front.checks.iter().filter(|check| check.rule.columns().iter().all(is_made));
+    let checks = checks::validate(&session, name, &checks.cloned().collect::<Vec<_>>()).await;
+    for error in [columns, checks].into_iter().filter_map(Result::err) {
+        problems.extend(model.locate_each(&error));
+    }
+    Ok((schema, problems))
+}
+
+/// The columns of the newest load with the types that are asked for now: the next load is read so. `None`
+/// without a load.
+async fn columns_of(workplace: &Workplace, source: &SourceDef) -> Result<Option<SchemaRef>> {
+    let loads = workplace.lake.loads(&source.name).await?;
+    let Some(newest) = loads.last() else { return Ok(None) };
+    let asked = &source.common.columns;
+    let columns = schema_of(&newest.columns)?;
+    let fields = columns.fields().iter().map(|field| match asked.get(field.name()) {
+        Some(asked) => Field::new(field.name(), asked.data_type(), true),
+        None => field.as_ref().clone(),
+    });
+    Ok(Some(Arc::new(Schema::new(fields.collect::<Vec<_>>()))))
+}
+
+/// What is certain to fail of a run of `selected`, whatever its sources bring. A column that no load has may
+/// come with the next one: it is refused only if it looks like a typing error. What of the lake cannot be
+/// read is told by the steps that need it.
+pub(crate) async fn before_run(
+    workplace: &Workplace,
+    engine: &Engine,
+    graph: &Graph,
+    selected: &BTreeSet<TableName>,
+) -> Result<()> {
+    let planned = plan_models(workplace, engine, graph, &graph.with_needs(selected)).await?;
+    let mut problems = Vec::new();
+    for (model, error) in planned.problems.into_iter().filter(|(model, _)| selected.contains(model)) {
+        let needs = graph.with_needs(&BTreeSet::from([model]));
+        let asked: Vec<&TableName> = needs
+            .iter()
+            .filter(|need| graph.kind(need) == NodeKind::Source && selected.contains(*need))
+            .collect();
+        let near = error.hint_text().filter(|hint| suggest::is_near(hint)).map(str::to_owned);
+        let may_come =
+            [codes::SQL_UNKNOWN_COLUMN, codes::SQL_PLAN, codes::FRONT_MATTER, codes::SCHEMA_CHANGE];
+        match (asked.as_slice(), near) {
+            ([], _) => problems.push(error),
+            (_, None) if may_come.contains(&error.code()) => {}
+            (asked, Some(near)) if error.code() == codes::SQL_UNKNOWN_COLUMN => {
+                let sources: Vec<String> = asked.iter().map(|source| format!("-s {source}")).collect();
+                let way = format!(
+                    "{near} If it comes with new data, load that first: lagar run {}",
+                    sources.join(" ")
+                );
+                problems.push(error.hint(way));
+            }
+            _ => problems.push(error),
+        }
+    }
+    Error::all(problems).map_or(Ok(()), Err)
 }
 
 /// What models read and nothing makes.
 pub(crate) fn unknown_tables(project: &Project) -> Vec<Error> {
     let makes: Vec<String> = project
-        .sources
-        .keys()
+        .source_names
+        .iter()
         .map(|name| format!("raw.{name}"))
-        .chain(project.models.keys().map(TableName::to_string))
+        .chain(project.models.keys().chain(&project.gaps.tables).map(TableName::to_string))
         .collect();
     let mut problems = Vec::new();
     for model in project.models.values() {
         for read in model.reads.iter().chain(&model.check_reads) {
             let name = read.table.to_string();
-            if makes.contains(&name) {
+            if makes.contains(&name) || project.gaps.may_hold(&read.table) {
                 continue;
             }
             let error = Error::new(
@@ -90,7 +221,7 @@ pub(crate) fn unknown_tables(project: &Project) -> Vec<Error> {
                 format!("model `{}` reads `{name}`, which no source or model makes", model.name),
             )
             .at_place(model.place_of(read));
-            problems.push(match lagar_engine::suggest::nearest(&name, makes.iter().map(String::as_str)) {
+            problems.push(match suggest::nearest(&name, makes.iter().map(String::as_str)) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
                 None => error.hint("`lagar ls` lists what there is"),
             });

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
-use crate::overlay::Tree;
+use crate::{base::StoreBase, overlay::Tree};
 
 /// The keys of the project file, in the order in which they are usually written.
 pub(crate) const KEYS: &[&str] =
@@ -223,15 +223,20 @@ impl std::fmt::Debug for SourceDef {
 
 /// What stands in `lagar.yaml`, checked.
 pub(crate) struct Config {
+    /// `None` if it is wrong.
     pub name: Option<Name>,
-    pub lake: String,
+    /// `None` if it is wrong.
+    pub lake: Option<String>,
     pub timezone: chrono_tz::Tz,
     pub limits: LimitsConfig,
     pub sources: BTreeMap<Name, SourceDef>,
+    /// `sources` is no map: what is in it is not known.
+    pub sources_unknown: bool,
 }
 
-/// Reads all sections; every problem goes to `problems`.
-pub(crate) fn read(tree: &Tree, problems: &mut Vec<Error>) -> Config {
+/// Reads all sections; every problem goes to `problems`. `base`: where the project lies, if that is not a
+/// folder.
+pub(crate) fn read(tree: &Tree, base: Option<&StoreBase>, problems: &mut Vec<Error>) -> Config {
     let empty = Map::new();
     let root = match &tree.value {
         Value::Object(root) => root,
@@ -254,10 +259,12 @@ pub(crate) fn read(tree: &Tree, problems: &mut Vec<Error>) -> Config {
     }
     Config {
         name: collect(problems, name(tree, root)).flatten(),
-        lake: collect(problems, lake(tree, root)).unwrap_or_else(|| LAKE_DEFAULT.to_owned()),
+        lake: collect(problems, lake(tree, root, base)).flatten(),
         timezone: collect(problems, timezone(tree, root)).unwrap_or_default(),
         limits: collect_all(problems, limits(tree, root)).unwrap_or_default().into(),
-        sources: sources(tree, root, problems),
+        sources: sources(tree, root, base, problems),
+        sources_unknown: !tree.value.is_object()
+            || root.get("sources").is_some_and(|sources| !matches!(sources, Value::Object(_) | Value::Null)),
     }
 }
 
@@ -286,10 +293,11 @@ fn known_key(key: &str) -> Result<()> {
     }
 }
 
-/// The text at a key of the file itself; `None` if it is not there.
+/// The text at a key of the file itself; `None` if it is not there, or if it could not be filled in.
 fn text<'a>(tree: &Tree, root: &'a Map<String, Value>, key: &str) -> Result<Option<&'a str>> {
     match root.get(key) {
         None => Ok(None),
+        Some(_) if tree.is_unfilled(&[key.to_owned()]) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(Error::new(codes::CONFIG, format!("`{key}` must be text")).at_place(place(tree, key))),
     }
@@ -302,14 +310,24 @@ fn place(tree: &Tree, key: &str) -> Place {
 fn name(tree: &Tree, root: &Map<String, Value>) -> Result<Option<Name>> {
     match text(tree, root, "name")? {
         Some(name) => name.parse().map(Some).map_err(|error: Error| error.at_place(place(tree, "name"))),
-        None if tree.value.is_object() => Err(Error::new(codes::CONFIG, "the key `name` is missing")
-            .hint("a project has a name: `name: shop`")
-            .at_place(Place { line: 1, column: 1, ..tree.value_place(&[]) })),
+        None if tree.value.is_object() && !root.contains_key("name") && !meant(root, "name") => {
+            Err(Error::new(codes::CONFIG, "the key `name` is missing")
+                .hint("a project has a name: `name: shop`")
+                .at_place(Place { line: 1, column: 1, ..tree.value_place(&[]) }))
+        }
         None => Ok(None),
     }
 }
 
-fn lake(tree: &Tree, root: &Map<String, Value>) -> Result<String> {
+/// Whether one of the keys that do not exist was probably meant to be `key`.
+fn meant(root: &Map<String, Value>, key: &str) -> bool {
+    root.keys().any(|other| !KEYS.contains(&other.as_str()) && suggest::nearest(other, [key]).is_some())
+}
+
+fn lake(tree: &Tree, root: &Map<String, Value>, base: Option<&StoreBase>) -> Result<Option<String>> {
+    if tree.is_unfilled(&["lake".to_owned()]) || !root.contains_key("lake") && meant(root, "lake") {
+        return Ok(None); // told already
+    }
     let lake = text(tree, root, "lake")?.unwrap_or(LAKE_DEFAULT);
     let wrong = |code, message: String| Error::new(code, message).at_place(place(tree, "lake"));
     if lake.trim().is_empty() {
@@ -317,7 +335,10 @@ fn lake(tree: &Tree, root: &Map<String, Value>) -> Result<String> {
             .hint("a lake is a folder (`./lake`) or `s3://bucket/prefix`"));
     }
     match lake.split_once("://").map(|(scheme, _)| scheme) {
-        None | Some("file" | "s3" | "s3a") => Ok(lake.to_owned()),
+        None | Some("file" | "s3" | "s3a") => match base {
+            Some(base) => base.resolve(lake).map_err(|error| error.at_place(place(tree, "lake"))).map(Some),
+            None => Ok(Some(lake.to_owned())),
+        },
         Some("hdfs") => {
             Err(wrong(codes::CONFIG_LATER, "a lake in `hdfs://` is not supported yet".to_owned()))
         }
@@ -341,6 +362,7 @@ fn timezone(tree: &Tree, root: &Map<String, Value>) -> Result<chrono_tz::Tz> {
 fn wrong_dialect(tree: &Tree, value: &Value) -> Option<Error> {
     let error = match value.as_str() {
         Some("datafusion") => return None,
+        _ if tree.is_unfilled(&["dialect".to_owned()]) => return None,
         Some("spark") => Error::new(codes::CONFIG_LATER, "`dialect: spark` is not supported yet"),
         Some(other) => Error::new(codes::CONFIG, format!("`{other}` is not a dialect"))
             .hint("the dialects are `datafusion` and, later, `spark`"),
@@ -352,11 +374,16 @@ fn wrong_dialect(tree: &Tree, value: &Value) -> Option<Error> {
 fn limits(tree: &Tree, root: &Map<String, Value>) -> Result<LimitsSection, Vec<Error>> {
     match root.get("limits") {
         None | Some(Value::Null) => Ok(LimitsSection::default()),
-        Some(value) => tree.read(&["limits".to_owned()], value.clone(), &[], config::parse::<LimitsSection>),
+        Some(value) => tree.read(&["limits".to_owned()], value, &[], config::parse::<LimitsSection>),
     }
 }
 
-fn sources(tree: &Tree, root: &Map<String, Value>, problems: &mut Vec<Error>) -> BTreeMap<Name, SourceDef> {
+fn sources(
+    tree: &Tree,
+    root: &Map<String, Value>,
+    base: Option<&StoreBase>,
+    problems: &mut Vec<Error>,
+) -> BTreeMap<Name, SourceDef> {
     let entries = match root.get("sources") {
         None | Some(Value::Null) => return BTreeMap::new(),
         Some(Value::Object(entries)) => entries,
@@ -374,7 +401,7 @@ fn sources(tree: &Tree, root: &Map<String, Value>, problems: &mut Vec<Error>) ->
         let path = ["sources".to_owned(), key.clone()];
         let name = key.parse::<Name>().map_err(|error| error.at_place(tree.key_place(&path)));
         let name = collect(problems, name);
-        match source(tree, &path, value) {
+        match source(tree, &path, value, base) {
             Err(errors) => problems.extend(errors),
             Ok((kind, common, source)) => {
                 let Some(name) = name else { continue };
@@ -388,43 +415,66 @@ fn sources(tree: &Tree, root: &Map<String, Value>, problems: &mut Vec<Error>) ->
 
 type Parsed = (&'static str, CommonConfig, Box<dyn Source>);
 
-fn source(tree: &Tree, path: &[String], value: &Value) -> Result<Parsed, Vec<Error>> {
-    let one = |error: Error| vec![error];
+fn source(
+    tree: &Tree,
+    path: &[String],
+    value: &Value,
+    base: Option<&StoreBase>,
+) -> Result<Parsed, Vec<Error>> {
     let name = path.last().map_or("", String::as_str);
     let Value::Object(keys) = value else {
-        return Err(one(Error::new(
-            codes::CONFIG,
-            format!("the source `{name}` must be a map of keys and values"),
-        )
-        .hint("a source needs at least a `type`")
-        .at_place(tree.value_place(path))));
+        let error =
+            Error::new(codes::CONFIG, format!("the source `{name}` must be a map of keys and values"));
+        return Err(vec![error.hint("a source needs at least a `type`").at_place(tree.value_place(path))]);
     };
-    let kind = kind(tree, path, keys).map_err(one)?;
-    let (common, own): (Map<_, _>, Map<_, _>) = keys
+    let (common, mut own): (Map<_, _>, Map<_, _>) = keys
         .clone()
         .into_iter()
         .filter(|(key, _)| key != "type")
         .partition(|(key, _)| COMMON_KEYS.contains(&key.as_str()));
     let common = tree
-        .read(path, Value::Object(common), &[], config::parse::<CommonConfig>)
+        .read(path, &Value::Object(common), &[], config::parse::<CommonConfig>)
         .map_err(|errors| errors.into_iter().map(with_column_types).collect::<Vec<_>>());
-    let source = tree.read(path, Value::Object(own), COMMON_KEYS, kind.parse);
-    match (common, source) {
-        (Ok(common), Ok(source)) => Ok((kind.name, common, source)),
-        (common, source) => {
-            let mut errors = common.err().unwrap_or_default();
-            errors.extend(source.err().unwrap_or_default());
-            Err(errors)
+    let mut elsewhere = Vec::new();
+    if let (Some(base), Some(Value::String(url))) = (base, own.get_mut("url")) {
+        match base.resolve(url) {
+            Ok(address) => *url = address,
+            Err(error) => {
+                let at: Vec<String> = path.iter().cloned().chain(["url".to_owned()]).collect();
+                elsewhere.push(error.at_place(tree.value_place(&at)));
+            }
+        }
+    }
+    // Without its type nothing can be said of a source's own keys.
+    let source = match kind(tree, path, keys) {
+        Ok(Some(kind)) => {
+            tree.read(path, &Value::Object(own), COMMON_KEYS, kind.parse).map(|source| (kind.name, source))
+        }
+        Ok(None) => Err(Vec::new()),
+        Err(error) => Err(vec![error]),
+    };
+    match (common, source, elsewhere.is_empty()) {
+        (Ok(common), Ok((kind, source)), true) => Ok((kind, common, source)),
+        (common, source, _) => {
+            elsewhere.extend(common.err().unwrap_or_default());
+            elsewhere.extend(source.err().unwrap_or_default());
+            Err(elsewhere)
         }
     }
 }
 
-fn kind(tree: &Tree, path: &[String], keys: &Map<String, Value>) -> Result<&'static lagar_connectors::Kind> {
+/// `None` if the type is a variable that is not set.
+fn kind(
+    tree: &Tree,
+    path: &[String],
+    keys: &Map<String, Value>,
+) -> Result<Option<&'static lagar_connectors::Kind>> {
     let names = || KINDS.iter().map(|kind| kind.name);
     let list = || names().collect::<Vec<_>>().join(", ");
     let at: Vec<String> = path.iter().cloned().chain(["type".to_owned()]).collect();
     match keys.get("type") {
-        Some(Value::String(name)) => lagar_connectors::kind(name).ok_or_else(|| {
+        Some(_) if tree.is_unfilled(&at) => Ok(None),
+        Some(Value::String(name)) => lagar_connectors::kind(name).map(Some).ok_or_else(|| {
             let place = tree.value_place(&at);
             if LATER_KINDS.contains(&name.as_str()) {
                 let message = format!("sources of type `{name}` are not supported yet");
@@ -440,6 +490,12 @@ fn kind(tree: &Tree, path: &[String], keys: &Map<String, Value>) -> Result<&'sta
         Some(_) => Err(Error::new(codes::CONFIG, "`type` must be text").at_place(tree.value_place(&at))),
         None => {
             let name = path.last().map_or("", String::as_str);
+            if let Some(typo) = keys.keys().find(|key| suggest::nearest(key, ["type"]).is_some()) {
+                let at: Vec<String> = path.iter().cloned().chain([typo.clone()]).collect();
+                let message = format!("`{typo}` is not a key of `sources.{name}`");
+                let error = Error::new(codes::CONFIG_UNKNOWN, message).hint("did you mean `type`?");
+                return Err(error.at_place(tree.key_place(&at)));
+            }
             Err(Error::new(codes::CONFIG, format!("the source `{name}` has no `type`"))
                 .hint(format!("add `type: …`; the types are {}", list()))
                 .at_place(tree.key_place(path)))

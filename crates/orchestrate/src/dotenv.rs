@@ -2,38 +2,46 @@
 
 use std::collections::BTreeMap;
 
-use lagar_flow::{Error, Result, codes};
+use lagar_flow::{Error, codes};
 
 /// Reads `text`. Values may be quoted: `'…'` as it is, `"…"` with `\n`, `\t`, `\"`, `\\` and `\$`.
-/// `export ` in front and comments after ` #` are allowed. A line's content is never in an error.
-pub(crate) fn parse(text: &str, file: &str) -> Result<BTreeMap<String, String>> {
+/// `export ` in front and comments after ` #` are allowed. Lines that are wrong go to `problems`; a line's
+/// content is never in them.
+pub(crate) fn parse(text: &str, file: &str, problems: &mut Vec<Error>) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let wrong = |what: &str| {
-            Error::new(codes::CONFIG, what).hint("a line is `NAME=value`, or a comment after `#`").at(
-                file,
-                index + 1,
-                1,
-            )
-        };
-        let line = line.strip_prefix("export ").unwrap_or(line);
-        let (name, value) = line.split_once('=').ok_or_else(|| wrong("a line has no `=`"))?;
-        let name = name.trim();
-        let fits = !name.is_empty()
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if !fits {
-            return Err(wrong("the name of a variable may only have letters, digits and `_`"));
+        match read_line(line) {
+            Ok((name, value)) => {
+                values.insert(name, value);
+            }
+            Err(what) => {
+                problems.push(
+                    Error::new(codes::CONFIG, what)
+                        .hint("a line is `NAME=value`, or a comment after `#`")
+                        .at(file, index + 1, 1),
+                )
+            }
         }
-        let value = read_value(value.trim())
-            .ok_or_else(|| wrong("a quoted value is not closed, or goes on after its quote"))?;
-        values.insert(name.to_owned(), value);
     }
-    Ok(values)
+    values
+}
+
+fn read_line(line: &str) -> Result<(String, String), &'static str> {
+    let line = line.strip_prefix("export ").unwrap_or(line);
+    let (name, value) = line.split_once('=').ok_or("a line has no `=`")?;
+    let name = name.trim();
+    let fits = !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !fits {
+        return Err("the name of a variable may only have letters, digits and `_`");
+    }
+    let value = read_value(value.trim()).ok_or("a quoted value is not closed, or goes on after its quote")?;
+    Ok((name.to_owned(), value))
 }
 
 fn read_value(text: &str) -> Option<String> {
@@ -77,7 +85,7 @@ mod tests {
     #[test]
     fn values_quotes_and_comments() {
         let text = "\u{feff}# comment\n\nA=1\nexport B = two words # more\nC='a # b'\r\nD=\"x\\ny \\\"z\\\" \\d\" # end\nE=\nF=a=b#c\n";
-        let values = parse(text, ".env").unwrap();
+        let values = parse(text, ".env", &mut Vec::new());
         let get = |name: &str| values[name].as_str();
         assert_eq!(values.len(), 6);
         assert_eq!((get("A"), get("B"), get("C")), ("1", "two words", "a # b"));
@@ -93,7 +101,9 @@ mod tests {
             ("A=\"hunter2\" x", 1),
             ("=hunter2", 1),
         ] {
-            let error = parse(text, "shop/.env").unwrap_err();
+            let mut problems = Vec::new();
+            parse(text, "shop/.env", &mut problems);
+            let error = &problems[0];
             assert_eq!(error.place().unwrap().to_string(), format!("shop/.env:{line}:1"), "{text}");
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }

@@ -1,6 +1,7 @@
 //! The files of a project: in a folder, or below a prefix of an object store.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -8,7 +9,7 @@ use std::{
 
 use futures::TryStreamExt;
 use lagar_engine::suggest;
-use lagar_flow::{Error, Result, codes, redact_url};
+use lagar_flow::{Error, Result, Zone, codes, redact_url};
 use object_store::{ObjectStore, ObjectStoreExt};
 
 pub(crate) const PROJECT_FILE: &str = "lagar.yaml";
@@ -19,6 +20,126 @@ const TESTS_FOLDER: &str = "tests";
 /// A model or a list of test rows is far smaller.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 const FOLDERS_DEEP_MAX: usize = 16;
+/// More files than any project has in a folder of its own,
+const WALKED_MAX: usize = 100_000;
+/// and so many of a folder that is none of a project's: it may be a lake.
+const STRAYS_WALKED_MAX: usize = 5_000;
+
+/// What a folder beside the project file is for.
+enum Purpose {
+    Known,
+    /// It is probably meant to be this one.
+    Meant(&'static str),
+    /// Nothing that a project knows.
+    None,
+}
+
+fn purpose(folder: &str) -> Purpose {
+    let first = folder.split('/').next().unwrap_or_default();
+    let known = || MODEL_FOLDERS.iter().chain([&TESTS_FOLDER]).copied();
+    match known().find(|known| *known == first) {
+        Some(_) => Purpose::Known,
+        // Sources make the tables of the first zone: whoever puts SQL there is told. Or it is a lake's.
+        None if first == Zone::Raw.as_str() => Purpose::Meant(Zone::Raw.as_str()),
+        None => suggest::nearest(first, known()).map_or(Purpose::None, Purpose::Meant),
+    }
+}
+
+/// A file and the path that it was probably meant to have.
+#[derive(Debug, PartialEq, Eq)]
+struct Meant {
+    path: String,
+    meant: String,
+}
+
+/// The files of a project by what they are, told from their paths.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Placed {
+    models: Vec<Meant>,
+    tests: Vec<Meant>,
+    notes: Vec<String>,
+}
+
+impl Placed {
+    /// `problems` gets the folders and files that nothing would read although they are meant to be read:
+    /// they are taken as they are meant, so that what they hold is looked at too.
+    fn of(mut paths: Vec<String>, shown: &dyn Fn(&str) -> String, problems: &mut Vec<Error>) -> Self {
+        paths.sort();
+        let mut placed = Self::default();
+        // Folders with a wrong name or none of a project's, and what is in them.
+        let mut wrong: BTreeMap<String, (usize, &str)> = BTreeMap::new();
+        let mut strays: BTreeMap<String, usize> = BTreeMap::new();
+        let not_read = |path: &str, hint: String| {
+            Error::new(codes::NAME, format!("`{path}` is not read")).hint(hint).at(shown(path), 0, 0)
+        };
+        for path in paths {
+            let (first, rest) = path.split_once('/').unwrap_or(("", &path));
+            let (stem, extension) = path.rsplit_once('.').unwrap_or((&path, ""));
+            let kind = extension.to_ascii_lowercase();
+            let purpose = if first.is_empty() { Purpose::None } else { purpose(first) };
+            match (kind.as_str(), purpose) {
+                ("sql", Purpose::Known) if first != TESTS_FOLDER => {
+                    let meant = format!("{stem}.sql");
+                    if meant != path {
+                        problems.push(not_read(&path, format!("did you mean `{meant}`?")));
+                    }
+                    placed.models.push(Meant { path, meant });
+                }
+                ("sql", Purpose::Meant(folder)) if folder != TESTS_FOLDER => {
+                    wrong.entry(first.to_owned()).or_insert((0, folder)).0 += 1;
+                    if MODEL_FOLDERS.contains(&folder) {
+                        let meant = format!("{folder}/{rest}");
+                        placed.models.push(Meant { path, meant });
+                    }
+                }
+                ("yaml" | "yml", Purpose::Known) if first == TESTS_FOLDER => {
+                    let meant = format!("{stem}.yaml");
+                    if rest.contains('/') {
+                        placed.notes.push(format!(
+                            "{} is not read: tests lie in {TESTS_FOLDER}/ itself",
+                            shown(&path)
+                        ));
+                        continue;
+                    }
+                    if meant != path {
+                        problems.push(not_read(&path, format!("did you mean `{meant}`?")));
+                    }
+                    placed.tests.push(Meant { path, meant });
+                }
+                ("yaml" | "yml", Purpose::Meant(TESTS_FOLDER)) => {
+                    wrong.entry(first.to_owned()).or_insert((0, TESTS_FOLDER)).0 += 1;
+                    let meant = format!("{TESTS_FOLDER}/{rest}");
+                    placed.tests.push(Meant { path, meant });
+                }
+                ("sql", _) => *strays.entry(first.to_owned()).or_default() += 1,
+                _ => {}
+            }
+        }
+        for (folder, (count, meant)) in wrong {
+            let files = if count == 1 { "a file".to_owned() } else { format!("{count} files") };
+            let message = format!("the folder `{folder}` has {files} that nothing reads");
+            problems.push(
+                Error::new(codes::NAME, message)
+                    .hint(match meant == Zone::Raw.as_str() {
+                        true => "raw tables are made by the sources in lagar.yaml; models lie in trusted/ and refined/".to_owned(),
+                        false => format!("did you mean `{meant}`?"),
+                    })
+                    .at(shown(&folder), 0, 0),
+            );
+        }
+        for (folder, count) in strays {
+            let files = if count == 1 { "a .sql file".to_owned() } else { format!("{count} .sql files") };
+            let place = if folder.is_empty() {
+                "beside lagar.yaml".to_owned()
+            } else {
+                format!("in {}", shown(&folder))
+            };
+            let is = if count == 1 { "is" } else { "are" };
+            placed.notes.push(format!("{files} {place} {is} not read: models lie in trusted/ and refined/"));
+        }
+        placed
+    }
+}
 
 /// A text file of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,14 +164,16 @@ pub(crate) struct ProjectFiles {
     pub notes: Vec<String>,
 }
 
-/// Reads the files of the project at `location`. `problems` gets what is wrong with single files.
+/// Reads the files of the project at `location`. `problems` gets what is wrong with single files;
+/// `thorough` also looks for models in folders that are none of a project's.
 pub(crate) async fn read(
     location: &str,
     env: &(dyn Fn(&str) -> Option<String> + Sync),
+    thorough: bool,
     problems: &mut Vec<Error>,
 ) -> Result<ProjectFiles> {
     match location.split_once("://").map(|(scheme, _)| scheme) {
-        None => read_folder(Path::new(location), problems),
+        None => read_folder(Path::new(location), thorough, problems),
         Some("s3" | "s3a") => read_store(location, env, problems).await,
         Some(other) => {
             Err(Error::new(codes::PROJECT_MISSING, format!("a project cannot be read from `{other}://`"))
@@ -59,7 +182,7 @@ pub(crate) async fn read(
     }
 }
 
-fn read_folder(folder: &Path, problems: &mut Vec<Error>) -> Result<ProjectFiles> {
+fn read_folder(folder: &Path, thorough: bool, problems: &mut Vec<Error>) -> Result<ProjectFiles> {
     let file = folder.join(PROJECT_FILE);
     let project = match fs::read(&file) {
         Ok(bytes) => text_file(PROJECT_FILE, shown(folder, PROJECT_FILE), bytes)?,
@@ -72,12 +195,30 @@ fn read_folder(folder: &Path, problems: &mut Vec<Error>) -> Result<ProjectFiles>
         Err(error) => return Err(unreadable(&shown(folder, ENV_FILE), &error)),
     };
     let mut found = Walk { root: folder, notes: Vec::new(), paths: Vec::new() };
-    for zone in MODEL_FOLDERS {
-        found.walk(zone, "sql", FOLDERS_DEEP_MAX, problems);
+    let beside = found.folders_and_files(problems);
+    let is_there = |name: &str| beside.iter().any(|(other, _)| other == name);
+    for (name, is_folder) in &beside {
+        match (is_folder, purpose(name)) {
+            (true, Purpose::Known) => found.walk(name, WALKED_MAX, problems),
+            // Where the disk takes capitals for small letters it is the folder itself.
+            (true, Purpose::Meant(meant))
+                if *name != meant && (is_there(meant) || !folder.join(meant).exists()) =>
+            {
+                found.walk(name, WALKED_MAX, problems);
+            }
+            (true, Purpose::Meant(_) | Purpose::None)
+                if thorough && !folder.join(name).join(PROJECT_FILE).exists() =>
+            {
+                found.walk(name, STRAYS_WALKED_MAX, problems);
+            }
+            (true, _) => {}
+            (false, _) => found.paths.push(name.clone()),
+        }
     }
-    let models = found.take_texts(problems);
-    found.walk(TESTS_FOLDER, "yaml", 0, problems);
-    let tests = found.take_texts(problems);
+    let placed = Placed::of(std::mem::take(&mut found.paths), &|path| shown(folder, path), problems);
+    found.notes.extend(placed.notes);
+    let models = texts_of(folder, placed.models, problems);
+    let tests = texts_of(folder, placed.tests, problems);
     let dir = std::path::absolute(folder).map_err(|e| unreadable(&folder.display().to_string(), &e))?;
     Ok(ProjectFiles { dir: Some(dir), project, env, models, tests, notes: found.notes })
 }
@@ -85,65 +226,103 @@ fn read_folder(folder: &Path, problems: &mut Vec<Error>) -> Result<ProjectFiles>
 struct Walk<'a> {
     root: &'a Path,
     notes: Vec<String>,
+    /// Below the project, with `/`.
     paths: Vec<String>,
 }
 
 impl Walk<'_> {
-    /// Collects the files with `extension` below `folder`, `deep` folders down.
-    fn walk(&mut self, folder: &str, extension: &str, deep: usize, problems: &mut Vec<Error>) {
-        let entries = match fs::read_dir(self.root.join(folder)) {
-            Ok(entries) => entries,
-            Err(error) if is_missing(&error) => return,
-            Err(error) => return problems.push(unreadable(&shown(self.root, folder), &error)),
-        };
-        for entry in entries {
-            let entry = match entry.and_then(|entry| entry.file_type().map(|kind| (entry, kind))) {
-                Ok(entry) => entry,
-                Err(error) => return problems.push(unreadable(&shown(self.root, folder), &error)),
-            };
-            let (entry, kind) = entry;
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else {
-                let message =
-                    format!("a file name in {} is not UTF-8: {}", shown(self.root, folder), name.display());
-                problems.push(Error::new(codes::NAME, message).hint("rename or remove the file"));
-                continue;
-            };
-            if name.starts_with('.') {
-                continue;
-            }
-            let path = format!("{folder}/{name}");
-            if kind.is_symlink() {
-                self.notes.push(format!("{} was left out: it is a symbolic link", shown(self.root, &path)));
-            } else if kind.is_dir() {
-                if deep > 0 {
-                    self.walk(&path, extension, deep - 1, problems);
-                }
-            } else if has_extension(name, extension) {
-                self.paths.push(path);
+    /// What lies beside the project file, and whether it is a folder; in order, without hidden ones.
+    fn folders_and_files(&mut self, problems: &mut Vec<Error>) -> Vec<(String, bool)> {
+        let mut found = Vec::new();
+        for (name, kind) in entries(self.root, "", problems) {
+            // Whoever makes the folder of a zone a link means it.
+            let is_linked = kind.is_symlink() && matches!(purpose(&name), Purpose::Known);
+            let is_folder = kind.is_dir() || is_linked && self.root.join(&name).is_dir();
+            if is_folder || kind.is_file() {
+                found.push((name, is_folder));
             }
         }
+        found.sort();
+        found
     }
 
-    /// The texts of the files found so far, in the order of their paths.
-    fn take_texts(&mut self, problems: &mut Vec<Error>) -> Vec<TextFile> {
-        let mut paths = std::mem::take(&mut self.paths);
-        paths.sort();
-        let mut texts = Vec::new();
-        for path in paths {
-            let shown = shown(self.root, &path);
-            let read = fs::metadata(self.root.join(&path))
-                .map_err(|e| unreadable(&shown, &e))
-                .and_then(|file| refuse_large(&shown, file.len()))
-                .and_then(|()| fs::read(self.root.join(&path)).map_err(|e| unreadable(&shown, &e)))
-                .and_then(|bytes| text_file(&path, shown.clone(), bytes));
-            match read {
-                Ok(text) => texts.push(text),
-                Err(error) => problems.push(error),
+    /// Collects the files below `folder`, of which at most `left` are looked at.
+    fn walk(&mut self, folder: &str, left: usize, problems: &mut Vec<Error>) {
+        let mut left = left;
+        let mut todo = vec![(folder.to_owned(), FOLDERS_DEEP_MAX)];
+        while let Some((folder, deep)) = todo.pop() {
+            for (name, kind) in entries(self.root, &folder, problems) {
+                left = left.saturating_sub(1);
+                let path = format!("{folder}/{name}");
+                if kind.is_symlink() {
+                    if !matches!(purpose(&path), Purpose::None) {
+                        let shown = shown(self.root, &path);
+                        self.notes.push(format!("{shown} was left out: it is a symbolic link"));
+                    }
+                } else if kind.is_dir() {
+                    if deep > 0 {
+                        todo.push((path, deep - 1));
+                    }
+                } else {
+                    self.paths.push(path);
+                }
+                if left == 0 {
+                    return;
+                }
             }
         }
-        texts
     }
+}
+
+/// The names in `folder` below `root` that are not hidden, with what they are.
+fn entries(root: &Path, folder: &str, problems: &mut Vec<Error>) -> Vec<(String, fs::FileType)> {
+    let place = if folder.is_empty() { root.to_owned() } else { root.join(folder) };
+    let shown_folder = || if folder.is_empty() { root.display().to_string() } else { shown(root, folder) };
+    let listed = fs::read_dir(&place).and_then(|entries| {
+        entries.map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?)))).collect()
+    });
+    let listed: Vec<(std::ffi::OsString, fs::FileType)> = match listed {
+        Ok(listed) => listed,
+        Err(error) => {
+            let matters = folder.is_empty() || !matches!(purpose(folder), Purpose::None);
+            if matters && !is_missing(&error) {
+                problems.push(unreadable(&shown_folder(), &error));
+            }
+            Vec::new()
+        }
+    };
+    let mut named = Vec::new();
+    for (name, kind) in listed {
+        match name.into_string() {
+            Ok(name) if name.starts_with('.') => {}
+            Ok(name) => named.push((name, kind)),
+            // Elsewhere it is nobody's business.
+            Err(name) if matches!(purpose(folder), Purpose::Known) => {
+                let message = format!("a file name in {} is not UTF-8: {}", shown_folder(), name.display());
+                problems.push(Error::new(codes::NAME, message).hint("rename or remove the file"));
+            }
+            Err(_) => {}
+        }
+    }
+    named
+}
+
+/// The texts at `paths`; each is its path and the one that its place was meant to be.
+fn texts_of(root: &Path, paths: Vec<Meant>, problems: &mut Vec<Error>) -> Vec<TextFile> {
+    let mut texts = Vec::new();
+    for Meant { path, meant } in paths {
+        let shown = shown(root, &path);
+        let read = fs::metadata(root.join(&path))
+            .map_err(|e| unreadable(&shown, &e))
+            .and_then(|file| refuse_large(&shown, file.len()))
+            .and_then(|()| fs::read(root.join(&path)).map_err(|e| unreadable(&shown, &e)))
+            .and_then(|bytes| text_file(&meant, shown.clone(), bytes));
+        match read {
+            Ok(text) => texts.push(text),
+            Err(error) => problems.push(error),
+        }
+    }
+    texts
 }
 
 async fn read_store(
@@ -171,49 +350,52 @@ impl StoreFolder {
                 .hint("a project is a folder with a `lagar.yaml`; `lagar init NAME` makes one"));
         };
         let env = self.fetch(ENV_FILE).await?;
-        let mut models = Vec::new();
-        for zone in MODEL_FOLDERS {
-            models.extend(self.texts(zone, "sql", FOLDERS_DEEP_MAX, problems).await?);
+        let listing = self.store.list_with_delimiter(Some(&self.root)).await;
+        let listing = listing.map_err(|e| store_failed(&self.shown, &e))?;
+        let mut paths: Vec<String> =
+            listing.objects.iter().filter_map(|object| self.below(&object.location)).collect();
+        for folder in listing.common_prefixes.iter().filter_map(|folder| self.below(folder)) {
+            // What else lies there may be a lake: it is not looked into.
+            let is_read = match purpose(&folder) {
+                Purpose::Known => true,
+                Purpose::Meant(meant) => folder != meant,
+                Purpose::None => false,
+            };
+            if is_read {
+                paths.extend(self.list(&folder).await?);
+            }
         }
-        let tests = self.texts(TESTS_FOLDER, "yaml", 0, problems).await?;
-        Ok(ProjectFiles { dir: None, project, env, models, tests, notes: Vec::new() })
+        let placed = Placed::of(paths, &|path| format!("{}/{path}", self.shown), problems);
+        let models = self.texts(placed.models, problems).await;
+        let tests = self.texts(placed.tests, problems).await;
+        Ok(ProjectFiles { dir: None, project, env, models, tests, notes: placed.notes })
     }
 
-    /// The files with `extension` below `folder`, `deep` folders down, in the order of their paths.
-    async fn texts(
-        &self,
-        folder: &str,
-        extension: &str,
-        deep: usize,
-        problems: &mut Vec<Error>,
-    ) -> Result<Vec<TextFile>> {
+    /// The path below the project; `None` for hidden ones.
+    fn below(&self, location: &object_store::path::Path) -> Option<String> {
+        let parts: Vec<String> =
+            location.prefix_match(&self.root)?.map(|part| part.as_ref().to_owned()).collect();
+        (!parts.is_empty() && parts.iter().all(|part| !part.starts_with('.'))).then(|| parts.join("/"))
+    }
+
+    async fn texts(&self, paths: Vec<Meant>, problems: &mut Vec<Error>) -> Vec<TextFile> {
         let mut texts = Vec::new();
-        for path in self.list(folder).await? {
-            let folders = path.split('/').count() - 2;
-            if folders > deep || !has_extension(&path, extension) {
-                continue;
-            }
+        for Meant { path, meant } in paths {
             match self.fetch(&path).await {
-                Ok(text) => texts.extend(text), // or removed since it was listed
+                // Or removed since it was listed.
+                Ok(text) => texts.extend(text.map(|text| TextFile { path: meant, ..text })),
                 Err(error) => problems.push(error),
             }
         }
-        Ok(texts)
+        texts
     }
 
-    /// The paths below `folder`, without hidden ones, in order.
+    /// The paths below `folder`, without hidden ones.
     async fn list(&self, folder: &str) -> Result<Vec<String>> {
         let prefix = self.root.clone().join(folder);
         let listed: Result<Vec<_>, _> = self.store.list(Some(&prefix)).try_collect().await;
         let objects = listed.map_err(|e| store_failed(&format!("{}/{folder}", self.shown), &e))?;
-        let mut paths: Vec<String> = objects
-            .iter()
-            .filter_map(|object| object.location.prefix_match(&self.root))
-            .map(|parts| parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"))
-            .filter(|path| path.split('/').all(|part| !part.starts_with('.')))
-            .collect();
-        paths.sort();
-        Ok(paths)
+        Ok(objects.iter().filter_map(|object| self.below(&object.location)).collect())
     }
 
     /// The text at `path`; `None` if there is none.
@@ -232,13 +414,8 @@ impl StoreFolder {
 }
 
 fn store_failed(shown: &str, cause: &object_store::Error) -> Error {
-    let code = match cause {
-        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-            codes::LAKE_DENIED
-        }
-        _ => codes::LAKE_STORE,
-    };
-    Error::new(code, format!("{shown} cannot be read")).caused_by(cause)
+    let root = lagar_lake::Root { url: shown.to_owned(), local: None };
+    root.error("read", &object_store::path::Path::default(), cause)
 }
 
 fn text_file(path: &str, shown: String, bytes: Vec<u8>) -> Result<TextFile> {
@@ -260,10 +437,6 @@ fn refuse_large(shown: &str, bytes: u64) -> Result<()> {
     }
     let message = format!("the file has {bytes} bytes; a file of a project may have {FILE_BYTES_MAX}");
     Err(Error::new(codes::CONFIG, message).at(shown, 0, 0))
-}
-
-fn has_extension(path: &str, extension: &str) -> bool {
-    path.rsplit_once('.').is_some_and(|(_, found)| found == extension)
 }
 
 fn is_missing(error: &io::Error) -> bool {
@@ -360,6 +533,9 @@ mod tests {
             ("projects/shop/refined/notes.md", "no"),
             ("projects/shop/tests/orders.yaml", "model: x"),
             ("projects/shop/tests/old/orders.yaml", "no"),
+            ("projects/shop/refind/top.sql", "SELECT 3"),
+            ("projects/shop/notes.sql", "no"),
+            ("projects/shop/lake/trusted/x.sql", "no"),
             ("projects/shop2/trusted/other.sql", "no"),
         ] {
             store.put(&ObjectPath::from(path), text.into()).await.unwrap();
@@ -374,15 +550,15 @@ mod tests {
         let mut problems = Vec::new();
         let files = folder.read(&mut problems).await.unwrap();
         let paths = |files: &[TextFile]| files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
-        assert_eq!(paths(&files.models), ["trusted/orders.sql", "trusted/sales/day.sql"]);
+        assert_eq!(paths(&files.models), ["refined/top.sql", "trusted/orders.sql", "trusted/sales/day.sql"]);
         assert_eq!(paths(&files.tests), ["tests/orders.yaml"]);
         assert_eq!((files.project.text.as_str(), files.env.is_none()), ("name: shop", true));
-        assert_eq!(problems.len(), 1);
-        assert_eq!(
-            problems[0].place().unwrap().to_string(),
-            "s3://bucket/projects/shop/refined/latin1.sql:2",
-            "not UTF-8"
-        );
+        let places: Vec<String> = problems.iter().map(|error| error.place().unwrap().to_string()).collect();
+        let shop = "s3://bucket/projects/shop";
+        // A name that was meant to be another, and a text that is not UTF-8.
+        assert_eq!(places, [format!("{shop}/refind"), format!("{shop}/refined/latin1.sql:2")]);
+        assert_eq!(problems[0].hint_text(), Some("did you mean `refined`?"));
+        assert_eq!(files.notes.len(), 2, "{:?}", files.notes);
 
         let empty =
             StoreFolder { store, root: ObjectPath::from("projects/shp"), shown: "s3://bucket/shp".into() };

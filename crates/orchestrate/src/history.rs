@@ -12,6 +12,7 @@
 
 mod process;
 mod read;
+mod seal;
 mod tables;
 
 use std::{
@@ -22,8 +23,9 @@ use std::{
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use lagar_flow::{Error, Result, codes};
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
+    Sqlite, SqliteConnection, SqlitePool, Transaction,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
 pub use read::{CheckRecord, RunRecord, StepRecord};
@@ -40,18 +42,20 @@ pub const INTERRUPTED: &str = "interrupted";
 pub const UNKNOWN: &str = "unknown";
 
 /// Grows with every change of the tables; kept in the file's `user_version`.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
+/// Together with the version the file's `application_id`, so that a damaged number is not a newer Lagar's.
+const APPLICATION: i32 = 0x4C47_5200;
 const FILE: &str = "history.db";
 /// How long to wait for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// A larger file is not read as a whole each time it is opened (a check reads some 500 MB a second).
+/// A larger file is not read as a whole each time it is opened.
 const CHECKED_BYTES_MAX: u64 = 32 << 20;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS runs (
     run_id TEXT NOT NULL PRIMARY KEY, project TEXT NOT NULL, command TEXT NOT NULL, status TEXT NOT NULL,
     started_at TEXT NOT NULL, ended_at TEXT, seconds REAL, release INTEGER, lagar_version TEXT NOT NULL,
-    error_json TEXT, host TEXT, pid INTEGER, process_started TEXT
+    error_json TEXT, host TEXT, pid INTEGER, process_started TEXT, seal INTEGER
 ) STRICT;
 CREATE INDEX IF NOT EXISTS runs_by_start ON runs (started_at);
 CREATE TABLE IF NOT EXISTS steps (
@@ -59,11 +63,12 @@ CREATE TABLE IF NOT EXISTS steps (
     attempts INTEGER NOT NULL, started_at TEXT NOT NULL, seconds REAL NOT NULL, rows_in INTEGER NOT NULL,
     rows_out INTEGER NOT NULL, rows_rejected INTEGER NOT NULL, bytes_in INTEGER NOT NULL,
     bytes_out INTEGER NOT NULL, version INTEGER, peak_memory_bytes INTEGER NOT NULL,
-    spilled_bytes INTEGER NOT NULL, note TEXT, error_json TEXT, PRIMARY KEY (run_id, name)
+    spilled_bytes INTEGER NOT NULL, note TEXT, error_json TEXT, seal INTEGER,
+    PRIMARY KEY (run_id, name)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS checks (
     run_id TEXT NOT NULL, table_name TEXT NOT NULL, check_name TEXT NOT NULL, severity TEXT NOT NULL,
-    rows_tested INTEGER NOT NULL, rows_failed INTEGER NOT NULL, sample_json TEXT,
+    rows_tested INTEGER NOT NULL, rows_failed INTEGER NOT NULL, sample_json TEXT, seal INTEGER,
     PRIMARY KEY (run_id, table_name, check_name)
 ) STRICT;
 ";
@@ -154,15 +159,11 @@ impl History {
     pub async fn open(dir: &Path) -> Result<(Self, Opened)> {
         let path = dir.join(FILE);
         std::fs::create_dir_all(dir).map_err(|e| failed(&path, "cannot be made", &e))?;
-        let existed = path.exists();
         match Self::open_file(&path).await {
-            Ok(pool) => {
-                let opened = if existed { Opened::Existing } else { Opened::New };
-                Ok((Self { pool, path }, opened))
-            }
+            Ok((pool, opened)) => Ok((Self { pool, path }, opened)),
             Err(Fault::Damaged) => {
                 let aside = move_aside(&path)?;
-                let pool = Self::open_file(&path).await.map_err(|fault| fault.into_error(&path))?;
+                let (pool, _) = Self::open_file(&path).await.map_err(|fault| fault.into_error(&path))?;
                 Ok((Self { pool, path }, Opened::Damaged(aside)))
             }
             Err(fault) => Err(fault.into_error(&path)),
@@ -191,7 +192,7 @@ impl History {
         now: DateTime<Utc>,
     ) -> Result<()> {
         let process = Process::this();
-        sqlx::query(
+        let insert = sqlx::query(
             "INSERT INTO runs (run_id, project, command, status, started_at, lagar_version, host, pid, process_started)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
@@ -203,11 +204,8 @@ impl History {
         .bind(env!("CARGO_PKG_VERSION"))
         .bind(process.host)
         .bind(i64::from(process.pid))
-        .bind(process.started)
-        .execute(&self.pool)
-        .await
-        .map_err(|e| self.failed("cannot be written", &e))?;
-        Ok(())
+        .bind(process.started);
+        self.write(insert).await
     }
 
     /// Remembers a step that ended at `now`, with its checks. The same step again replaces itself.
@@ -235,6 +233,7 @@ impl History {
             for check in &checks {
                 write_check(&mut transaction, check).await?;
             }
+            seal::seal(&mut transaction).await?;
             transaction.commit().await
         };
         written.await.map_err(|e| self.failed("cannot be written", &e))
@@ -246,11 +245,11 @@ impl History {
     /// [`codes::HISTORY`]
     pub async fn end_run(&self, report: &Report, now: DateTime<Utc>) -> Result<()> {
         let error = report.worst_error().map(|error| error.to_json().to_string());
-        sqlx::query(
+        let insert = sqlx::query(
             "INSERT INTO runs (run_id, project, command, status, started_at, lagar_version, ended_at, seconds, release, error_json)
              VALUES (?, ?, 'run', ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (run_id) DO UPDATE SET status = excluded.status, ended_at = excluded.ended_at,
-                 seconds = excluded.seconds, release = excluded.release, error_json = excluded.error_json",
+                 seconds = excluded.seconds, release = excluded.release, error_json = excluded.error_json, seal = NULL",
         )
         .bind(&report.run_id)
         .bind(&report.project)
@@ -260,11 +259,19 @@ impl History {
         .bind(time_text(now))
         .bind(report.seconds)
         .bind(report.release.map(integer))
-        .bind(error)
-        .execute(&self.pool)
-        .await
-        .map_err(|e| self.failed("cannot be written", &e))?;
-        Ok(())
+        .bind(error);
+        self.write(insert).await
+    }
+
+    /// One statement, with the seals of what it writes.
+    async fn write(&self, statement: Query<'_, Sqlite, SqliteArguments>) -> Result<()> {
+        let written = async {
+            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            statement.execute(&mut *transaction).await?;
+            seal::seal(&mut transaction).await?;
+            transaction.commit().await
+        };
+        written.await.map_err(|e| self.failed("cannot be written", &e))
     }
 
     /// Adds runs of `project` that the lake tells of. A run that is known already stays as it is.
@@ -281,14 +288,15 @@ impl History {
                     }
                 }
             }
+            seal::seal(&mut transaction).await?;
             transaction.commit().await
         };
         written.await.map_err(|e| self.failed("cannot be written", &e))
     }
 
-    async fn open_file(path: &Path) -> Result<SqlitePool, Fault> {
-        if let Some(version) = version_in_header(path)? {
-            refuse_newer(version)?;
+    async fn open_file(path: &Path) -> Result<(SqlitePool, Opened), Fault> {
+        if let Some(format) = format_in_header(path)? {
+            format.refuse_newer()?;
         }
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -300,7 +308,7 @@ impl History {
         if prepared.is_err() {
             pool.close().await;
         }
-        prepared.map(|()| pool)
+        prepared.map(|opened| (pool, opened))
     }
 
     fn failed(&self, what: &str, cause: &sqlx::Error) -> Error {
@@ -309,39 +317,48 @@ impl History {
 }
 
 /// Checks the file and brings it to the tables and modes of this version.
-async fn prepare(pool: &SqlitePool, path: &Path) -> Result<(), Fault> {
+async fn prepare(pool: &SqlitePool, path: &Path) -> Result<Opened, Fault> {
     // The header may be older than a version that still lies in the write-ahead log.
-    let version: i32 = sqlx::query_scalar("PRAGMA user_version").fetch_one(pool).await?;
-    refuse_newer(version)?;
+    let version = Format::of(&mut *pool.acquire().await?).await?.refuse_newer()?;
     let bytes = std::fs::metadata(path).map(|file| file.len()).unwrap_or(0);
-    if bytes <= CHECKED_BYTES_MAX {
-        let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(pool).await?;
+    let checked = bytes <= CHECKED_BYTES_MAX;
+    if checked {
+        let verdict: String = sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(pool).await?;
         if verdict != "ok" {
             return Err(Fault::Damaged);
         }
     }
     use_write_ahead_log(pool).await?;
     if version == SCHEMA_VERSION {
-        // A table that is gone is damage too.
+        // A table that is gone is damage too, and so is a row that is not what was written.
         for probe in [
             "SELECT run_id FROM runs LIMIT 1",
             "SELECT run_id FROM steps LIMIT 1",
             "SELECT run_id FROM checks LIMIT 1",
         ] {
-            if let Err(error) = sqlx::query(probe).fetch_optional(pool).await {
-                let missing = error.as_database_error().is_some_and(|e| e.message().starts_with("no such"));
-                return Err(if missing { Fault::Damaged } else { error.into() });
-            }
+            sqlx::query(probe).fetch_optional(pool).await?;
         }
-        return Ok(());
+        if checked && !seal::is_intact(pool).await? {
+            return Err(Fault::Damaged);
+        }
+        return Ok(Opened::Existing);
     }
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+    // Another process may have been first.
+    let version = Format::of(&mut transaction).await?.refuse_newer()?;
+    if version == 1 {
+        seal::add_columns(&mut transaction).await?;
+    }
     sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+    seal::seal(&mut transaction).await?;
     // `PRAGMA` takes no bound values.
-    let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {SCHEMA_VERSION}"));
-    sqlx::query(version).execute(&mut *transaction).await?;
+    let format = sqlx::AssertSqlSafe(format!(
+        "PRAGMA user_version = {SCHEMA_VERSION}; PRAGMA application_id = {}",
+        APPLICATION + SCHEMA_VERSION
+    ));
+    sqlx::raw_sql(format).execute(&mut *transaction).await?;
     transaction.commit().await?;
-    Ok(())
+    Ok(if version == 0 { Opened::New } else { Opened::Existing })
 }
 
 /// Readers then do not wait for writers. Changing the mode needs the file alone, and SQLite's busy
@@ -364,11 +381,35 @@ async fn use_write_ahead_log(pool: &SqlitePool) -> Result<(), sqlx::Error> {
     }
 }
 
-/// The `user_version` in the file's header, read without letting SQLite touch the file; `None` if the
-/// file is new.
-fn version_in_header(path: &Path) -> Result<Option<i32>, Fault> {
+/// What the file says of itself.
+struct Format {
+    version: i32,
+    application: i32,
+}
+
+impl Format {
+    async fn of(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+        let version = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+        let application = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await?;
+        Ok(Self { version, application })
+    }
+
+    /// The version, if this Lagar knows it.
+    fn refuse_newer(&self) -> Result<i32, Fault> {
+        match (self.version, self.application) {
+            // Nothing is in it, or the first version, which did not sign it.
+            (version @ (0 | 1), 0) => Ok(version),
+            (version, signed) if signed != APPLICATION.wrapping_add(version) => Err(Fault::Damaged),
+            (version, _) if version > SCHEMA_VERSION => Err(Fault::Newer(version)),
+            (version, _) => Ok(version),
+        }
+    }
+}
+
+/// The format in the file's header, read without letting SQLite touch the file; `None` if the file is new.
+fn format_in_header(path: &Path) -> Result<Option<Format>, Fault> {
     const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-    let bytes = match std::fs::File::open(path) {
+    let header = match std::fs::File::open(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Fault::Io(e)),
         Ok(file) => {
@@ -378,15 +419,19 @@ fn version_in_header(path: &Path) -> Result<Option<i32>, Fault> {
             header
         }
     };
-    match (bytes.get(..16), bytes.get(60..64)) {
-        _ if bytes.is_empty() => Ok(None),
-        (Some(magic), Some(&[a, b, c, d])) if magic == MAGIC => Ok(Some(i32::from_be_bytes([a, b, c, d]))),
-        _ => Err(Fault::Damaged),
+    if header.is_empty() {
+        return Ok(None);
     }
-}
-
-fn refuse_newer(version: i32) -> Result<(), Fault> {
-    if version > SCHEMA_VERSION { Err(Fault::Newer(version)) } else { Ok(()) }
+    let number = |at: usize| match header.get(at..at + 4) {
+        Some(&[a, b, c, d]) => Ok(i32::from_be_bytes([a, b, c, d])),
+        _ => Err(Fault::Damaged),
+    };
+    // Which versions of SQLite may write and read it: another number makes the file read-only.
+    let known = |at: usize| matches!(header.get(at), Some(1 | 2));
+    if header.len() < 100 || !header.starts_with(MAGIC) || !known(18) || !known(19) {
+        return Err(Fault::Damaged);
+    }
+    Ok(Some(Format { version: number(60)?, application: number(68)? }))
 }
 
 /// Why the file cannot be used.
@@ -399,9 +444,10 @@ enum Fault {
 
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
-        // SQLITE_CORRUPT and SQLITE_NOTADB; the extended codes have them in the low byte.
         match primary_code(&error) {
-            Some(11 | 26) => Fault::Damaged,
+            // SQLITE_ERROR is what it answers when the description of the tables makes no sense,
+            // SQLITE_CORRUPT, SQLITE_FORMAT and SQLITE_NOTADB speak for themselves.
+            Some(1 | 11 | 24 | 26) => Fault::Damaged,
             _ => Fault::Database(error),
         }
     }
@@ -424,6 +470,7 @@ impl Fault {
     }
 }
 
+/// The extended codes have it in the low byte.
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
     Some(code & 0xff)
@@ -503,26 +550,28 @@ async fn write_run(transaction: &mut Transaction<'_, Sqlite>, run: &RunRecord) -
 }
 
 async fn write_step(transaction: &mut Transaction<'_, Sqlite>, step: &StepRecord) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-        .bind(&step.run_id)
-        .bind(&step.name)
-        .bind(&step.kind)
-        .bind(&step.status)
-        .bind(i64::from(step.attempts))
-        .bind(time_text(step.started_at))
-        .bind(step.seconds)
-        .bind(integer(step.rows_in))
-        .bind(integer(step.rows_out))
-        .bind(integer(step.rows_rejected))
-        .bind(integer(step.bytes_in))
-        .bind(integer(step.bytes_out))
-        .bind(step.version.map(integer))
-        .bind(integer(step.peak_memory_bytes))
-        .bind(integer(step.spilled_bytes))
-        .bind(&step.note)
-        .bind(step.error.as_ref().map(ToString::to_string))
-        .execute(&mut **transaction)
-        .await?;
+    sqlx::query(
+        "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+    )
+    .bind(&step.run_id)
+    .bind(&step.name)
+    .bind(&step.kind)
+    .bind(&step.status)
+    .bind(i64::from(step.attempts))
+    .bind(time_text(step.started_at))
+    .bind(step.seconds)
+    .bind(integer(step.rows_in))
+    .bind(integer(step.rows_out))
+    .bind(integer(step.rows_rejected))
+    .bind(integer(step.bytes_in))
+    .bind(integer(step.bytes_out))
+    .bind(step.version.map(integer))
+    .bind(integer(step.peak_memory_bytes))
+    .bind(integer(step.spilled_bytes))
+    .bind(&step.note)
+    .bind(step.error.as_ref().map(ToString::to_string))
+    .execute(&mut **transaction)
+    .await?;
     Ok(())
 }
 
@@ -530,7 +579,7 @@ async fn write_check(
     transaction: &mut Transaction<'_, Sqlite>,
     check: &CheckRecord,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT OR REPLACE INTO checks VALUES (?, ?, ?, ?, ?, ?, ?)")
+    sqlx::query("INSERT OR REPLACE INTO checks VALUES (?, ?, ?, ?, ?, ?, ?, NULL)")
         .bind(&check.run_id)
         .bind(&check.table_name)
         .bind(&check.check_name)

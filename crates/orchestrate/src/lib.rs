@@ -1,5 +1,6 @@
 //! A project, and what is done with it: check, plan, run, test, read, remember.
 
+mod base;
 mod build;
 mod check;
 mod config;
@@ -9,6 +10,7 @@ mod files;
 mod graph;
 mod history;
 mod load;
+mod lock;
 mod model_tests;
 mod overlay;
 mod plan;
@@ -21,6 +23,7 @@ mod schema;
 mod secrets;
 mod system;
 mod unit;
+mod upkeep;
 mod vars;
 mod workplace;
 
@@ -28,9 +31,10 @@ pub use check::{Checked, check};
 pub use doctor::{Finding, doctor};
 pub use history::History;
 pub use plan::{Action, PlannedStep, plan};
-pub use project::{LoadOptions, Project, project_schema};
+pub use project::{Draft, LoadOptions, Project, project_schema};
 pub use reader::Reader;
 pub use report::{CheckReport, Report, Status, StepKind, StepReport};
 pub use run::{RunOptions, Unwatched, Watcher, run};
 pub use unit::{TestResult, test};
+pub use upkeep::{CompactReport, CompactedTable, compact};
 pub use workplace::{Scratch, Workplace};

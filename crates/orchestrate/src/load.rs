@@ -1,7 +1,7 @@
 //! The load step: source → raw files → one manifest.
 
 use lagar_connectors::{Chunks, Cx, Outcome};
-use lagar_flow::{Error, Result, codes, schema_of};
+use lagar_flow::{Error, KillPoint, Result, codes, kill, schema_of};
 
 use crate::{
     project::{MaxRejected, SourceDef},
@@ -24,6 +24,7 @@ pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut Ste
         stores: context.stores.clone(),
         columns: source.common.columns.clone(),
         known: previous.map(|manifest| schema_of(&manifest.columns)).transpose()?,
+        secrets: context.project.secrets.clone(),
         seed: context.seed,
         cancel: context.cancel.clone(),
     };
@@ -51,6 +52,7 @@ pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut Ste
             return Err(error);
         }
     };
+    kill::at(KillPoint::LoadFilesPut);
 
     report.rows_in = counts.rows + counts.rejected;
     report.rows_rejected = counts.rejected;
@@ -74,6 +76,7 @@ pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut Ste
     }
     let number = previous.map(|manifest| manifest.number);
     let manifest = writer.commit(number, Some(position), scope, notes).await?;
+    kill::at(KillPoint::LoadCommitted);
     report.rows_out = counts.rows;
     report.bytes_out = manifest.bytes;
     report.version = Some(manifest.number);

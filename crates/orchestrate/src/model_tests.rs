@@ -8,14 +8,14 @@
 //!     expect: [{category: a, avg_price: 2.0, products_quant: 1}]
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lagar_engine::{
     model::Model,
     suggest,
-    yaml::{self, Spans},
+    yaml::{self, ErrorCodes, Spans},
 };
-use lagar_flow::{Error, Place, Result, TableName, codes};
+use lagar_flow::{Error, Place, TableName, codes};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -42,7 +42,7 @@ pub struct TestCase {
     pub place: Place,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TestFile {
     model: TableName,
@@ -51,7 +51,7 @@ struct TestFile {
 
 type Row = Map<String, Value>;
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
     given: BTreeMap<TableName, Vec<Row>>,
@@ -60,70 +60,91 @@ struct Case {
     ordered: bool,
 }
 
-/// Reads one file of tests; what is wrong goes to `problems`.
+/// Reads one file of tests; what is wrong goes to `problems`. `broken`: models that are there, but cannot
+/// be read.
 pub(crate) fn parse(
     file: &TextFile,
     models: &BTreeMap<TableName, Model>,
+    broken: &BTreeSet<TableName>,
     problems: &mut Vec<Error>,
 ) -> Option<ModelTest> {
-    match read(file, models, problems) {
-        Ok(test) => Some(test),
-        Err(error) => {
-            problems.push(error);
-            None
-        }
-    }
-}
-
-fn read(
-    file: &TextFile,
-    models: &BTreeMap<TableName, Model>,
-    problems: &mut Vec<Error>,
-) -> Result<ModelTest> {
-    let document = yaml::parse(&file.text, &file.shown, 0)?;
+    let document = yaml::parse_all(&file.text, &file.shown, 0, problems)?;
     let spans = &document.spans;
-    let tests: TestFile = yaml::deserialize(&document.value, spans, &[])?;
-    let Some(model) = models.get(&tests.model) else {
+    let (tests, faults) = yaml::deserialize_all::<TestFile>(&document.value, spans, &[], ErrorCodes::CONFIG);
+    let is_whole = faults.is_empty();
+    let is_named = is_sound("model", &faults);
+    problems.extend(faults.into_iter().map(|(_, error)| error));
+    let tests = tests.filter(|_| is_named)?;
+    let model = models.get(&tests.model);
+    if model.is_none() && !broken.contains(&tests.model) {
         let error = Error::new(codes::CONFIG, format!("there is no model `{}`", tests.model))
             .at_place(spans.value_place(&["model"]));
         let names: Vec<String> = models.keys().map(ToString::to_string).collect();
-        return Err(match suggest::hint(&tests.model.to_string(), names.iter().map(String::as_str)) {
+        problems.push(match suggest::hint(&tests.model.to_string(), names.iter().map(String::as_str)) {
             Some(hint) => error.hint(hint),
             None => error,
         });
-    };
-    if tests.tests.is_empty() {
-        return Err(Error::new(codes::CONFIG, "the file has no test").at_place(spans.key_place(&["tests"])));
     }
-    let mut cases = Vec::new();
-    for (name, value) in &tests.tests {
-        match case(name, value, model, spans) {
-            Ok(case) => cases.push(case),
-            Err(errors) => problems.extend(errors),
-        }
+    if is_whole && tests.tests.is_empty() {
+        let error = Error::new(codes::CONFIG, "the file has no test");
+        problems.push(error.at_place(spans.key_place(&["tests"])));
     }
-    Ok(ModelTest { model: tests.model, cases })
+    let cases: Vec<TestCase> =
+        tests.tests.iter().filter_map(|(name, value)| case(name, value, model, spans, problems)).collect();
+    Some(ModelTest { model: model?.name.clone(), cases })
 }
 
-fn case(name: &str, value: &Value, model: &Model, spans: &Spans) -> Result<TestCase, Vec<Error>> {
-    let case: Case = yaml::deserialize(value, spans, &["tests", name]).map_err(|error| vec![error])?;
+fn case(
+    name: &str,
+    value: &Value,
+    model: Option<&Model>,
+    spans: &Spans,
+    problems: &mut Vec<Error>,
+) -> Option<TestCase> {
+    let (case, faults) = yaml::deserialize_all::<Case>(value, spans, &["tests", name], ErrorCodes::CONFIG);
+    let is_given = is_sound("given", &faults);
+    let is_whole = faults.is_empty();
+    problems.extend(faults.into_iter().map(|(_, error)| error));
+    let case = case?;
+    if let Some(model) = model.filter(|_| is_given) {
+        problems.extend(wrong_tables(name, &case, model, spans));
+    }
+    let values = |rows: Vec<Row>| rows.into_iter().map(Value::Object).collect::<Vec<_>>();
+    is_whole.then(|| TestCase {
+        name: name.to_owned(),
+        given: case.given.into_iter().map(|(table, rows)| (table, values(rows))).collect(),
+        expect: values(case.expect),
+        ordered: case.ordered,
+        place: spans.key_place(&["tests", name]),
+    })
+}
+
+/// Whether no fault is about `key`, or about one that was probably meant to be it.
+fn is_sound(key: &str, faults: &[(yaml::Path, Error)]) -> bool {
+    let is_about = |first: &String| first == key || suggest::nearest(first, [key]).is_some();
+    !faults.iter().any(|(path, _)| path.first().is_none_or(is_about))
+}
+
+/// The tables whose rows are given must be those that the model reads.
+fn wrong_tables(name: &str, case: &Case, model: &Model, spans: &Spans) -> Vec<Error> {
     let mut problems = Vec::new();
-    let reads: Vec<&TableName> = model.reads.iter().map(|read| &read.table).collect();
+    let reads: BTreeSet<&TableName> = model.reads.iter().map(|read| &read.table).collect();
+    let names: Vec<String> = reads.iter().map(ToString::to_string).collect();
+    let mut meant = BTreeSet::new();
     for table in case.given.keys().filter(|table| !reads.contains(table)) {
         let given = table.to_string();
         let error = Error::new(codes::CONFIG, format!("`{}` does not read `{given}`", model.name))
             .at_place(spans.key_place(&["tests", name, "given", &given]));
-        let names: Vec<String> = reads.iter().map(ToString::to_string).collect();
+        meant.extend(suggest::nearest(&given, names.iter().map(String::as_str)));
         problems.push(match suggest::hint(&given, names.iter().map(String::as_str)) {
             Some(hint) => error.hint(hint),
             None => error,
         });
     }
-    let mut missing: Vec<&TableName> =
-        reads.into_iter().filter(|table| !case.given.contains_key(*table)).collect();
-    missing.sort();
-    missing.dedup();
-    for table in missing {
+    for table in reads {
+        if case.given.contains_key(table) || meant.contains(table.to_string().as_str()) {
+            continue;
+        }
         problems.push(
             Error::new(
                 codes::CONFIG,
@@ -133,15 +154,5 @@ fn case(name: &str, value: &Value, model: &Model, spans: &Spans) -> Result<TestC
             .at_place(spans.key_place(&["tests", name, "given"])),
         );
     }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let values = |rows: Vec<Row>| rows.into_iter().map(Value::Object).collect::<Vec<_>>();
-    Ok(TestCase {
-        name: name.to_owned(),
-        given: case.given.into_iter().map(|(table, rows)| (table, values(rows))).collect(),
-        expect: values(case.expect),
-        ordered: case.ordered,
-        place: spans.key_place(&["tests", name]),
-    })
+    problems
 }

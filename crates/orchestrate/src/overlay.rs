@@ -1,15 +1,17 @@
 //! The layers of a configuration laid over each other: flags over the environment over `.env` over
 //! `lagar.yaml` (the profile over the rest). Every value keeps the place that it came from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use lagar_connectors::config::ConfigError;
 use lagar_engine::{
     suggest,
-    yaml::{self, Document, Path, Spans},
+    yaml::{self, Document, ErrorCodes, Fault, Path, Remains, Spans},
 };
-use lagar_flow::{Error, Place, Result, codes};
-use serde::{Deserialize, Deserializer};
+use lagar_flow::{Error, Place, Redactor, Result, codes};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -19,8 +21,6 @@ use crate::{
 
 /// Variables of the environment with this prefix are keys of the project file; `__` goes one level down.
 pub(crate) const ENV_PREFIX: &str = "LAGAR__";
-/// One section reports at most this many problems.
-const PROBLEMS_MAX: usize = 20;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub(crate) struct Tree {
     loose: BTreeSet<Path>,
     /// Not to be shown whatever their key is.
     hidden: BTreeSet<Path>,
+    /// Texts with a variable that could not be filled in.
+    unfilled: BTreeSet<Path>,
     pub secrets: Secrets,
 }
 
@@ -62,45 +64,56 @@ impl Tree {
             origins: BTreeMap::new(),
             loose: BTreeSet::new(),
             hidden: BTreeSet::new(),
+            unfilled: BTreeSet::new(),
             secrets: Secrets::default(),
         }
     }
 
-    /// Takes `profiles` out and lays the one called `wanted` over the rest.
-    pub fn apply_profile(&mut self, wanted: Option<&str>) -> Result<()> {
-        let Value::Object(root) = &mut self.value else { return Ok(()) };
+    /// Takes `profiles` out and lays the one called `wanted` over the rest. Returns the names of all.
+    ///
+    /// # Errors
+    /// There is no such profile. What is wrong with the others goes to `problems`.
+    pub fn apply_profile(&mut self, wanted: Option<&str>, problems: &mut Vec<Error>) -> Result<Vec<String>> {
+        let Value::Object(root) = &mut self.value else { return Ok(Vec::new()) };
         let profiles = match root.shift_remove("profiles") {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(profiles)) => profiles,
             Some(_) => {
-                return Err(Error::new(codes::CONFIG, "`profiles` must be a map of names and keys")
-                    .at_place(self.spans.value_place(&["profiles"])));
+                problems.push(
+                    Error::new(codes::CONFIG, "`profiles` must be a map of names and keys")
+                        .at_place(self.spans.value_place(&["profiles"])),
+                );
+                return Ok(Vec::new());
             }
         };
         for (name, keys) in &profiles {
             if !matches!(keys, Value::Object(_) | Value::Null) {
-                return Err(Error::new(
-                    codes::CONFIG,
-                    format!("the profile `{name}` must be a map of keys and values"),
-                )
-                .at_place(self.spans.value_place(&["profiles", name])));
+                let message = format!("the profile `{name}` must be a map of keys and values");
+                let place = self.spans.value_place(&["profiles", name]);
+                problems.push(Error::new(codes::CONFIG, message).at_place(place));
             }
         }
-        let Some(wanted) = wanted else { return Ok(()) };
-        let Some(profile) = profiles.get(wanted) else {
-            let error = Error::new(codes::USAGE, format!("there is no profile `{wanted}`"))
-                .at_place(self.spans.key_place(&["profiles"]));
-            return Err(match suggest::hint(wanted, profiles.keys().map(String::as_str)) {
-                Some(hint) => error.hint(hint),
-                None => error.hint("`profiles` in the project file lists them; it has none"),
-            });
-        };
-        let from = vec!["profiles".to_owned(), wanted.to_owned()];
-        let origin = Origin::Profile(wanted.to_owned());
-        let mut value = std::mem::take(&mut self.value);
-        self.lay_over(&mut value, profile, &mut Vec::new(), &from, &origin);
-        self.value = value;
-        Ok(())
+        let names = profiles.keys().cloned().collect();
+        let Some(wanted) = wanted else { return Ok(names) };
+        match profiles.get(wanted) {
+            None => {
+                let error = Error::new(codes::USAGE, format!("there is no profile `{wanted}`"))
+                    .at_place(self.spans.key_place(&["profiles"]));
+                return Err(match suggest::hint(wanted, profiles.keys().map(String::as_str)) {
+                    Some(hint) => error.hint(hint),
+                    None => error.hint("`profiles` in the project file lists them; it has none"),
+                });
+            }
+            Some(profile @ (Value::Object(_) | Value::Null)) => {
+                let from = vec!["profiles".to_owned(), wanted.to_owned()];
+                let origin = Origin::Profile(wanted.to_owned());
+                let mut value = std::mem::take(&mut self.value);
+                self.lay_over(&mut value, profile, &mut Vec::new(), &from, &origin);
+                self.value = value;
+            }
+            Some(_) => {}
+        }
+        Ok(names)
     }
 
     fn lay_over(
@@ -264,7 +277,10 @@ impl Tree {
                     }
                     *text = filled.text;
                 }
-                Err(error) => problems.push(error.at_place(self.value_place(path))),
+                Err(error) => {
+                    self.unfilled.insert(path.clone());
+                    problems.push(error.at_place(self.value_place(path)));
+                }
             },
             _ => {}
         }
@@ -306,91 +322,102 @@ impl Tree {
         raw
     }
 
-    /// Reads `value`, which stands at `path`, as a `T`; returns every problem that `parse` finds by leaving
-    /// out, one after the other, the keys that it does not take. `more_keys` are allowed here beside those
-    /// that `parse` knows.
+    /// Reads `value`, which stands at `path`, as a `T`, or returns every problem that `parse` finds.
+    /// `more_keys` are allowed here beside those that `parse` knows. With no problem at all it is wrong for a
+    /// reason that was told already: a variable that is not set.
     pub fn read<T>(
         &self,
         path: &[String],
-        mut value: Value,
+        value: &Value,
         more_keys: &[&str],
         parse: impl Fn(&Value) -> Result<T, ConfigError>,
     ) -> Result<T, Vec<Error>> {
-        let mut problems = Vec::new();
+        let excuses = Cell::new(false);
+        let is_unfilled = |at: &[String]| {
+            let at: Path = path.iter().chain(at).cloned().collect();
+            let unfilled = (0..=at.len()).any(|end| self.unfilled.contains(&at[..end]));
+            excuses.set(excuses.get() || unfilled);
+            unfilled
+        };
+        let (read, faults) =
+            yaml::read_all(value, is_unfilled, |remains| self.read_retyped(path, remains, &parse));
+        match read.filter(|_| faults.is_empty() && !excuses.get()) {
+            Some(read) => Ok(read),
+            None => Err(faults.iter().map(|fault| self.explain(path, fault, more_keys)).collect()),
+        }
+    }
+
+    /// Parses what is left of a value at `path`; texts that may stand for something else get their other
+    /// type where the text itself does not fit.
+    fn read_retyped<T>(
+        &self,
+        path: &[String],
+        remains: &mut Remains,
+        parse: &impl Fn(&Value) -> Result<T, ConfigError>,
+    ) -> Result<T, Fault> {
         loop {
-            let mut fault = match parse(&value) {
-                Ok(parsed) if problems.is_empty() => return Ok(parsed),
-                Ok(_) => return Err(problems),
-                Err(fault) => fault,
+            let fault = match parse(remains.value()) {
+                Ok(read) => return Ok(read),
+                Err(fault) => Fault { path: fault.path, message: fault.message },
             };
-            let mut retyped = value.clone();
-            if self.retype(&mut retyped, path, &fault.path) {
-                match parse(&retyped) {
-                    Err(second) if second.path == fault.path => {}
-                    _ => {
-                        value = retyped;
-                        continue;
+            let texts = self.retype(remains, path, &remains.whole_path(&fault.path));
+            if texts.is_empty() {
+                return Err(fault);
+            }
+            if parse(remains.value()).is_err_and(|second| second.path == fault.path) {
+                for (at, text) in texts {
+                    if let Some(slot) = remains.at_mut(&at) {
+                        *slot = text;
                     }
                 }
-            }
-            // Without the keys left out, what is missing now may be of our own making.
-            if !problems.is_empty() && !is_about_a_value(&mut value, &fault) {
-                return Err(problems);
-            }
-            let variant = variant_key(&fault);
-            if let Some(message) = &variant {
-                fault.message.clone_from(message);
-            }
-            let mut at = fault.path.clone();
-            if let Some(key) = unknown_key(&fault.message)
-                && at.last().map(String::as_str) != Some(key)
-            {
-                at.push(key.to_owned());
-            }
-            problems.push(self.explain(path, &fault, &at, more_keys));
-            if variant.is_some() {
-                at.pop(); // a choice without its only key is no choice
-            }
-            if !leave_out(&mut value, &at) || problems.len() == PROBLEMS_MAX {
-                return Err(problems);
+                return Err(fault);
             }
         }
     }
 
-    /// Gives the loose texts at and below `path` + `below` their other type. `false` if there are none.
-    fn retype(&self, value: &mut Value, path: &[String], below: &[String]) -> bool {
+    /// Gives the loose texts at and below `path` + `below` their other type; returns them with their paths
+    /// below `path`.
+    fn retype(&self, remains: &mut Remains, path: &[String], below: &[String]) -> Vec<(Path, Value)> {
         let full: Path = path.iter().chain(below).cloned().collect();
-        let mut changed = false;
+        let mut texts = Vec::new();
         for loose in self.loose.range(full.clone()..).take_while(|loose| loose.starts_with(&full)) {
-            let slot = at_mut(value, &loose[path.len()..]);
-            if let Some(slot @ Value::String(_)) = slot
+            let at = &loose[path.len()..];
+            if let Some(slot @ Value::String(_)) = remains.at_mut(at)
                 && let Some(other) = slot.as_str().and_then(scalar)
             {
-                *slot = other;
-                changed = true;
+                texts.push((at.to_vec(), std::mem::replace(slot, other)));
             }
         }
-        changed
+        texts
     }
 
-    fn explain(&self, path: &[String], fault: &ConfigError, at: &[String], more_keys: &[&str]) -> Error {
-        let place_path: Path = path.iter().chain(at).cloned().collect();
+    fn explain(&self, path: &[String], fault: &Fault, more_keys: &[&str]) -> Error {
+        let full: Path = path.iter().chain(&fault.path).cloned().collect();
         let mut message = fault.message.clone();
-        // `at` is the key itself: only directly in the section are there other keys than `parse` knows.
-        if unknown_key(&message).is_some() && at.len() == 1 && !more_keys.is_empty() {
+        // Only directly in the section are there other keys than `parse` knows.
+        if fault.unknown_key().is_some() && fault.path.len() == 1 && !more_keys.is_empty() {
             let more: Vec<String> = more_keys.iter().map(|key| format!("`{key}`")).collect();
             let join = if message.contains("`, ") { ", " } else { ", expected one of " };
             let known = message.split(", there are no fields").next().unwrap_or_default().to_owned();
             message = format!("{known}{join}{}", more.join(", "));
         }
         let message = self.secrets.redact(&message);
-        let full: Path = path.iter().chain(&fault.path).cloned().collect();
-        let mut error = explained(self.written(&full), &message, &self.spans);
-        if let Some(place) = self.outside_place(&place_path) {
+        let mut error = yaml::explain(full.clone(), &message, &self.spans, ErrorCodes::CONFIG);
+        if let Some(place) = self.outside_place(&full) {
             error = error.at_place(place);
-        } else if at.is_empty() && !message.starts_with("invalid type: ") {
+        } else if fault.path.is_empty() && !message.starts_with("invalid type: ") {
             // About the section as a whole: its key says more than its first line.
             error = error.at_place(self.key_place(path));
+        }
+        let outside = full.len().saturating_sub(1);
+        if let Some(key) = fault.unknown_key()
+            && is_secret_path(&full[..outside])
+            && !error.hint_text().is_some_and(|hint| hint.starts_with("did you mean"))
+        {
+            // Where only a login can stand, what is no key may be the login, with its colon forgotten.
+            let written = Redactor::default();
+            written.add(key);
+            error = error.without(&written);
         }
         if fault.message.contains("not supported yet") {
             let place = error.place().cloned().unwrap_or_default();
@@ -399,18 +426,9 @@ impl Tree {
         error
     }
 
-    /// As much of `path` as there is: the name of a variant stands in no file.
-    fn written<'p>(&self, path: &'p [String]) -> &'p [String] {
-        let mut value = &self.value;
-        let there = path.iter().take_while(|key| {
-            let below = match value {
-                Value::Object(map) => map.get(key.as_str()),
-                Value::Array(list) => key.parse::<usize>().ok().and_then(|index| list.get(index)),
-                _ => None,
-            };
-            below.map(|below| value = below).is_some()
-        });
-        &path[..there.count()]
+    /// Whether the value at `path` is a text with a variable that could not be filled in.
+    pub fn is_unfilled(&self, path: &[String]) -> bool {
+        self.unfilled.contains(path)
     }
 
     /// The values as they may be shown.
@@ -418,57 +436,6 @@ impl Tree {
         let hidden = |path: &[String]| is_secret_path(path) || self.hidden.contains(path);
         self.secrets.shown(value, &mut Vec::new(), &hidden)
     }
-}
-
-/// serde's words about the value at `path` in ours, with a place and a suggestion.
-fn explained(path: &[String], message: &str, spans: &Spans) -> Error {
-    /// Fails with the text that it is made from.
-    struct Refused;
-    impl<'de> Deserialize<'de> for Refused {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            Err(serde::de::Error::custom(String::deserialize(deserializer)?))
-        }
-    }
-    let prefix: Vec<&str> = path.iter().map(String::as_str).collect();
-    match yaml::deserialize::<Refused>(&Value::from(message), spans, &prefix) {
-        Err(error) => error,
-        Ok(Refused) => Error::bug("a refused value was taken"),
-    }
-}
-
-/// The key of "unknown field `key`, …".
-fn unknown_key(message: &str) -> Option<&str> {
-    message.strip_prefix("unknown field `")?.split('`').next()
-}
-
-/// The message of a fault about `auth: {baerer: …}`, where the key is the choice: such a key is unknown.
-fn variant_key(fault: &ConfigError) -> Option<String> {
-    let rest = fault.message.strip_prefix("unknown variant `")?;
-    let (variant, _) = rest.split_once('`')?;
-    (fault.path.last().map(String::as_str) == Some(variant)).then(|| format!("unknown field `{rest}"))
-}
-
-/// The fault is about something that is there, not about something that is missing.
-fn is_about_a_value(value: &mut Value, fault: &ConfigError) -> bool {
-    let there = !fault.path.is_empty() && at_mut(value, &fault.path).is_some();
-    unknown_key(&fault.message).is_some() || there && !fault.message.starts_with("missing field ")
-}
-
-/// Removes the value at `path`; `false` if it is in a list, where the places of the others would move.
-fn leave_out(value: &mut Value, path: &[String]) -> bool {
-    let Some((key, outer)) = path.split_last() else { return false };
-    match at_mut(value, outer) {
-        Some(Value::Object(map)) => map.shift_remove(key).is_some(),
-        _ => false,
-    }
-}
-
-fn at_mut<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
-    path.iter().try_fold(value, |value, key| match value {
-        Value::Object(map) => map.get_mut(key),
-        Value::Array(list) => list.get_mut(key.parse::<usize>().ok()?),
-        _ => None,
-    })
 }
 
 /// The number or boolean that a text stands for.

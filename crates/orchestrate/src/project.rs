@@ -7,14 +7,18 @@ use std::{
     sync::Arc,
 };
 
-use lagar_engine::{model::Model, yaml};
-use lagar_flow::{Error, Name, Place, Result, TableName, codes, redact_url};
+use lagar_engine::{
+    model::Model,
+    yaml::{self, Document},
+};
+use lagar_flow::{Error, Name, Redactor, Result, TableName, Zone, codes, redact_url};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    config::{self, LAKE_DEFAULT},
+    base::StoreBase,
+    config::{self, Config, LAKE_DEFAULT},
     dotenv,
     files::{self, ProjectFiles, TextFile},
     model_tests,
@@ -24,11 +28,26 @@ pub use crate::{
     config::{CommonConfig, LimitsConfig, MaxRejected, SchemaPolicy, SourceDef},
     model_tests::{ModelTest, TestCase},
     schema::project_schema,
-    secrets::Secrets,
 };
 
 /// Variable that names the profile when the command line does not.
 const PROFILE_VARIABLE: &str = "LAGAR_PROFILE";
+/// Variables that object stores take their login from,
+const AWS_SECRETS: &[&str] =
+    &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"];
+/// and those that hold an address, in which a login may be.
+const ADDRESSES: &[&str] = &[
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+];
+/// What a draft is called whose name cannot be read.
+const NAMELESS: &str = "nameless";
 /// The folder beside `lagar.yaml` for what a project keeps on this machine.
 const STATE_FOLDER: &str = ".lagar";
 
@@ -48,6 +67,11 @@ pub struct LoadOptions {
     /// Only the lake is to be read: sources keep their names alone, so that nobody needs their logins, and
     /// models that are wrong are left out.
     pub reading: bool,
+    /// Also what this command does not use is looked at: profiles that were not asked for, files that lie
+    /// where nothing reads them.
+    pub thorough: bool,
+    /// Gets to know the secrets of the project.
+    pub secrets: Redactor,
 }
 
 impl LoadOptions {
@@ -60,6 +84,8 @@ impl LoadOptions {
             env: Arc::new(|name| std::env::var(name).ok()),
             env_names: names.collect(),
             reading: false,
+            thorough: false,
+            secrets: Redactor::default(),
         }
     }
 
@@ -72,6 +98,8 @@ impl LoadOptions {
             env: Arc::new(move |name| variables.get(name).cloned()),
             env_names,
             reading: false,
+            thorough: false,
+            secrets: Redactor::default(),
         }
     }
 }
@@ -93,7 +121,7 @@ pub struct Project {
     pub name: Name,
     /// As it was given: a folder or a URL; no secret is in it.
     pub location: String,
-    /// Where relative paths start. Of a project in an object store: the current folder.
+    /// Where relative paths start. Of a project in an object store nothing is relative any more: `/`.
     pub dir: PathBuf,
     /// As it is written; relative to `dir`.
     pub lake_url: String,
@@ -112,7 +140,8 @@ pub struct Project {
     /// What was left out while reading, and why.
     pub notes: Vec<String>,
     /// To take the project's secrets out of what is shown.
-    pub secrets: Secrets,
+    pub secrets: Redactor,
+    pub(crate) gaps: Gaps,
     settings: Vec<Setting>,
     in_store: bool,
 }
@@ -126,6 +155,39 @@ impl std::fmt::Debug for Project {
     }
 }
 
+/// A project as far as it can be read, with all that is wrong with it.
+pub struct Draft {
+    pub project: Project,
+    pub problems: Vec<Error>,
+}
+
+impl Draft {
+    /// The project, if nothing is wrong with it.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn finished(self) -> Result<Project> {
+        Error::all(self.problems).map_or(Ok(self.project), Err)
+    }
+}
+
+/// What a draft does not know, because what would say it is wrong. A finished project has no gaps.
+#[derive(Debug, Default)]
+pub(crate) struct Gaps {
+    /// They are made by something that cannot be read.
+    pub tables: BTreeSet<TableName>,
+    /// Which sources there are.
+    pub sources: bool,
+    pub lake: bool,
+}
+
+impl Gaps {
+    /// Whether nobody can say that `table` does not exist.
+    pub fn may_hold(&self, table: &TableName) -> bool {
+        self.tables.contains(table) || self.sources && table.zone == Zone::Raw
+    }
+}
+
 impl Project {
     /// Reads the project at `location`, a folder or `s3://bucket/prefix`.
     ///
@@ -133,56 +195,96 @@ impl Project {
     /// [`codes::PROJECT_MISSING`] if there is none; else one error that carries every problem found in the
     /// project file, the models and their tests, each with its place.
     pub async fn load(location: &str, options: LoadOptions) -> Result<Self> {
+        Self::draft(location, options).await?.finished()
+    }
+
+    /// [`Self::load`] that goes on behind what is wrong.
+    ///
+    /// # Errors
+    /// There is no project, the store that it lies in does not answer, or there is no such profile.
+    pub async fn draft(location: &str, options: LoadOptions) -> Result<Draft> {
+        let secrets = options.secrets.clone();
+        let draft = Self::draft_with_secrets(location, options).await;
+        let mut draft = draft.map_err(|error| error.without(&secrets))?;
+        draft.problems = draft.problems.into_iter().map(|problem| problem.without(&secrets)).collect();
+        Ok(draft)
+    }
+
+    async fn draft_with_secrets(location: &str, options: LoadOptions) -> Result<Draft> {
         let mut problems = Vec::new();
-        let files = files::read(location, options.env.as_ref(), &mut problems).await?;
+        let mut files = files::read(location, options.env.as_ref(), options.thorough, &mut problems).await?;
+        if options.reading {
+            problems.clear(); // of the files that are not needed
+        }
+        Self::of_files(location, &mut files, options, problems)
+    }
+
+    fn of_files(
+        location: &str,
+        files: &mut ProjectFiles,
+        options: LoadOptions,
+        mut problems: Vec<Error>,
+    ) -> Result<Draft> {
         let dotenv = match &files.env {
-            Some(file) => dotenv::parse(&file.text, &file.shown)?,
+            Some(file) => dotenv::parse(&file.text, &file.shown, &mut problems),
             None => BTreeMap::new(),
         };
         let env = layered(&options.env, dotenv.clone());
-        let (tree, vars, source_names) = merged(&files.project, &options, &dotenv, &env, &mut problems)?;
-        let config = config::read(&tree, &mut problems);
+        let base = files.dir.is_none().then(|| StoreBase::new(location));
+        let document = yaml::parse_all(&files.project.text, &files.project.shown, 0, &mut problems);
+        let layers = Layers { options: &options, dotenv: &dotenv, env: &env, base: base.as_ref() };
+        let profile =
+            options.profile.clone().or_else(|| env(PROFILE_VARIABLE)).filter(|name| !name.is_empty());
+        let merged = match &document {
+            Some(document) => {
+                let merged = layers.merge(document.clone(), profile.as_deref(), &mut problems)?;
+                if options.thorough {
+                    let more = layers.in_other_profiles(document, &merged, profile.as_deref(), &problems);
+                    problems.extend(more);
+                }
+                merged
+            }
+            // Nothing is known of the project but its models.
+            None => layers.merge(yaml::parse("{}", &files.project.shown, 0)?, None, &mut Vec::new())?,
+        };
+        let Merged { tree, vars, source_names, config, .. } = merged;
+        learn(&options.secrets, &tree, env.as_ref());
+
+        let mut gaps = Gaps {
+            tables: source_names
+                .iter()
+                .filter(|name| !config.sources.contains_key(*name))
+                .map(|name| TableName::new(Zone::Raw, name.clone()))
+                .collect(),
+            sources: document.is_none() || config.sources_unknown,
+            lake: document.is_none() || config.lake.is_none(),
+        };
         let mut in_models = Vec::new();
-        let models = models(&files.models, &mut in_models);
+        let models = models(&files.models, options.reading, &mut gaps.tables, &mut in_models);
+        let mut tests = Vec::new();
         if !options.reading {
             problems.append(&mut in_models);
-        }
-        // A test of a model that cannot be read would only repeat that.
-        let broken_model = problems.iter().any(|problem| is_in_models(problem, &files));
-        let mut tests = Vec::new();
-        for file in files.tests.iter().filter(|_| !broken_model && !options.reading) {
-            tests.extend(model_tests::parse(file, &models, &mut problems));
-        }
-        if files.dir.is_none() && !config.lake.contains("://") {
-            problems.push(
-                Error::new(
-                    codes::CONFIG,
-                    format!(
-                        "a project in {} cannot have its lake in a folder beside it",
-                        redact_url(location)
-                    ),
-                )
-                .hint("set `lake: s3://bucket/prefix`")
-                .at_place(tree.value_place(&["lake".to_owned()])),
+            let broken = &gaps.tables;
+            tests.extend(
+                files.tests.iter().filter_map(|f| model_tests::parse(f, &models, broken, &mut problems)),
             );
         }
-        if let Some(error) = Error::all(problems) {
-            return Err(error);
+        if config.timezone != chrono_tz::UTC {
+            let place = tree.value_place(&["timezone".to_owned()]);
+            files.notes.push(format!("`timezone` has no effect yet: SQL works in UTC ({place})"));
         }
-        let name = config.name.ok_or_else(|| Error::bug("a project without a name was read"))?;
         let shown = tree.shown(&tree.value);
         let settings = settings(&tree, &shown, &config.limits);
         let in_store = files.dir.is_none();
-        let dir = match files.dir {
-            Some(dir) => dir,
-            None => std::env::current_dir()
-                .map_err(|e| Error::new(codes::CONFIG, "the current folder is not known").caused_by(&e))?,
-        };
-        Ok(Self {
-            name,
+        let project = Self {
+            name: match config.name {
+                Some(name) => name,
+                None => NAMELESS.parse()?,
+            },
             location: redact_url(location),
-            dir,
-            lake_url: config.lake,
+            // In a store every relative path of the file was made an address already.
+            dir: files.dir.clone().unwrap_or_else(|| PathBuf::from("/")),
+            lake_url: config.lake.unwrap_or_else(|| LAKE_DEFAULT.to_owned()),
             timezone: config.timezone,
             limits: config.limits,
             vars,
@@ -192,11 +294,13 @@ impl Project {
             tests,
             config_hash: hash(&shown),
             env,
-            notes: files.notes,
-            secrets: tree.secrets,
+            notes: std::mem::take(&mut files.notes),
+            secrets: options.secrets,
+            gaps,
             settings,
             in_store,
-        })
+        };
+        Ok(Draft { project, problems })
     }
 
     /// Every key of the merged configuration, for `lagar config show`.
@@ -224,58 +328,110 @@ impl Project {
     }
 }
 
+/// Tells `secrets` what must not be shown: what the project was given, and what the libraries that talk to
+/// stores and proxies take from the environment by themselves.
+fn learn(secrets: &Redactor, tree: &Tree, env: &dyn Fn(&str) -> Option<String>) {
+    tree.secrets.each().for_each(|secret| secrets.add(secret));
+    let of = |names: &[&str]| names.iter().filter_map(|name| env(name)).collect::<Vec<_>>();
+    of(AWS_SECRETS).iter().for_each(|secret| secrets.add(secret));
+    of(ADDRESSES).iter().for_each(|address| secrets.add_url(address));
+}
+
 /// The environment with `.env` below it.
 fn layered(env: &Env, dotenv: BTreeMap<String, String>) -> Env {
     let env = env.clone();
     Arc::new(move |name| env(name).or_else(|| dotenv.get(name).cloned()))
 }
 
-/// All layers of the configuration laid over each other, with every `${…}` filled in.
-fn merged(
-    file: &TextFile,
-    options: &LoadOptions,
-    dotenv: &BTreeMap<String, String>,
-    env: &Env,
-    problems: &mut Vec<Error>,
-) -> Result<(Tree, BTreeMap<String, String>, BTreeSet<Name>)> {
-    let mut tree = Tree::new(yaml::parse(&file.text, &file.shown, 0)?);
-    let mut declared = declared_vars(&tree.value);
-    let profile = options.profile.clone().or_else(|| env(PROFILE_VARIABLE)).filter(|name| !name.is_empty());
-    tree.apply_profile(profile.as_deref())?;
-    if tree.value.is_object() {
-        for (name, value) in dotenv {
-            if options.env_names.contains(name) {
-                continue; // the real environment wins
+/// What is laid over a project file.
+struct Layers<'a> {
+    options: &'a LoadOptions,
+    dotenv: &'a BTreeMap<String, String>,
+    env: &'a Env,
+    base: Option<&'a StoreBase>,
+}
+
+/// All layers of a configuration laid over each other.
+struct Merged {
+    tree: Tree,
+    vars: BTreeMap<String, String>,
+    source_names: BTreeSet<Name>,
+    config: Config,
+    profiles: Vec<String>,
+}
+
+impl Layers<'_> {
+    /// Lays the layers over each other, with every `${…}` filled in, and reads the result.
+    ///
+    /// # Errors
+    /// There is no such profile.
+    fn merge(&self, file: Document, profile: Option<&str>, problems: &mut Vec<Error>) -> Result<Merged> {
+        let options = self.options;
+        let mut tree = Tree::new(file);
+        let mut declared = declared_vars(&tree.value);
+        let profiles = tree.apply_profile(profile, problems)?;
+        if tree.value.is_object() {
+            for (name, value) in self.dotenv {
+                if options.env_names.contains(name) {
+                    continue; // the real environment wins
+                }
+                if let Some(path) = env_path(name) {
+                    tree.set(&path, value, Origin::DotEnv(name.clone()));
+                }
             }
-            if let Some(path) = env_path(name) {
-                tree.set(&path, value, Origin::DotEnv(name.clone()));
+            let mut names: Vec<&String> = options.env_names.iter().collect();
+            names.sort();
+            for name in names {
+                if let (Some(path), Some(value)) = (env_path(name), (options.env)(name)) {
+                    tree.set(&path, &value, Origin::Environment(name.clone()));
+                }
             }
         }
-        let mut names: Vec<&String> = options.env_names.iter().collect();
-        names.sort();
-        for name in names {
-            if let (Some(path), Some(value)) = (env_path(name), (options.env)(name)) {
-                tree.set(&path, &value, Origin::Environment(name.clone()));
+        declared.extend(declared_vars(&tree.value));
+        for (name, value) in &options.vars {
+            tree.set(&["vars".to_owned(), name.clone()], value, Origin::Flag);
+        }
+        let source_names = match tree.value.get("sources") {
+            Some(Value::Object(sources)) => sources.keys().filter_map(|name| name.parse().ok()).collect(),
+            _ => BTreeSet::new(),
+        };
+        if let (true, Value::Object(root)) = (options.reading, &mut tree.value) {
+            root.shift_remove("sources");
+        }
+        let (vars, used) = tree.fill(self.env.as_ref(), problems);
+        if !options.reading {
+            let unknown =
+                options.vars.iter().filter_map(|(name, _)| config::unknown_var(name, &declared, &used));
+            problems.extend(unknown);
+        }
+        let config = config::read(&tree, self.base, problems);
+        Ok(Merged { tree, vars, source_names, config, profiles })
+    }
+
+    /// What is wrong only with a profile that was not asked for. Its variables may be set where it is used.
+    fn in_other_profiles(
+        &self,
+        file: &Document,
+        merged: &Merged,
+        asked: Option<&str>,
+        known: &[Error],
+    ) -> Vec<Error> {
+        let mut more: Vec<Error> = Vec::new();
+        for profile in merged.profiles.iter().filter(|name| Some(name.as_str()) != asked) {
+            let mut found = Vec::new();
+            if let Err(error) = self.merge(file.clone(), Some(profile), &mut found) {
+                found.push(error);
+            }
+            for error in found {
+                let same =
+                    |other: &Error| other.place() == error.place() && other.message() == error.message();
+                if error.code() != codes::VARIABLE && !known.iter().any(same) && !more.iter().any(same) {
+                    more.push(error);
+                }
             }
         }
+        more
     }
-    declared.extend(declared_vars(&tree.value));
-    for (name, value) in &options.vars {
-        tree.set(&["vars".to_owned(), name.clone()], value, Origin::Flag);
-    }
-    let names = match tree.value.get("sources") {
-        Some(Value::Object(sources)) => sources.keys().filter_map(|name| name.parse().ok()).collect(),
-        _ => BTreeSet::new(),
-    };
-    if let (true, Value::Object(root)) = (options.reading, &mut tree.value) {
-        root.shift_remove("sources");
-    }
-    let (vars, used) = tree.fill(env.as_ref(), problems);
-    if !options.reading {
-        problems
-            .extend(options.vars.iter().filter_map(|(name, _)| config::unknown_var(name, &declared, &used)));
-    }
-    Ok((tree, vars, names))
 }
 
 /// The names under `vars`, in the file and in its profiles.
@@ -297,20 +453,24 @@ fn env_path(name: &str) -> Option<Vec<String>> {
     Some(path.split("__").map(str::to_lowercase).collect())
 }
 
-fn models(files: &[TextFile], problems: &mut Vec<Error>) -> BTreeMap<TableName, Model> {
+/// The models that can be read, in `sound_only` those with nothing wrong. The names of the others go to
+/// `broken`, what is wrong to `problems`.
+fn models(
+    files: &[TextFile],
+    sound_only: bool,
+    broken: &mut BTreeSet<TableName>,
+    problems: &mut Vec<Error>,
+) -> BTreeMap<TableName, Model> {
     let mut models = BTreeMap::new();
     let mut first: BTreeMap<TableName, &TextFile> = BTreeMap::new();
     for file in files {
-        let mut model = match lagar_engine::model::parse(&file.path, &file.text) {
-            Ok(model) => model,
-            Err(error) => {
-                problems.extend(error.each().map(|error| with_shown_path(error, file)));
-                continue;
-            }
-        };
-        if let Some(other) = first.get(&model.name) {
-            let message =
-                format!("`{}` is made by two files: {} and {}", model.name, other.shown, file.shown);
+        let mut faults = Vec::new();
+        let model = lagar_engine::model::read(&file.path, &file.text, &mut faults);
+        let is_sound = faults.is_empty();
+        problems.extend(faults.iter().map(|error| with_shown_path(error, file)));
+        let Ok(name) = lagar_engine::model::table_name(&file.path) else { continue };
+        if let Some(other) = first.get(&name) {
+            let message = format!("`{name}` is made by two files: {} and {}", other.shown, file.shown);
             problems.push(
                 Error::new(codes::NAME, message)
                     .hint("rename one of them: the file's name is the table's name")
@@ -318,9 +478,16 @@ fn models(files: &[TextFile], problems: &mut Vec<Error>) -> BTreeMap<TableName, 
             );
             continue;
         }
-        model.show_as(&file.shown);
-        first.insert(model.name.clone(), file);
-        models.insert(model.name.clone(), model);
+        first.insert(name.clone(), file);
+        match model.filter(|_| is_sound || !sound_only) {
+            Some(mut model) => {
+                model.show_as(&file.shown);
+                models.insert(name, model);
+            }
+            None => {
+                broken.insert(name);
+            }
+        }
     }
     models
 }
@@ -337,11 +504,6 @@ fn with_shown_path(error: &Error, file: &TextFile) -> Error {
     }
     let place = error.place().cloned().unwrap_or_default();
     alone.at(&file.shown, place.line, place.column)
-}
-
-fn is_in_models(problem: &Error, files: &ProjectFiles) -> bool {
-    let in_file = |place: &Place| files.models.iter().any(|file| file.shown == place.file);
-    problem.place().is_some_and(in_file)
 }
 
 /// The leaves of the merged configuration and the defaults that nothing replaced.

@@ -103,7 +103,7 @@ impl<'w> Reader<'w> {
                         return Err(Error::new(codes::TABLE_MISSING, format!("`{name}` has no load yet")));
                     }
                 };
-                let options = RawOptions { spool: self.scratch.spool_dir(), skip_rejects: false };
+                let options = RawOptions { spool: self.scratch.spool_dir() };
                 session.add_raw(&source, lake, loads, schema, options)
             }
             Some(("quarantine", source)) => {

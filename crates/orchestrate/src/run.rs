@@ -9,7 +9,7 @@ use std::{
 
 use lagar_connectors::Stores;
 use lagar_engine::Engine;
-use lagar_flow::{Blame, Clock, Error, Result, TableName, Zone, codes};
+use lagar_flow::{Blame, Clock, Error, KillPoint, Result, TableName, Zone, codes, kill};
 use lagar_lake::{Lake, Release};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use crate::{
     graph::{Graph, NodeKind},
     history::History,
     load,
+    lock::RunLock,
     project::Project,
     report::{Report, Status, StepKind, StepReport},
     workplace::Workplace,
@@ -91,6 +92,26 @@ impl Context {
         *versions.entry(source.clone()).or_insert(newest)
     }
 
+    /// A run that was stopped for a while must not put what is old on top of what another run published
+    /// since. Whoever reads a table's newest version, and no release, would see it.
+    pub async fn refuse_if_overtaken(&self, table: &TableName) -> Result<()> {
+        let current = self.lake.current_release().await?;
+        let now = current.as_ref().and_then(|release| release.tables.get(table).copied());
+        if now == self.released(table) {
+            return Ok(());
+        }
+        let say = |version: Option<u64>| version.map_or("no version".into(), |v| format!("version {v}"));
+        Err(Error::new(
+            codes::OVERTAKEN,
+            format!(
+                "another run published {} of `{table}` in between; this run started from {}",
+                say(now),
+                say(self.released(table))
+            ),
+        )
+        .hint("run again: it starts from what the other one published"))
+    }
+
     fn made(&self, table: TableName, version: u64) {
         self.versions.lock().unwrap_or_else(|e| e.into_inner()).insert(table, version);
     }
@@ -108,6 +129,13 @@ pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
     }
     let graph = Graph::of(&project)?;
     let selected = graph.select(&options.select)?;
+    let _lock = match project.state_dir() {
+        Ok(dir) => RunLock::take(&dir, workplace.clock.now())?,
+        Err(_) => None,
+    };
+    let scratch = workplace.scratch()?;
+    let engine = workplace.engine(&scratch)?;
+    check::before_run(workplace, &engine, &graph, &selected).await?;
     let run_id = uuid::Uuid::now_v7().to_string();
     let (release, taken_back) = releases(&workplace.lake).await?;
 
@@ -116,12 +144,12 @@ pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
     if let Some(history) = &history {
         let begun = history.start_run(&run_id, project.name.as_str(), "run", workplace.clock.now()).await;
         note_failure(&mut warnings, begun);
+        kill::at(KillPoint::HistoryBegun);
     }
 
-    let scratch = workplace.scratch()?;
     let context = Arc::new(Context {
         lake: workplace.lake.clone(),
-        engine: workplace.engine(&scratch)?,
+        engine,
         stores: workplace.stores(),
         spool_dir: scratch.spool_dir(),
         clock: workplace.clock.clone(),
@@ -158,6 +186,7 @@ pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
             }
             Err(error) => {
                 report.status = Status::Failed;
+                let error = error.without(&project.secrets);
                 report.steps.push(StepReport::new("release", StepKind::Release).failed(error));
             }
         }
@@ -166,6 +195,8 @@ pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
     if let Some(history) = &history {
         let ended = history.end_run(&report, workplace.clock.now()).await;
         note_failure(&mut report.warnings, ended);
+        history.close().await;
+        kill::at(KillPoint::HistoryEnded);
     }
     Ok(report)
 }
@@ -242,6 +273,7 @@ async fn run_steps(
             // The step panicked: the others end in order, the run says that the defect is ours.
             Err(error) => {
                 let bug = Error::bug("a step panicked").caused_by(&error).hint("please report this");
+                let bug = bug.without(&context.project.secrets);
                 reports.push(StepReport::new("run", StepKind::Release).failed(bug));
                 context.cancel.cancel();
                 continue;
@@ -266,17 +298,20 @@ async fn run_steps(
 }
 
 async fn finish(
-    report: StepReport,
+    mut report: StepReport,
     watcher: &Arc<dyn Watcher>,
     history: Option<&History>,
     context: &Context,
     warnings: &mut Vec<String>,
     reports: &mut Vec<StepReport>,
 ) {
+    report.error = report.error.map(|error| error.without(&context.project.secrets));
+    report.notes.iter_mut().for_each(|note| *note = context.project.secrets.text(note));
     watcher.step_finished(&report);
     if let Some(history) = history {
         let recorded = history.record_step(&context.run_id, &report, context.clock.now()).await;
         note_failure(warnings, recorded);
+        kill::at(KillPoint::HistoryStep);
     }
     reports.push(report);
 }
@@ -310,6 +345,7 @@ async fn run_step(
         if !worth_another_attempt(&error) || attempt == ATTEMPTS_MAX || context.cancel.is_cancelled() {
             return (node, report.failed(error));
         }
+        let error = error.without(&context.project.secrets);
         watcher.step_retried(&node.to_string(), attempt, &error);
         tokio::select! {
             () = tokio::time::sleep(RETRY_WAIT * 2u32.pow(attempt - 1)) => attempt += 1,
@@ -319,11 +355,10 @@ async fn run_step(
 }
 
 /// Sources have retried their own calls already, as their `retry:` says; doing that again from here
-/// would multiply the attempts that the user asked for.
+/// would multiply the attempts that the user asked for. What was overtaken stays so for the whole run.
 fn worth_another_attempt(error: &Error) -> bool {
-    error.blame() == Blame::Outside
-        && error.code() != codes::HTTP_TEMPORARY
-        && error.code() != codes::DATABASE_DOWN
+    let in_vain = [codes::HTTP_TEMPORARY, codes::DATABASE_DOWN, codes::OVERTAKEN];
+    error.blame() == Blame::Outside && !in_vain.contains(&error.code())
 }
 
 fn status_of(steps: &[StepReport]) -> Status {
@@ -352,7 +387,13 @@ async fn publish(context: &Context) -> Result<Option<u64>> {
     if unchanged {
         return Ok(None);
     }
+    kill::at(KillPoint::ReleaseDue);
+    if context.cancel.is_cancelled() {
+        // Whoever asks to stop does not want readers to see something new a moment later.
+        return Err(Error::new(codes::STOPPED, "nothing is released: the run was asked to stop"));
+    }
     let base = context.release.as_ref().map(|release| release.number);
     let release = context.lake.publish(base, tables, &context.run_id, None).await?;
+    kill::at(KillPoint::ReleasePut);
     Ok(Some(release.number))
 }

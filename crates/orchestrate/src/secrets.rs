@@ -49,6 +49,10 @@ impl Secrets {
         findable
     }
 
+    pub(crate) fn each(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     pub(crate) fn extend(&mut self, other: Secrets) {
         self.0.extend(other.0);
     }

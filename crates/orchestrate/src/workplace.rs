@@ -12,7 +12,10 @@ use lagar_flow::{Clock, Error, Result, codes};
 use lagar_lake::{Lake, Release};
 use object_store::ObjectStore;
 
-use crate::{history::History, project::Project};
+use crate::{
+    history::{History, Opened},
+    project::Project,
+};
 
 /// Name of the file whose lock says that a scratch folder is in use.
 const SCRATCH_LOCK: &str = "lock";
@@ -30,6 +33,9 @@ impl Workplace {
     /// # Errors
     /// The lake's address is wrong or its store does not let us in.
     pub async fn open(project: Arc<Project>, clock: Arc<dyn Clock>) -> Result<Self> {
+        if let Ok(state) = project.state_dir() {
+            refuse_links(&state)?;
+        }
         let env = project.env.clone();
         let lake = Lake::open(&project.lake_url, &project.dir, clock.clone(), &|name| env(name)).await?;
         Ok(Self { project, lake, clock })
@@ -42,7 +48,7 @@ impl Workplace {
 
     /// Opens stores for sources that read from them.
     pub fn stores(&self) -> Arc<dyn Stores> {
-        Arc::new(ProjectStores(self.project.clone()))
+        Arc::new(LakeStores(self.lake.clone()))
     }
 
     /// An engine within the project's limits, spilling below `scratch`.
@@ -70,6 +76,12 @@ impl Workplace {
     /// The record of runs; made new from the lake when it was lost.
     pub async fn history(&self) -> Result<History> {
         let (history, state) = History::open(&self.project.state_dir()?).await?;
+        if let Opened::Damaged(aside) = &state {
+            tracing::warn!(
+                "the history was damaged: it is made again from the lake, the damaged file is {}",
+                aside.display()
+            );
+        }
         if state.is_new() {
             history.rebuild(self.project.name.as_str(), crate::rebuild::runs_of(&self.lake).await?).await?;
         }
@@ -105,11 +117,12 @@ impl Workplace {
     }
 }
 
-struct ProjectStores(Arc<Project>);
+/// Shares the lake's credentials and connections.
+struct LakeStores(Lake);
 
-impl Stores for ProjectStores {
+impl Stores for LakeStores {
     fn open(&self, url: &str) -> Result<(Arc<dyn ObjectStore>, object_store::path::Path)> {
-        lagar_lake::open_object(url, &|name| (self.0.env)(name))
+        self.0.open_object(url)
     }
 }
 
@@ -160,10 +173,29 @@ impl Drop for Scratch {
     }
 }
 
+/// A project may come from anybody. A link in the place of its state would have us write, and clean up,
+/// wherever it leads.
+fn refuse_links(state: &Path) -> Result<()> {
+    let inside = fs::read_dir(state).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_link = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink());
+    match std::iter::once(state.to_owned()).chain(inside).find(is_link) {
+        None => Ok(()),
+        Some(link) => Err(Error::new(
+            codes::CONFIG,
+            format!(
+                "{} is a symbolic link, and what a project keeps on this machine lies behind none",
+                link.display()
+            ),
+        )
+        .hint("remove the link; if it was not you who made it, look where it leads")),
+    }
+}
+
 /// Removes the folders of processes that are gone.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(UNNAMED) {
+        // Only what has a name of ours: others keep files called `lock` too.
+        if entry.file_name().to_str().is_none_or(|name| name.parse::<uuid::Uuid>().is_err()) {
             continue;
         }
         if let Ok(lock) = File::open(entry.path().join(SCRATCH_LOCK))
@@ -182,11 +214,15 @@ mod tests {
     #[test]
     fn a_killed_process_leaves_nothing_for_long() {
         let parent = tempfile::tempdir().unwrap();
-        let dead = parent.path().join("dead");
-        fs::create_dir(&dead).unwrap();
-        File::create(dead.join(SCRATCH_LOCK)).unwrap();
+        let dead = parent.path().join(uuid::Uuid::now_v7().to_string());
+        let foreign = parent.path().join("photos");
+        for folder in [&dead, &foreign] {
+            fs::create_dir(folder).unwrap();
+            File::create(folder.join(SCRATCH_LOCK)).unwrap();
+        }
         let alive = Scratch::new(parent.path()).unwrap();
         assert!(!dead.exists(), "nobody holds its lock");
+        assert!(foreign.exists(), "it is none of ours");
         let other = Scratch::new(parent.path()).unwrap();
         assert!(alive.path().exists(), "its lock is held");
         let path = other.path().to_owned();

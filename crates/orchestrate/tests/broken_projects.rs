@@ -1,11 +1,12 @@
-//! Broken projects: each must be refused with the place of the fault, its code, and words that help.
+//! Broken projects: each must be refused with the place of the fault, its code, and words that help; and a
+//! project with many faults with all of them at once, and none that only follows from another.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
-use lagar_flow::{Code, Error, codes};
-use lagar_orchestrate::{LoadOptions, Project};
+use lagar_flow::{Code, Error, SystemClock, codes};
+use lagar_orchestrate::{Checked, LoadOptions, Project, Report, RunOptions, Unwatched, Workplace};
 
 /// One broken text: the place (`line:column`), the code, and words of the message or the hint.
 struct Broken(&'static str, &'static str, Code, &'static str);
@@ -299,29 +300,298 @@ async fn every_broken_model_is_named_at_its_place() {
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), MODELS.len(), wrong.join("\n"));
 }
 
+/// All that `lagar check` says about these files.
+async fn check(folder: &Path) -> Checked {
+    let options = LoadOptions { thorough: true, ..LoadOptions::with_env(BTreeMap::new()) };
+    let draft = Project::draft(folder.to_str().unwrap(), options).await.expect("there is a project");
+    lagar_orchestrate::check(draft, Arc::new(SystemClock)).await.unwrap()
+}
+
+async fn run(folder: &Path) -> Result<Report, Error> {
+    let options = LoadOptions::with_env(BTreeMap::new());
+    let project = Arc::new(Project::load(folder.to_str().unwrap(), options).await?);
+    let workplace = Workplace::open(project, Arc::new(SystemClock)).await?;
+    let options = RunOptions {
+        select: Vec::new(),
+        full_refresh: false,
+        seed: 1,
+        cancel: Default::default(),
+        watcher: Arc::new(Unwatched),
+    };
+    lagar_orchestrate::run(&workplace, options).await
+}
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        write(folder.path(), path, text);
+    }
+    folder
+}
+
+/// `place code words` of every problem, the place below the project.
+fn told(checked: &Checked, folder: &Path) -> Vec<String> {
+    let project = format!("{}/", folder.display());
+    let one = |error: &Error| {
+        let place = error.place().map(ToString::to_string).unwrap_or_default();
+        let hint = error.hint_text().unwrap_or_default();
+        format!("{} {} {} | {hint}", place.replace(&project, ""), error.code().id, error.message())
+    };
+    // As they are printed: together.
+    Error::all(checked.problems.clone()).iter().flat_map(Error::each).map(one).collect()
+}
+
+/// Every problem begins with the place and code, and has the words, of the line at its position.
+fn assert_told(checked: &Checked, folder: &Path, expected: &[(&str, Code, &str)]) {
+    let found = told(checked, folder);
+    let fits = |(found, (place, code, words)): (&String, &(&str, Code, &str))| {
+        found.starts_with(&format!("{place} {} ", code.id)) && found.contains(words)
+    };
+    let all = found.len() == expected.len() && found.iter().zip(expected).all(fits);
+    assert!(all, "expected {expected:#?}, found {found:#?}");
+}
+
 #[tokio::test]
-async fn all_problems_are_found_at_once() {
-    let text = "name: Shop\nlaek: x\nlimits: {threads: 0, memry: 1GiB, spill: lots}\nsources:\n  a: {type: file, url: [1], colums: {}}\n  b: {type: nothing}\n";
-    let (found, _folder) = problems(text, Some("SELEC 1\n")).await;
-    let mut lines: Vec<(String, usize, usize)> = found
-        .iter()
-        .map(|error| {
-            let place = error.place().unwrap();
-            let file = Path::new(&place.file).file_name().unwrap().to_string_lossy().into_owned();
-            (file, place.line, place.column)
-        })
-        .collect();
-    lines.sort();
+async fn all_faults_of_a_project_file_come_at_once() {
+    let text = "\
+name: Shop
+laek: x
+timezone: Mars/Base
+limits: {threads: 0, memry: 1GiB, spill: lots, concurrency: '${NONE}'}
+vars: {a: [1], b: '${NO_B}', c: 1, c: 2}
+profiles:
+  live: {limits: {memory: much}, vars: {b: '${ONLY_THERE}'}, sources: {a: {url: 5}}}
+  test: no map
+sources:
+  a: {type: file, url: [1], colums: {}, max_rejected: 101%, tags: [1, 2]}
+  b: {type: nothing, require_rows: maybe}
+  c: {type: rest, params: {a: b}, timeout: {total: soon, raed: 1s}, rows: '$..['}
+  d: {typ: file, url: d.csv}
+  e: {type: file, ulr: e.csv, schema: freeze}
+  Bad Name: {type: file, url: x.csv}
+  e: {type: file, url: e.csv}
+";
+    let folder = folder(&[("lagar.yaml", text), (".env", "A\nB='\n")]);
+    let checked = check(folder.path()).await;
+    assert_told(
+        &checked,
+        folder.path(),
+        &[
+            (".env:1:1", codes::CONFIG, "no `=`"),
+            (".env:2:1", codes::CONFIG, "not closed"),
+            ("lagar.yaml:1:7", codes::NAME, "`Shop` is not a name"),
+            ("lagar.yaml:2:1", codes::CONFIG_UNKNOWN, "did you mean `lake`?"),
+            ("lagar.yaml:3:11", codes::CONFIG, "`Mars/Base` is not a time zone"),
+            ("lagar.yaml:4:19", codes::CONFIG, "must be 1 to 1024"),
+            ("lagar.yaml:4:22", codes::CONFIG_UNKNOWN, "did you mean `memory`?"),
+            ("lagar.yaml:4:42", codes::CONFIG, "64MiB"),
+            ("lagar.yaml:4:61", codes::VARIABLE, "`NONE` is not set"),
+            ("lagar.yaml:5:11", codes::CONFIG, "`vars.a` must be a text"),
+            ("lagar.yaml:5:19", codes::VARIABLE, "`NO_B` is not set"),
+            ("lagar.yaml:5:36", codes::YAML, "`c` stands here a second time"),
+            ("lagar.yaml:7:27", codes::CONFIG, "`much` is not a size"),
+            ("lagar.yaml:7:81", codes::CONFIG, "`sources.a.url` must be text"),
+            ("lagar.yaml:8:9", codes::CONFIG, "the profile `test` must be a map"),
+            ("lagar.yaml:10:24", codes::CONFIG, "`sources.a.url` must be text"),
+            ("lagar.yaml:10:29", codes::CONFIG_UNKNOWN, "did you mean `columns`?"),
+            ("lagar.yaml:10:55", codes::CONFIG, "for example 10 or 1%"),
+            ("lagar.yaml:10:68", codes::CONFIG, "`sources.a.tags[0]` must be text"),
+            ("lagar.yaml:10:71", codes::CONFIG, "`sources.a.tags[1]` must be text"),
+            ("lagar.yaml:11:13", codes::CONFIG, "`nothing` is not a type of source"),
+            ("lagar.yaml:11:36", codes::CONFIG, "must be true or false"),
+            ("lagar.yaml:12:3", codes::CONFIG, "`sources.c` needs the key `url`"),
+            ("lagar.yaml:12:52", codes::CONFIG, "250ms"),
+            ("lagar.yaml:12:58", codes::CONFIG_UNKNOWN, "did you mean `read`?"),
+            ("lagar.yaml:12:75", codes::CONFIG, "JSONPath"),
+            ("lagar.yaml:13:7", codes::CONFIG_UNKNOWN, "did you mean `type`?"),
+            ("lagar.yaml:14:19", codes::CONFIG_UNKNOWN, "did you mean `url`?"),
+            ("lagar.yaml:14:39", codes::CONFIG_LATER, "`freeze` is not supported yet"),
+            ("lagar.yaml:15:3", codes::NAME, "`Bad Name` is not a name"),
+            ("lagar.yaml:16:3", codes::YAML, "`e` stands here a second time"),
+        ],
+    );
+}
+
+#[tokio::test]
+async fn all_faults_of_all_models_come_at_once() {
+    let folder = folder(&[
+        (
+            "lagar.yaml",
+            "name: shop\nsources:\n  orders: {type: file, url: orders.csv}\n  broken: {type: file}\n",
+        ),
+        ("orders.csv", "id,title,price\n1,a,2.5\n"),
+        ("trusted/orders.sql", "SELECT id, title, price FROM raw.orders\n"),
+    ]);
+    // With a load the columns are known.
+    write(folder.path(), "lagar.yaml", "name: shop\nsources:\n  orders: {type: file, url: orders.csv}\n");
+    run(folder.path()).await.unwrap();
+    for (path, text) in [
+        (
+            "lagar.yaml",
+            "name: shop\nsources:\n  orders: {type: file, url: orders.csv}\n  broken: {type: file}\n",
+        ),
+        // Every fault of one front matter, and those of its SELECT.
+        (
+            "trusted/bad_front.sql",
+            "/*---\nmaterialise: append\nkey: [id, idd]\nkey: [id]\ntags: {a: b}\npartition_by: [id, 5, id]\nchecks:\n  - uniqe: [id]\n  \
+             - 7\n  - {not_null: [titel], severty: warn, sql: \"id > 0\"}\n  - relation: {id: orders}\n  - id >\n  - accepted: {prize: [1]}\n---*/\n\
+             SELECT id, titel, prize FROM raw.orders WHERE ordr > 1\n",
+        ),
+        // One with a wrong SELECT, and one that reads it and has a fault of its own.
+        ("trusted/bad_sql.sql", "/*---\nkey: [a\n---*/\nSELEC 1\n"),
+        (
+            "refined/behind_bad_sql.sql",
+            "SELECT s.a, o.pric FROM trusted.bad_sql s JOIN trusted.ordes o ON true\n",
+        ),
+        // What reads what is broken is not reported for that.
+        ("refined/only_behind.sql", "SELECT a FROM trusted.bad_sql\n"),
+        ("refined/behind_broken_source.sql", "SELECT a FROM raw.broken\n"),
+        ("refined/behind_bad_front.sql", "SELECT id FROM trusted.bad_front\n"),
+        // Its front matter does not fit its columns; what reads it is planned all the same.
+        (
+            "refined/top.sql",
+            "/*---\nkey: [idd]\nchecks:\n  - pric > 0\n---*/\nSELECT id, price FROM trusted.orders\n",
+        ),
+        ("refined/behind_top.sql", "SELECT id, prise FROM refined.top\n"),
+        // Circles, and a model that needs one of them.
+        ("trusted/a.sql", "SELECT b.id\nFROM trusted.b AS b\n"),
+        ("trusted/b.sql", "-- B.\nSELECT id FROM trusted.c\n"),
+        ("trusted/c.sql", "SELECT id FROM trusted.a\n"),
+        ("trusted/x.sql", "SELECT id FROM trusted.y\n"),
+        (
+            "trusted/y.sql",
+            "/*---\nchecks:\n  - relation: {id: trusted.x.id}\n---*/\nSELECT id FROM trusted.orders\n",
+        ),
+        ("refined/behind_a.sql", "SELECT id FROM trusted.a\n"),
+        // Places that nothing reads.
+        ("Trusted/users.sql", "SELECT idd FROM trusted.orders\n"),
+        ("refine/sums.sql", "SELECT sum(price) AS total FROM trusted.users\n"),
+        ("raw/orders.sql", "SELECT 1 AS a\n"),
+        ("refined/upper.SQL", "SELECT 1 AS a\n"),
+        ("test/orders.yaml", "model: trusted.orders\ntests: {one: {given: {raw.order: []}, expect: []}}\n"),
+        (
+            "tests/top.yml",
+            "model: refined.top\ntests: {one: {gven: {trusted.orders: []}, expect: 5}, two: {expect: []}}\n",
+        ),
+        (
+            "tests/bad_sql.yaml",
+            "model: trusted.bad_sql\ntests: {one: {given: {trusted.orders: []}, expect: []}}\n",
+        ),
+        ("tests/old/x.yaml", "model: nothing\n"),
+        ("scratch/x.sql", "nothing\n"),
+        ("notes.sql", "nothing\n"),
+        ("refined/Upper.sql", "SELECT 1 AS a\n"),
+    ] {
+        write(folder.path(), path, text);
+    }
+    let checked = check(folder.path()).await;
+    assert_told(
+        &checked,
+        folder.path(),
+        &[
+            ("Trusted", codes::NAME, "did you mean `trusted`?"),
+            ("Trusted/users.sql:1:8", codes::SQL_UNKNOWN_COLUMN, "did you mean `id`?"),
+            ("lagar.yaml:4:3", codes::CONFIG, "`sources.broken` needs the key `url`"),
+            ("raw", codes::NAME, "raw tables are made by the sources"),
+            ("refine", codes::NAME, "did you mean `refined`?"),
+            ("refined/Upper.sql", codes::NAME, "`Upper` is not a name"),
+            ("refined/behind_bad_sql.sql:1:48", codes::SQL_UNKNOWN_TABLE, "did you mean `trusted.orders`?"),
+            ("refined/behind_top.sql:1:12", codes::SQL_UNKNOWN_COLUMN, "did you mean `price`?"),
+            ("refined/top.sql:2:7", codes::FRONT_MATTER, "did you mean `id`?"),
+            ("refined/top.sql:4:5", codes::SQL_UNKNOWN_COLUMN, "there is no column `pric`"),
+            ("refined/upper.SQL", codes::NAME, "did you mean `refined/upper.sql`?"),
+            ("test", codes::NAME, "did you mean `tests`?"),
+            ("test/orders.yaml:2:23", codes::CONFIG, "did you mean `raw.orders`?"),
+            ("tests/top.yml", codes::NAME, "did you mean `tests/top.yaml`?"),
+            ("tests/top.yml:2:15", codes::CONFIG_UNKNOWN, "did you mean `given`?"),
+            ("tests/top.yml:2:51", codes::CONFIG, "`tests.one.expect` must be a list"),
+            ("tests/top.yml:2:55", codes::CONFIG, "`tests.two` needs the key `given`"),
+            ("trusted/a.sql:2:6", codes::CYCLE, "trusted.a → trusted.b → trusted.c → trusted.a"),
+            ("trusted/bad_front.sql:2:1", codes::FRONT_MATTER, "did you mean `materialize`?"),
+            ("trusted/bad_front.sql:4:1", codes::YAML, "`key` stands here a second time"),
+            ("trusted/bad_front.sql:5:7", codes::FRONT_MATTER, "`tags` must be a list of names"),
+            ("trusted/bad_front.sql:6:15", codes::FRONT_MATTER, "`partition_by` has `id` twice"),
+            ("trusted/bad_front.sql:6:20", codes::FRONT_MATTER, "`partition_by[1]` must be text"),
+            ("trusted/bad_front.sql:8:5", codes::FRONT_MATTER, "did you mean `unique`?"),
+            ("trusted/bad_front.sql:9:5", codes::FRONT_MATTER, "an SQL condition or a map"),
+            ("trusted/bad_front.sql:10:25", codes::FRONT_MATTER, "did you mean `severity`?"),
+            ("trusted/bad_front.sql:11:20", codes::FRONT_MATTER, "zone.table.column"),
+            ("trusted/bad_front.sql:12:5", codes::SQL_SYNTAX, "the check `id >`"),
+            ("trusted/bad_front.sql:15:12", codes::SQL_UNKNOWN_COLUMN, "did you mean `title`?"),
+            ("trusted/bad_front.sql:15:19", codes::SQL_UNKNOWN_COLUMN, "did you mean `price`?"),
+            ("trusted/bad_front.sql:15:47", codes::SQL_UNKNOWN_COLUMN, "there is no column `ordr`"),
+            ("trusted/bad_sql.sql:3:1", codes::YAML, "brackets"),
+            ("trusted/bad_sql.sql:4:1", codes::SQL_SYNTAX, "SELECT"),
+            ("trusted/x.sql:1:16", codes::CYCLE, "`trusted.y` names `trusted.x` at"),
+        ],
+    );
+    let circle = checked.problems.iter().find(|problem| problem.message().contains("trusted.c")).unwrap();
+    let hint = circle.hint_text().unwrap();
+    for step in ["`trusted.b` names `trusted.c` at", "trusted/b.sql:2:16", "trusted/c.sql:1:16"] {
+        assert!(hint.contains(step), "{hint}");
+    }
+    let warnings = checked.warnings.join("\n");
+    for words in
+        ["tests/old/x.yaml is not read", "a .sql file in", "scratch", "a .sql file beside lagar.yaml"]
+    {
+        assert!(warnings.contains(words), "{words}: {warnings}");
+    }
+    assert_eq!(checked.warnings.len(), 3, "{warnings}");
+}
+
+#[tokio::test]
+async fn models_are_checked_although_the_project_file_cannot_be_read() {
+    let folder = folder(&[
+        ("lagar.yaml", "name: shop\nsources: [a, b\n"),
+        ("trusted/a.sql", "SELECT x FROM raw.anything\n"),
+        ("trusted/b.sql", "SELECT x FROM trusted.aa\n"),
+    ]);
+    let checked = check(folder.path()).await;
     let expected = [
-        ("broken.sql", 1, 1),
-        ("lagar.yaml", 1, 7),
-        ("lagar.yaml", 2, 1),
-        ("lagar.yaml", 3, 19),
-        ("lagar.yaml", 3, 22),
-        ("lagar.yaml", 3, 42),
-        ("lagar.yaml", 5, 24),
-        ("lagar.yaml", 5, 29),
-        ("lagar.yaml", 6, 13),
+        ("lagar.yaml:3:1", codes::YAML, "brackets"),
+        ("trusted/b.sql:1:15", codes::SQL_UNKNOWN_TABLE, "did you mean `trusted.a`?"),
     ];
-    assert_eq!(lines, expected.map(|(file, line, column)| (file.to_owned(), line, column)), "{found:#?}");
+    assert_told(&checked, folder.path(), &expected);
+}
+
+#[tokio::test]
+async fn a_time_zone_has_no_effect_yet_and_that_is_said() {
+    let folder = folder(&[("lagar.yaml", "name: shop\ntimezone: America/Bogota\n")]);
+    let checked = check(folder.path()).await;
+    assert!(checked.problems.is_empty());
+    assert!(checked.warnings[0].contains("`timezone` has no effect yet"), "{:?}", checked.warnings);
+    assert!(checked.warnings[0].contains("lagar.yaml:2:11"), "{:?}", checked.warnings);
+    let folder = self::folder(&[("lagar.yaml", "name: shop\ntimezone: UTC\n")]);
+    assert!(check(folder.path()).await.warnings.is_empty());
+}
+
+#[tokio::test]
+async fn a_run_refuses_what_is_certain_to_fail_before_its_first_step() {
+    let model = |columns: &str| format!("SELECT {columns} FROM raw.orders\n");
+    let folder = folder(&[
+        ("lagar.yaml", "name: shop\nsources:\n  orders: {type: file, url: orders.csv}\n"),
+        ("orders.csv", "id,price\n1,2.5\n"),
+        ("trusted/orders.sql", &model("id, price")),
+        ("refined/top.sql", "SELECT id, prize FROM trusted.orders\n"),
+    ]);
+    let loads = || fs::read_dir(folder.path().join("lake/raw/orders/_loads")).map_or(0, Iterator::count);
+    // Nothing is known yet: the first load runs, and its model; only then the column is seen to be missing.
+    let report = run(folder.path()).await.unwrap();
+    let failed: Vec<&str> =
+        report.steps.iter().filter(|step| step.error.is_some()).map(|step| step.name.as_str()).collect();
+    assert_eq!((failed, loads()), (vec!["refined.top"], 1));
+    // Now it is known, and no step runs although the source has something new.
+    write(folder.path(), "orders.csv", "id,price\n1,2.5\n2,3.5\n");
+    let error = run(folder.path()).await.unwrap_err();
+    assert_eq!((error.code(), loads()), (codes::SQL_UNKNOWN_COLUMN, 1));
+    let hint = error.hint_text().unwrap();
+    assert!(hint.contains("did you mean `price`?") && hint.contains("lagar run -s raw.orders"), "{hint}");
+    assert!(error.place().unwrap().to_string().ends_with("refined/top.sql:1:12"));
+    // A column like no other may come with the load, and it does.
+    write(folder.path(), "refined/top.sql", "SELECT id, discount FROM trusted.orders\n");
+    write(folder.path(), "trusted/orders.sql", &model("id, price, discount"));
+    write(folder.path(), "orders.csv", "id,price,discount\n1,2.5,0.1\n");
+    let report = run(folder.path()).await.unwrap();
+    assert!(report.steps.iter().all(|step| step.error.is_none()), "{:#?}", report.steps);
+    assert_eq!(loads(), 2);
 }

@@ -140,6 +140,8 @@ async fn a_newer_history_is_refused_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let history = open(&folder).await;
     sqlx::query("PRAGMA user_version = 99").execute(&history.pool).await.unwrap();
+    let application = sqlx::AssertSqlSafe(format!("PRAGMA application_id = {}", APPLICATION + 99));
+    sqlx::query(application).execute(&history.pool).await.unwrap();
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&history.pool).await.unwrap();
     history.close().await;
     let before = std::fs::read(folder.path().join(FILE)).unwrap();
@@ -241,4 +243,136 @@ async fn a_folder_that_cannot_be_written_is_an_error_and_no_panic() {
     std::fs::write(&file, "x").unwrap();
     let error = History::open(&file.join(".lagar")).await.unwrap_err();
     assert_eq!(error.code(), codes::HISTORY);
+}
+
+/// A history with runs, steps and checks, closed; its bytes and what it tells.
+async fn remembered(folder: &tempfile::TempDir) -> (Vec<u8>, String) {
+    let history = open(folder).await;
+    for number in 0..6 {
+        let id = format!("run-{number}");
+        history.start_run(&id, "shop", "run", time(number)).await.unwrap();
+        let mut made = step("trusted.a");
+        made.checks.push(CheckReport {
+            name: "rows > 0".into(),
+            severity: "error".into(),
+            rows_tested: 7,
+            rows_failed: 0,
+            sample: vec![serde_json::json!({"a": number})],
+        });
+        history.record_step(&id, &made, time(number)).await.unwrap();
+        history.end_run(&report(&id, Status::Ok), time(number)).await.unwrap();
+    }
+    let told = told(&history).await;
+    history.close().await;
+    (std::fs::read(folder.path().join(FILE)).unwrap(), told)
+}
+
+/// Writes the file, without a log that an earlier case left: SQLite would read it in its place.
+fn put(folder: &tempfile::TempDir, bytes: &[u8]) {
+    for log in ["history.db-wal", "history.db-shm"] {
+        let _ = std::fs::remove_file(folder.path().join(log));
+    }
+    std::fs::write(folder.path().join(FILE), bytes).unwrap();
+}
+
+/// All that can be asked of a history.
+async fn told(history: &History) -> String {
+    let mut all = String::new();
+    for run in history.runs(100).await.unwrap() {
+        let found = history.run(&run.run_id).await.unwrap();
+        let steps = history.steps(&run.run_id).await.unwrap();
+        let checks = history.checks(&run.run_id).await.unwrap();
+        all.push_str(&format!("{run:?} {found:?} {steps:?} {checks:?}\n"));
+    }
+    all
+}
+
+/// R11: a flipped bit is noticed, or it changes nothing that can be read.
+#[tokio::test]
+async fn no_flipped_bit_changes_what_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bytes, before) = remembered(&folder).await;
+    assert!(!folder.path().join("history.db-wal").exists(), "all is in the one file");
+    let mut battery = lagar_testing::Battery::new("R11");
+    let flips: u64 = if lagar_testing::long() { 3000 } else { 100 };
+    let mut noticed = 0;
+    for flip in 0..flips {
+        // The header first, bit by bit, then anywhere: steps of a size that divides nothing.
+        let bit = if flip < flips / 3 {
+            (flip * 800 / (flips / 3)) as usize
+        } else {
+            (flip as usize * 7_368_787) % (bytes.len() * 8)
+        };
+        battery
+            .case_async(&format!("bit {bit} of {} bytes", bytes.len()), async {
+                let mut damaged = bytes.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                put(&folder, &damaged);
+                let (history, opened) = History::open(folder.path()).await.unwrap();
+                match opened {
+                    Opened::Damaged(aside) => {
+                        noticed += 1;
+                        assert_eq!(told(&history).await, "", "made new");
+                        std::fs::remove_file(aside).unwrap();
+                    }
+                    // Bits that SQLite does not use, and those of the version that say "an older one".
+                    Opened::Existing | Opened::New => assert_eq!(told(&history).await, before, "{opened:?}"),
+                }
+                history.close().await;
+            })
+            .await;
+    }
+    assert!(noticed > flips / 10, "only {noticed} of {flips} were noticed: the flips hit nothing");
+}
+
+/// R11: cut anywhere, it is noticed; cut to nothing, it is a new one.
+#[tokio::test]
+async fn a_cut_history_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bytes, _) = remembered(&folder).await;
+    let mut battery = lagar_testing::Battery::new("R11");
+    let cuts = if lagar_testing::long() { 400 } else { 40 };
+    for cut in 0..cuts {
+        let length = bytes.len() * cut / cuts;
+        battery
+            .case_async(&format!("cut to {length} of {} bytes", bytes.len()), async {
+                put(&folder, &bytes[..length]);
+                let (history, opened) = History::open(folder.path()).await.unwrap();
+                match &opened {
+                    Opened::Damaged(aside) => std::fs::remove_file(aside).unwrap(),
+                    opened => assert_eq!((opened, length), (&Opened::New, 0)),
+                }
+                assert!(opened.is_new(), "it is filled from the lake");
+                assert_eq!(told(&history).await, "");
+                history.close().await;
+            })
+            .await;
+    }
+}
+
+/// What the first version wrote, which had no seals, stays and is sealed.
+#[tokio::test]
+async fn an_older_history_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, before) = remembered(&folder).await;
+    let history = open(&folder).await;
+    for table in ["runs", "steps", "checks"] {
+        let drop = sqlx::AssertSqlSafe(format!("ALTER TABLE {table} DROP COLUMN seal"));
+        sqlx::query(drop).execute(&history.pool).await.unwrap();
+    }
+    for pragma in ["PRAGMA user_version = 1", "PRAGMA application_id = 0"] {
+        sqlx::query(pragma).execute(&history.pool).await.unwrap();
+    }
+    history.close().await;
+    let (history, opened) = History::open(folder.path()).await.unwrap();
+    assert_eq!(opened, Opened::Existing);
+    assert_eq!(told(&history).await, before);
+    history.start_run("new", "shop", "run", time(30)).await.unwrap();
+    sqlx::query("UPDATE runs SET status = 'failed' WHERE run_id = 'run-1'")
+        .execute(&history.pool)
+        .await
+        .unwrap();
+    history.close().await;
+    let opened = History::open(folder.path()).await.unwrap().1;
+    assert!(matches!(opened, Opened::Damaged(_)), "a row that nobody sealed");
 }

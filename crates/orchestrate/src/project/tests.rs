@@ -142,7 +142,7 @@ sources:
         assert!(!shown.contains(secret), "{secret} in {shown}");
     }
     assert_eq!(setting(&project, "sources.calls.url").0, "https://a.example/***/calls");
-    assert_eq!(project.secrets.redact("failed with tok-abcdef"), "failed with ***");
+    assert_eq!(project.secrets.text("failed with tok-abcdef"), "failed with ***");
 }
 
 #[tokio::test]
@@ -293,4 +293,45 @@ async fn a_broken_test_is_named_at_its_place() {
         assert!(shown.ends_with(&format!("tests/top.yaml:{place}")), "{shown} for {text}: {all:?}");
         assert!(all.join(" ").contains(words), "{all:?}");
     }
+}
+
+#[tokio::test]
+async fn paths_of_a_project_in_a_store_start_at_the_project() {
+    let text = "\
+name: shop
+sources:
+  cities: {type: file, url: ../../data/cities.csv, in_place: true}
+  days: {type: file, url: days/*.csv}
+  local: {type: file, url: /data/x.csv}
+  orders: {type: sql, url: 'sqlite:/data/shop.db', table: orders}
+";
+    let files = |text: &str| {
+        let shown = "s3://bucket/projects/shop/lagar.yaml".to_owned();
+        let project = TextFile { path: "lagar.yaml".to_owned(), shown, text: text.to_owned() };
+        ProjectFiles { dir: None, project, env: None, models: vec![], tests: vec![], notes: vec![] }
+    };
+    let load = |text: &str| {
+        let mut files = files(text);
+        Project::of_files("s3://bucket/projects/shop", &mut files, env(&[]), Vec::new()).unwrap().finished()
+    };
+    let project = load(text).unwrap();
+    let address = |name: &str| project.sources[&name.parse::<Name>().unwrap()].source.address();
+    assert_eq!(address("cities"), "s3://bucket/data/cities.csv");
+    assert_eq!(address("days"), "s3://bucket/projects/shop/days/*.csv");
+    assert_eq!(address("local"), "/data/x.csv");
+    assert_eq!(address("orders"), "sqlite:/data/shop.db#orders");
+    assert_eq!(project.lake_url, "s3://bucket/projects/shop/lake");
+    // What is shown is what is written.
+    assert_eq!(setting(&project, "sources.cities.url").0, "../../data/cities.csv");
+    let error = load(
+        "name: shop\nlake: ../../../x\nsources:\n  orders: {type: sql, url: 'sqlite:shop.db', tabel: orders}\n  \
+         products: {type: rest, url: 'file:api/products'}\n",
+    )
+    .unwrap_err();
+    let places: Vec<String> = error.each().map(|e| e.place().unwrap().to_string()).collect();
+    let shop = "s3://bucket/projects/shop/lagar.yaml";
+    assert_eq!(
+        places,
+        [format!("{shop}:2:7"), format!("{shop}:4:28"), format!("{shop}:4:46"), format!("{shop}:5:31")]
+    );
 }

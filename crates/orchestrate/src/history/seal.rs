@@ -1,0 +1,101 @@
+//! A checksum in every row. SQLite notices a page that is built wrongly, not a value that changed in it.
+
+use futures::TryStreamExt;
+use sha2::{Digest, Sha256};
+use sqlx::{AssertSqlSafe, SqliteConnection, SqlitePool};
+
+/// The tables with the columns that the checksum is over. A change of them needs a new schema version.
+const SEALED: [(&str, &[&str]); 3] = [
+    (
+        "runs",
+        &[
+            "run_id",
+            "project",
+            "command",
+            "status",
+            "started_at",
+            "ended_at",
+            "seconds",
+            "release",
+            "lagar_version",
+            "error_json",
+            "host",
+            "pid",
+            "process_started",
+        ],
+    ),
+    (
+        "steps",
+        &[
+            "run_id",
+            "name",
+            "kind",
+            "status",
+            "attempts",
+            "started_at",
+            "seconds",
+            "rows_in",
+            "rows_out",
+            "rows_rejected",
+            "bytes_in",
+            "bytes_out",
+            "version",
+            "peak_memory_bytes",
+            "spilled_bytes",
+            "note",
+            "error_json",
+        ],
+    ),
+    (
+        "checks",
+        &["run_id", "table_name", "check_name", "severity", "rows_tested", "rows_failed", "sample_json"],
+    ),
+];
+
+/// Gives the tables of an older version their column for it.
+pub(super) async fn add_columns(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    for (table, _) in SEALED {
+        let add = AssertSqlSafe(format!("ALTER TABLE {table} ADD COLUMN seal INTEGER"));
+        sqlx::query(add).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Seals the rows that have no seal: those that the transaction wrote.
+pub(super) async fn seal(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    for (table, columns) in SEALED {
+        let open =
+            AssertSqlSafe(format!("SELECT rowid, {} FROM {table} WHERE seal IS NULL", content(columns)));
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(open).fetch_all(&mut *connection).await?;
+        for (row, content) in rows {
+            let update = AssertSqlSafe(format!("UPDATE {table} SET seal = ? WHERE rowid = ?"));
+            sqlx::query(update).bind(checksum(&content)).bind(row).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether every row is what was written.
+pub(super) async fn is_intact(pool: &SqlitePool) -> Result<bool, sqlx::Error> {
+    for (table, columns) in SEALED {
+        let all = AssertSqlSafe(format!("SELECT seal, {} FROM {table}", content(columns)));
+        let mut rows = sqlx::query_as::<_, (Option<i64>, Vec<u8>)>(all).fetch(pool);
+        while let Some((seal, content)) = rows.try_next().await? {
+            if seal != Some(checksum(&content)) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// The values of a row in SQL's own spelling: a blob, because damaged text need not be UTF-8.
+fn content(columns: &[&str]) -> String {
+    let quoted: Vec<String> = columns.iter().map(|column| format!("quote({column})")).collect();
+    format!("CAST({} AS BLOB)", quoted.join(" || ',' || "))
+}
+
+fn checksum(content: &[u8]) -> i64 {
+    let hash = Sha256::digest(content);
+    hash.iter().take(8).fold(0, |sum, byte| (sum << 8) | i64::from(*byte))
+}
