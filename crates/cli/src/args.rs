@@ -1,8 +1,9 @@
 //! The command line. What each command does is in `commands/`, one file each.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use lagar_flow::Redactor;
 
 /// Builds data lakes: sources to raw, SQL to trusted and refined, checked and released together.
 #[derive(Debug, Parser)]
@@ -44,6 +45,9 @@ pub struct Global {
     /// How log lines look on stderr
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+    /// What must not be printed; whoever reads a secret adds it.
+    #[arg(skip)]
+    pub secrets: Redactor,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -152,6 +156,11 @@ pub enum Command {
         #[command(subcommand)]
         action: Option<ReleasesAction>,
     },
+    /// Maintains tables: takes away what nobody needs, puts small files together
+    Table {
+        #[command(subcommand)]
+        action: TableAction,
+    },
     /// Shows the configuration as it is understood, or its JSON schema
     Config {
         #[command(subcommand)]
@@ -190,6 +199,43 @@ pub enum ReleasesAction {
     List,
     /// Publishes the tables of release NUMBER again
     Rollback { number: u64 },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum TableAction {
+    /// Removes files that no load, kept version or kept release needs, and old releases
+    Vacuum {
+        /// Only these (raw.x, trusted.y, refined.z), and no release; default: the whole lake
+        #[arg(value_name = "TABLE")]
+        tables: Vec<String>,
+        /// Says what would go, and removes nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// So many of the newest releases stay; older ones can be rolled back to no more
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+        keep_releases: u32,
+        /// Nothing younger goes: longer than any run and any query takes (12h, 7d); at least 1h
+        #[arg(long, value_name = "AGE", default_value = "7d", value_parser = retention)]
+        older_than: Duration,
+    },
+    /// Puts the small files of released tables together; no row and no result changes
+    Compact {
+        /// Only these; default: every released table
+        #[arg(value_name = "TABLE")]
+        tables: Vec<String>,
+        /// Says what would be done, and does nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// What a run has written and not committed yet must not be taken for left behind.
+fn retention(text: &str) -> Result<Duration, String> {
+    let age = lagar_connectors::config::parse_duration(text)?;
+    match age >= Duration::from_secs(3600) {
+        true => Ok(age),
+        false => Err("a run that goes on could lose what it has written; at least 1h".into()),
+    }
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -9,6 +9,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Rows are made on one thread and let go on another; glibc's arenas keep a fifth more memory for it
+/// (`benches/README.md`). Its settings are in `.cargo/config.toml`.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let args = match args::Args::try_parse() {
         Ok(args) => args,
@@ -20,6 +26,7 @@ fn main() -> ExitCode {
     };
     output::init_logging(&args.global);
     let json = args.global.json;
+    let secrets = args.global.secrets.clone();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // Planning recurses deeply on nested SQL; the default 2 MiB is too little in a debug build.
@@ -34,9 +41,12 @@ fn main() -> ExitCode {
     };
     let exit = match runtime.block_on(async move { tokio::spawn(commands::run(args)).await }) {
         Ok(Ok(exit)) => exit,
-        Ok(Err(error)) => output::fail(&error, json),
+        Ok(Err(error)) => output::fail(&error.without(&secrets), json),
         Err(panic) => output::fail(
-            &lagar_flow::Error::bug("a command panicked").caused_by(&panic).hint("please report this"),
+            &lagar_flow::Error::bug("a command panicked")
+                .caused_by(&panic)
+                .hint("please report this")
+                .without(&secrets),
             json,
         ),
     };

@@ -1,34 +1,62 @@
 //! The first Ctrl-C or SIGTERM asks the command to stop in order, the second ends the process at once.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::{
+    io,
+    sync::atomic::{AtomicI32, Ordering},
+    thread,
+    time::Duration,
+};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// The exit code after an orderly stop; 0 while nobody asked.
 static STOPPED_BY: AtomicI32 = AtomicI32::new(0);
 
+/// How long the command may take to stop in order. What does not look at the token (a disk that hangs)
+/// is not waited for.
+const GRACE: Duration = Duration::from_secs(8);
+
 /// A token that is cancelled by the first signal.
-pub fn stop_on_signal() -> std::io::Result<CancellationToken> {
+///
+/// Signals have a thread and a runtime of their own: however busy or stuck the command's threads are,
+/// the next signal is heard.
+pub fn stop_on_signal() -> io::Result<CancellationToken> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (interrupt, terminate) = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
     let token = CancellationToken::new();
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
     let stop = token.clone();
-    tokio::spawn(async move {
-        loop {
-            let code = tokio::select! {
-                _ = interrupt.recv() => 130,
-                _ = terminate.recv() => 143,
-            };
-            if STOPPED_BY.swap(code, Ordering::SeqCst) != 0 {
-                // Nothing is visible before its commit, so an end at any moment is safe.
-                std::process::exit(code);
-            }
-            eprintln!("stopping; once more to stop at once");
-            stop.cancel();
-        }
-    });
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || runtime.block_on(watch(interrupt, terminate, stop)))?;
     Ok(token)
+}
+
+async fn watch(mut interrupt: Signal, mut terminate: Signal, stop: CancellationToken) {
+    let asked = next(&mut interrupt, &mut terminate).await;
+    STOPPED_BY.store(asked, Ordering::SeqCst);
+    eprintln!("stopping; once more to stop at once");
+    stop.cancel();
+    let code = match tokio::time::timeout(GRACE, next(&mut interrupt, &mut terminate)).await {
+        Ok(again) => again,
+        Err(_) => {
+            eprintln!("not stopped after {} s: stopping at once", GRACE.as_secs());
+            asked
+        }
+    };
+    // Nothing is visible before its commit, so an end at any moment is safe.
+    std::process::exit(code);
+}
+
+/// The exit code that the next signal asks for.
+async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> i32 {
+    tokio::select! {
+        _ = interrupt.recv() => 130,
+        _ = terminate.recv() => 143,
+    }
 }
 
 /// 130 or 143 if a signal asked for the stop.

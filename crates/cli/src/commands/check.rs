@@ -1,18 +1,38 @@
-use lagar_flow::Result;
+use lagar_flow::{Error, Result};
+use lagar_orchestrate::Project;
 
-use crate::{args::Global, output};
+use crate::{
+    args::Global,
+    output::{self, counted},
+};
 
 pub async fn run(global: &Global) -> Result<u8> {
-    let workplace = super::open(global).await?;
-    let checked = lagar_orchestrate::check(&workplace).await?;
+    let mut options = super::options(global);
+    options.thorough = true;
+    let secrets = options.secrets.clone();
+    let draft = Project::draft(&global.project, options).await?;
+    let checked = lagar_orchestrate::check(draft, super::clock()).await?;
+    if !global.quiet {
+        checked.warnings.iter().for_each(|warning| output::warn(&secrets.text(warning)));
+    }
+    if let Some(error) = Error::all(checked.problems) {
+        return Err(error);
+    }
     if global.json {
         output::stdout(&format!(
             "{}\n",
-            serde_json::json!({"status": "ok", "sources": checked.sources, "models": checked.models, "unplanned": checked.unplanned})
+            serde_json::json!({
+                "status": "ok", "sources": checked.sources, "models": checked.models,
+                "unplanned": checked.unplanned, "warnings": checked.warnings,
+            })
         ));
         return Ok(0);
     }
-    output::stdout(&format!("{} sources and {} models: no problem found\n", checked.sources, checked.models));
+    output::stdout(&format!(
+        "{} and {}: no problem found\n",
+        counted(checked.sources, "source"),
+        counted(checked.models, "model")
+    ));
     if !checked.unplanned.is_empty() {
         output::stdout(&format!(
             "columns and types of {} were not checked: a source that they read has no load yet\n",

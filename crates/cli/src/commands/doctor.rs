@@ -25,18 +25,14 @@ pub async fn run(global: &Global) -> Result<u8> {
             serde_json::json!({"status": if failed == 0 { "ok" } else { "failed" }, "findings": list})
         ));
     } else {
+        let width = findings.iter().map(|finding| finding.what.chars().count()).max().unwrap_or(0);
         for finding in &findings {
+            let what = format!("{:<width$}", finding.what);
             match &finding.result {
-                Ok(found) => {
-                    output::stdout(&format!("{} {:<10} {found}\n", style("32").paint("✓"), finding.what))
-                }
+                Ok(found) => output::stdout(&format!("{} {what}  {found}\n", style("32").paint("✓"))),
                 Err(error) => {
-                    output::stdout(&format!(
-                        "{} {:<10} {}\n",
-                        style("1;31").paint("✗"),
-                        finding.what,
-                        error.message()
-                    ));
+                    let cross = style("1;31").paint("✗");
+                    output::stdout(&format!("{cross} {what}  {}\n", error.message()));
                     output::print_error(error);
                 }
             }

@@ -23,7 +23,7 @@ pub async fn run(global: &Global) -> Result<u8> {
             .project
             .sources
             .get(&source)
-            .map_or("not in the project".to_owned(), |s| s.source.address());
+            .map_or("not in the project".to_owned(), |s| global.secrets.text(&s.source.address()));
         let (count, size) = loads.iter().fold((Some(0), 0), |(rows, size), load| {
             (rows.zip(load.rows).map(|(a, b)| a + b), size + load.bytes)
         });

@@ -13,6 +13,7 @@ mod run;
 mod runs;
 mod show;
 mod sql;
+mod table;
 mod test;
 mod version;
 
@@ -43,6 +44,7 @@ pub async fn run(args: Args) -> Result<u8> {
         Command::Ls { project } => ls::run(&at(global, project.dir)).await,
         Command::Runs { action } => runs::run(&global, action).await,
         Command::Releases { action } => releases::run(&global, action).await,
+        Command::Table { action } => table::run(&global, action).await,
         Command::Config { action } => config::run(&global, action).await,
         Command::Doctor { project } => doctor::run(&at(global, project.dir)).await,
         Command::Connectors { kind } => connectors::run(&global, kind.as_deref()),
@@ -61,8 +63,13 @@ fn at(mut global: Global, dir: Option<String>) -> Global {
 
 /// Reads the project that the command line names.
 async fn load(global: &Global) -> Result<Arc<Project>> {
-    let options = LoadOptions::of_process(global.profile.clone(), global.vars.clone());
-    Ok(Arc::new(Project::load(&global.project, options).await?))
+    Ok(Arc::new(Project::load(&global.project, options(global)).await?))
+}
+
+fn options(global: &Global) -> LoadOptions {
+    let mut options = LoadOptions::of_process(global.profile.clone(), global.vars.clone());
+    options.secrets = global.secrets.clone();
+    options
 }
 
 /// The project and its lake.
@@ -72,7 +79,7 @@ async fn open(global: &Global) -> Result<Workplace> {
 
 /// The same for a command that reads the lake and asks no source: it needs no source's login.
 async fn open_to_read(global: &Global) -> Result<Workplace> {
-    let mut options = LoadOptions::of_process(global.profile.clone(), global.vars.clone());
+    let mut options = options(global);
     options.reading = true;
     Workplace::open(Arc::new(Project::load(&global.project, options).await?), clock()).await
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use lagar_flow::{Blame, Error, Result, codes};
-use lagar_orchestrate::{Report, RunOptions, Status, Unwatched, Watcher};
+use lagar_orchestrate::{Report, RunOptions, Status, StepKind, StepReport, Unwatched, Watcher};
 
 use crate::{
     args::Global,
@@ -33,15 +33,12 @@ pub async fn run(global: &Global, options: Options) -> Result<u8> {
         },
     )
     .await?;
+    // The steps themselves said what went wrong when they ended; the release is no step of its own.
+    let untold = |step: &&StepReport| global.quiet || step.kind == StepKind::Release;
+    let failed = report.steps.iter().filter(|step| step.status == Status::Failed);
+    failed.filter(untold).filter_map(|step| step.error.as_ref()).for_each(output::print_error);
     if !global.quiet {
         eprint!("{}", summary(&report));
-    } else {
-        report
-            .steps
-            .iter()
-            .filter(|step| step.status == Status::Failed)
-            .filter_map(|step| step.error.as_ref())
-            .for_each(output::print_error);
     }
     for warning in &report.warnings {
         eprintln!("warning: {}", output::clean(warning));

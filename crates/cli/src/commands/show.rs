@@ -29,7 +29,10 @@ async fn source(global: &Global, workplace: &Workplace, name: &TableName) -> Res
         loads.len(),
         last.number,
         last.created_at.format("%Y-%m-%d %H:%M:%S UTC"),
-        from.map_or(String::new(), |source| format!("from {}", source.source.address())),
+        from.map_or(String::new(), |source| format!(
+            "from {}",
+            global.secrets.text(&source.source.address())
+        )),
     ));
     let schema = schema_of(&last.columns)?;
     let columns = schema.fields().iter().map(|f| vec![f.name().clone(), type_name(f.data_type())]).collect();

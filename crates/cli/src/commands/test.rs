@@ -32,7 +32,10 @@ pub async fn run(global: &Global, filter: Option<&str>) -> Result<u8> {
             .collect();
         output::stdout(&format!("{}\n", serde_json::json!({"tests": tests})));
     } else {
-        output::stdout(&format!("{} tests passed, {failed} failed\n", results.len() - failed));
+        output::stdout(&format!(
+            "{} passed, {failed} failed\n",
+            output::counted(results.len() - failed, "test")
+        ));
     }
     Ok(if failed == 0 { 0 } else { output::EXIT_FAILED })
 }

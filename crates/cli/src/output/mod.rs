@@ -6,7 +6,7 @@ pub mod table;
 
 use std::io::{IsTerminal, Write};
 
-use lagar_flow::{Blame, Error};
+use lagar_flow::{Blame, Error, Redactor};
 
 use crate::{
     args::{Global, LogFormat},
@@ -47,7 +47,10 @@ pub fn print_error(error: &Error) {
     let dim = style("2");
     let cyan = style("36");
     let mut text = String::new();
-    for problem in error.each() {
+    for (index, problem) in error.each().enumerate() {
+        if index > 0 {
+            text.push('\n');
+        }
         text.push_str(&format!("{}: {}\n", red.paint("error"), clean(problem.message())));
         if let Some(place) = problem.place() {
             text.push_str(&format!("  {} {place}\n", dim.paint("at")));
@@ -62,9 +65,19 @@ pub fn print_error(error: &Error) {
     }
     let count = error.each().count();
     if count > 1 {
-        text.push_str(&format!("{count} problems\n"));
+        text.push_str(&format!("\n{count} problems\n"));
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Says what is no error, but worth a look.
+pub fn warn(text: &str) {
+    eprintln!("{}: {}", style("33").paint("warning"), clean(text));
+}
+
+/// `1 source`, `2 sources`
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{} {what}{}", thousands(count as u64), if count == 1 { "" } else { "s" })
 }
 
 /// Text from outside (an answer, a cell) must not steer the terminal.
@@ -108,10 +121,27 @@ pub fn init_logging(global: &Global) {
             crates.iter().fold(theirs.to_owned(), |filter, name| format!("{filter},{name}={ours}")),
         )
     });
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // Whatever a library thinks worth a line: no secret is in it.
+    let secrets = global.secrets.clone();
+    let clean = move || CleanStderr(secrets.clone());
+    let builder = fmt().with_env_filter(filter).with_writer(clean).with_target(false);
     match global.log_format {
         LogFormat::Json => builder.json().init(),
         LogFormat::Text => builder.with_ansi(style("1").0.is_some()).without_time().init(),
+    }
+}
+
+/// Stderr without secrets. A log line comes in one piece.
+struct CleanStderr(Redactor);
+
+impl Write for CleanStderr {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let clean = self.0.text(&String::from_utf8_lossy(line));
+        std::io::stderr().write_all(clean.as_bytes()).map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
     }
 }
 

@@ -111,7 +111,7 @@ pub async fn run(workplace: &Workplace, format: Format) -> Result<u8> {
                     let sql = statement.trim().trim_end_matches(';').to_owned();
                     statement.clear();
                     if let Err(error) = answer(&reader, &sql, format).await {
-                        output::print_error(&error);
+                        output::print_error(&error.without(&workplace.project.secrets));
                     }
                 }
             }
