@@ -105,7 +105,7 @@ impl Workshop {
     fn session(&self, manifest: &Arc<Manifest>) -> Session {
         let session = self.engine.session();
         let schema = schema_of(&manifest.columns).unwrap();
-        let options = RawOptions { spool: self.folder.path().to_path_buf(), skip_rejects: false };
+        let options = RawOptions { spool: self.folder.path().to_path_buf() };
         session.add_raw(&manifest.source, &self.lake, vec![manifest.clone()], schema, options).unwrap();
         session
     }
@@ -156,6 +156,7 @@ impl Workshop {
                 rows_in: 0,
                 rows_out: written.rows(),
                 description: None,
+                compacted: None,
             },
             base,
             column_docs: BTreeMap::new(),

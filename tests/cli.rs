@@ -173,6 +173,37 @@ fn errors_say_what_where_and_what_next() {
 }
 
 #[test]
+fn check_names_every_fault_and_warns() {
+    let place = small();
+    place.write("notes.sql", "nothing");
+    let checked = place.lagar(&["check", "--json"]);
+    assert_eq!(checked.code, 0, "{}", checked.stderr);
+    let said: serde_json::Value = serde_json::from_str(checked.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((&said["sources"], &said["models"]), (&json!(1), &json!(1)), "{said}");
+    assert!(said["warnings"][0].as_str().unwrap().contains("beside lagar.yaml"), "{said}");
+    checked.says(0, &["warning: a .sql file beside lagar.yaml is not read"]);
+    assert_eq!(place.lagar(&["check"]).stdout, "1 source and 1 model: no problem found\n");
+    // Three faults in three files, and a run that refuses the first of them before any step.
+    place.write("refined/top.sql", "SELECT nam, idd FROM trusted.items");
+    place.write("refine/x.sql", "SELECT 1 AS a");
+    place.lagar(&["check"]).says(
+        2,
+        &[
+            "refine`",
+            "did you mean `refined`?",
+            "refined/top.sql:1:8",
+            "did you mean `name`?",
+            "top.sql:1:13",
+            "3 problems",
+        ],
+    );
+    std::fs::remove_dir_all(place.project.join("refine")).unwrap();
+    let done = place.lagar(&["run"]);
+    done.says(2, &["refined/top.sql:1:8", "did you mean `name`?", "lagar run -s raw.items"]);
+    assert!(!done.stderr.contains("raw.items "), "no step ran: {}", done.stderr);
+}
+
+#[test]
 fn listings_show_what_there_is() {
     let place = small();
     let ls = place.lagar(&["ls"]).stdout;

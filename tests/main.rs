@@ -3,10 +3,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bad_input;
+mod buckets;
 mod cli;
 mod crash;
+mod databases;
+mod disk_full;
+mod doubles;
+mod durability;
 mod facts;
 mod honest;
+mod hostile;
+mod kills;
+mod maintenance;
+mod paths;
 mod readers;
+mod repeats;
+mod secrets;
 mod shop;
+mod stops;
 mod support;

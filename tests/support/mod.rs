@@ -1,6 +1,9 @@
 //! What the end-to-end tests share.
 
+pub mod audited;
 pub mod http;
+pub mod running;
+pub mod trace;
 
 use std::{
     collections::BTreeMap,

@@ -1,0 +1,209 @@
+//! A project whose sources hold rows that are all known, and an auditor that is not Lagar.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{
+    Place, copy,
+    http::{Answer, Server},
+    python, root,
+};
+
+/// Rows that each source gets a round; one of five readings is left out by a check.
+const ROWS: u64 = 5;
+pub const SOURCES: [&str; 3] = ["events", "readings", "orders"];
+
+const EVENTS: &str = "-- One row an event.\n/*---\nmaterialize: append\nincremental: raw.events\nkey: [id]\n---*/\nSELECT id, n, amount, sum FROM raw.events\n";
+const ORDERS: &str = "-- One row an order.\n/*---\nmaterialize: append\nincremental: raw.orders\nkey: [id]\n---*/\nSELECT id, n, amount, sum FROM raw.orders\n";
+const READINGS: &str = "-- One row a reading, every fifth left out.\n/*---\nkey: [id]\nchecks:\n  - {name: no_fifth, sql: n % 5 <> 0, severity: drop}\n---*/\nSELECT id, n, amount, sum FROM raw.readings WHERE _newest\n";
+const TOTALS: &str = "-- One row a table.\nSELECT 'events' AS source, count(*) AS rows, sum(amount) AS amount FROM trusted.events\nUNION ALL SELECT 'orders', count(*), sum(amount) FROM trusted.orders\nUNION ALL SELECT 'readings', count(*), sum(amount) FROM trusted.readings\n";
+
+/// Files, an API and a database → raw → trusted (replaced and appended to) → refined → release.
+pub struct Audited {
+    pub place: Place,
+    pub lake: PathBuf,
+    pub server: Server,
+    outside: TempDir,
+    auditor: Auditor,
+    rounds: u64,
+}
+
+/// What the auditor found; nothing of it is wrong.
+pub struct Found {
+    pub releases: u64,
+    /// How many rows a source the current release shows.
+    pub state: Option<u64>,
+    /// The same of the newest versions, for a reader that knows of no release.
+    pub newest: Option<u64>,
+    pub raw: Value,
+}
+
+impl Audited {
+    /// With empty sources; `None`, and said, without a Python that can audit.
+    pub fn new() -> Option<Self> {
+        Self::with_lake(None)
+    }
+
+    /// The same with the lake somewhere else than beside the project.
+    pub fn with_lake(lake: Option<PathBuf>) -> Option<Self> {
+        let auditor = Auditor::start()?;
+        let outside = tempfile::tempdir().unwrap();
+        fs::create_dir(outside.path().join("in")).unwrap();
+        let server = Server::start();
+        let place = Place::project(&[]);
+        let lake = lake.unwrap_or_else(|| place.lake());
+        let audited = Self { place, lake, server, outside, auditor, rounds: 0 };
+        audited.write_project(&audited.place);
+        Some(audited)
+    }
+
+    /// The same project on another machine: a folder and a history of its own, the same sources and lake.
+    pub fn another_machine(&self) -> Place {
+        let place = Place::project(&[]);
+        self.write_project(&place);
+        place
+    }
+
+    fn write_project(&self, place: &Place) {
+        let (lake, outside, url) = (self.lake.display(), self.outside.path().display(), &self.server.url);
+        let yaml = format!(
+            "name: ledger\nlake: {lake}\nsources:\n  \
+             events: {{type: file, url: '{outside}/in/*.csv', columns: {{n: int}}, max_rejected: 1000000}}\n  \
+             readings: {{type: rest, url: '{url}/readings'}}\n  \
+             orders: {{type: sql, url: 'sqlite:{outside}/shop.db', table: orders, cursor: n}}\n"
+        );
+        place.write("lagar.yaml", yaml);
+        place.write("trusted/events.sql", EVENTS);
+        place.write("trusted/orders.sql", ORDERS);
+        place.write("trusted/readings.sql", READINGS);
+        place.write("refined/totals.sql", TOTALS);
+    }
+
+    /// Rows that each source has.
+    pub fn rows(&self) -> u64 {
+        self.rounds * ROWS
+    }
+
+    /// Each source gets new rows, and the file one that cannot be taken.
+    pub fn grow(&mut self) {
+        let first = self.rows() + 1;
+        self.rounds += 1;
+        let last = self.rows();
+        let mut csv = String::from("id,n,amount,sum\n");
+        for n in first..=last {
+            let (id, amount, sum) = row("events", n);
+            csv.push_str(&format!("{id},{n},{amount},{sum}\n"));
+        }
+        csv.push_str(&format!("broken-{},x,0,\n", self.rounds));
+        fs::write(self.outside.path().join(format!("in/{:06}.csv", self.rounds)), csv).unwrap();
+        let readings: Vec<Value> = (1..=last)
+            .map(|n| {
+                let (id, amount, sum) = row("readings", n);
+                json!({"id": id, "n": n, "amount": amount, "sum": sum})
+            })
+            .collect();
+        self.server.on("/readings", vec![Answer::json(serde_json::to_vec(&readings).unwrap())]);
+        let database = self.outside.path().join("shop.db");
+        self.auditor.ask(&json!({"insert": database, "from": first, "to": last}));
+    }
+
+    /// Fails unless the lake is whole and its release shows one of `states`.
+    #[track_caller]
+    pub fn look(&mut self, states: &[u64]) -> Found {
+        self.audit(states, false)
+    }
+
+    #[track_caller]
+    fn audit(&mut self, states: &[u64], newest: bool) -> Found {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let lake = match self.lake.starts_with("/proc") {
+            // In the namespace of another process: delta-rs resolves the path, and ends in ours.
+            true => {
+                let lake = elsewhere.path().join("copy");
+                copy(&self.lake, &lake);
+                lake
+            }
+            false => self.lake.clone(),
+        };
+        let answer = self.auditor.ask(&json!({"audit": lake, "states": states, "newest": newest}));
+        Found {
+            releases: answer["releases"].as_u64().unwrap(),
+            state: answer["state"].as_u64(),
+            newest: answer["newest"].as_u64(),
+            raw: answer["raw"].clone(),
+        }
+    }
+
+    /// Fails unless every row is where it belongs, once, and nothing else is.
+    #[track_caller]
+    pub fn exact(&mut self) -> Found {
+        let rows = self.rows();
+        let found = self.audit(&[rows], true);
+        assert_eq!(found.state, Some(rows), "the release");
+        assert_eq!(found.newest, Some(rows), "the newest versions");
+        for source in SOURCES {
+            assert_eq!(found.raw[source]["rows"], rows, "raw.{source}");
+        }
+        assert_eq!(found.raw["events"]["rejected"], self.rounds, "rejected rows");
+        found
+    }
+}
+
+/// Row `n` of a source: id, amount, checksum over both. `audit.py` makes the same.
+fn row(source: &str, n: u64) -> (String, u64, String) {
+    let (id, amount) = (format!("{source}-{n}"), n * 7919 % 1000);
+    let text = format!("{id}|{amount}");
+    let sum = text
+        .bytes()
+        .fold(0xCBF2_9CE4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
+    (id, amount, format!("{sum:016x}"))
+}
+
+/// `audit.py`, asked line by line: starting it anew for each question would take longer than the rest.
+struct Auditor {
+    child: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Auditor {
+    fn start() -> Option<Self> {
+        let Some(python) = python() else {
+            println!("skipped: LAGAR_TEST_PYTHON is not set");
+            return None;
+        };
+        let script = root().join("tests/audit.py");
+        let mut child =
+            Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let questions = child.stdin.take().unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        Some(Self { child, questions, answers })
+    }
+
+    /// The answer; fails if something is wrong.
+    #[track_caller]
+    fn ask(&mut self, question: &Value) -> Value {
+        writeln!(self.questions, "{question}").unwrap();
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        let answer: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let problems = answer["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let problems: Vec<&str> = problems.iter().filter_map(Value::as_str).collect();
+        assert!(problems.is_empty(), "{question}\n{}", problems.join("\n"));
+        answer
+    }
+}
+
+impl Drop for Auditor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
