@@ -303,7 +303,10 @@ impl History {
             .create_if_missing(true)
             .busy_timeout(BUSY_TIMEOUT)
             .synchronous(SqliteSynchronous::Normal);
-        let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
+        // Without these limits the pool has no task that looks after its connections. In sqlx 0.9 that task
+        // spins for ever when the pool is closed while it begins.
+        let pool = SqlitePoolOptions::new().max_connections(2).max_lifetime(None).idle_timeout(None);
+        let pool = pool.connect_with(options).await?;
         let prepared = prepare(&pool, path).await;
         if prepared.is_err() {
             pool.close().await;
