@@ -2,9 +2,11 @@
 
 use std::io::Write;
 
+use lagar_testing::http::reply_and_stay;
+
 use crate::support::{
     Done, Place,
-    http::{Answer, Server},
+    http::{self, Reply, Server},
     step,
 };
 
@@ -25,9 +27,9 @@ fn csv(keys: &str, bytes: &[u8]) -> Place {
 }
 
 /// A good load first, then the bad answer: what was released stays as it was.
-fn after_a_good_load(bad: Vec<Answer>, keys: &str) -> (Place, Server, Done) {
+fn after_a_good_load(bad: Vec<Reply>, keys: &str) -> (Place, Server, Done) {
     let server = Server::start();
-    server.on("/items", vec![Answer::json(r#"[{"id":1,"price":2.5}]"#)]);
+    server.on("/items", vec![http::json(r#"[{"id":1,"price":2.5}]"#)]);
     let place = rest(&server.url, keys);
     place.run(&[]);
     let before = raw_files(&place);
@@ -48,7 +50,7 @@ fn raw_files(place: &Place) -> Vec<String> {
 
 #[test]
 fn a_server_that_fails_is_asked_again_and_then_the_step_fails() {
-    let (_, server, done) = after_a_good_load(vec![Answer::status(500)], "");
+    let (_, server, done) = after_a_good_load(vec![http::status(500)], "");
     done.says(75, &["500", "raw.items"]);
     let report = done.json();
     assert_eq!(step(&report, "raw.items")["status"], "failed");
@@ -60,10 +62,7 @@ fn a_server_that_fails_is_asked_again_and_then_the_step_fails() {
 #[test]
 fn a_server_that_recovers_is_no_failure() {
     let server = Server::start();
-    server.on(
-        "/items",
-        vec![Answer::status(503), Answer::status(500), Answer::json(r#"[{"id":1,"price":1.0}]"#)],
-    );
+    server.on("/items", vec![http::status(503), http::status(500), http::json(r#"[{"id":1,"price":1.0}]"#)]);
     let place = rest(&server.url, "");
     place.run(&[]);
     assert_eq!(server.requests().len(), 3);
@@ -72,7 +71,7 @@ fn a_server_that_recovers_is_no_failure() {
 #[test]
 fn null_and_no_rows_fail_when_rows_are_required() {
     for body in ["null", "[]", ""] {
-        let (_, _, done) = after_a_good_load(vec![Answer::json(body)], "    require_rows: true\n");
+        let (_, _, done) = after_a_good_load(vec![http::json(body)], "    require_rows: true\n");
         done.says(1, &["without a single row"]);
     }
 }
@@ -80,7 +79,7 @@ fn null_and_no_rows_fail_when_rows_are_required() {
 #[test]
 fn no_rows_are_a_note_when_they_are_not_required() {
     let server = Server::start();
-    server.on("/items", vec![Answer::json(r#"[{"id":1,"price":2.5}]"#), Answer::json("[]")]);
+    server.on("/items", vec![http::json(r#"[{"id":1,"price":2.5}]"#), http::json("[]")]);
     let place = rest(&server.url, "");
     place.run(&[]);
     let report = place.run(&[]);
@@ -90,16 +89,15 @@ fn no_rows_are_a_note_when_they_are_not_required() {
 
 #[test]
 fn html_with_status_200_is_not_data() {
-    let html =
-        Answer::Whole(200, vec![("Content-Type".into(), "text/html".into())], b"<html>login</html>".to_vec());
+    let html = reply_and_stay(200, &[("Content-Type", "text/html")], "<html>login</html>");
     after_a_good_load(vec![html], "").2.says(1, &["web page"]);
 }
 
 #[test]
 fn a_body_cut_short_is_not_data() {
-    let cut = Answer::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[{\"id\":1".to_vec());
+    let cut = Reply::bytes("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[{\"id\":1");
     after_a_good_load(vec![cut], "").2.says(75, &["raw.items"]);
-    after_a_good_load(vec![Answer::json(r#"[{"id":1,"price":2.5},{"id":"#)], "").2.says(1, &["raw.items"]);
+    after_a_good_load(vec![http::json(r#"[{"id":1,"price":2.5},{"id":"#)], "").2.says(1, &["raw.items"]);
 }
 
 #[test]
@@ -110,18 +108,15 @@ fn a_gzip_bomb_ends_at_the_limit() {
         encoder.write_all(&zeros).unwrap();
     }
     let bomb = encoder.finish().unwrap();
-    let headers = vec![
-        ("Content-Type".to_owned(), "application/json".to_owned()),
-        ("Content-Encoding".to_owned(), "gzip".to_owned()),
-    ];
-    let done = after_a_good_load(vec![Answer::Whole(200, headers, bomb)], "    max_bytes: 4MiB\n").2;
+    let headers = [("Content-Type", "application/json"), ("Content-Encoding", "gzip")];
+    let done = after_a_good_load(vec![reply_and_stay(200, &headers, bomb)], "    max_bytes: 4MiB\n").2;
     done.says(1, &["4"]);
 }
 
 #[test]
 fn values_of_the_wrong_type_go_to_quarantine() {
     let bad = r#"[{"id":1,"price":"abc"},{"id":2,"price":3.5}]"#;
-    let (place, _, done) = after_a_good_load(vec![Answer::json(bad)], "    columns: {price: double}\n");
+    let (place, _, done) = after_a_good_load(vec![http::json(bad)], "    columns: {price: double}\n");
     done.says(1, &["1 of 2 rows", "quarantine.items"]);
     let rows = place.rows("SELECT _row, _column, _reason, _value FROM quarantine.items");
     assert_eq!(rows.len(), 1, "{rows:?}");
@@ -132,7 +127,7 @@ fn values_of_the_wrong_type_go_to_quarantine() {
 #[test]
 fn rejected_rows_within_the_limit_do_not_fail_the_load() {
     let server = Server::start();
-    server.on("/items", vec![Answer::json(r#"[{"id":1,"price":"abc"},{"id":2,"price":3.5}]"#)]);
+    server.on("/items", vec![http::json(r#"[{"id":1,"price":"abc"},{"id":2,"price":3.5}]"#)]);
     let place = rest(&server.url, "    columns: {price: double}\n    max_rejected: 1\n");
     let report = place.run(&[]);
     let load = step(&report, "raw.items");

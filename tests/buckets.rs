@@ -548,10 +548,10 @@ fn refusals_are_told_in_words() {
     told(&reads, 1, &["access was refused", "AccessDenied"]);
     let doctor = reads.lagar(&["doctor", "--json"]);
     assert_eq!(doctor.code, 1, "{}", doctor.stdout);
-    let findings = doctor.json()["findings"].as_array().unwrap().clone();
-    let failed: Vec<&str> =
-        findings.iter().filter(|f| !f["error"].is_null()).map(|f| f["what"].as_str().unwrap()).collect();
-    assert_eq!(failed, ["lake: put", "lake: put-if-absent", "lake: upload, given up", "lake: delete"]);
+    assert_eq!(
+        failed(&doctor.json()),
+        ["lake: put", "lake: put-if-absent", "lake: upload, given up", "lake: delete"]
+    );
 
     // A session that is over, and a clock that is wrong: answers of S3 that MinIO gives only after a while.
     let upstream = minio.endpoint.trim_start_matches("http://").to_owned();
@@ -593,11 +593,17 @@ fn refusals_are_told_in_words() {
     );
 }
 
+/// What `lagar doctor` found to be ill.
+fn failed(report: &Value) -> Vec<&str> {
+    let findings = report["findings"].as_array().unwrap().iter();
+    findings.filter(|finding| !finding["error"].is_null()).map(|f| f["what"].as_str().unwrap()).collect()
+}
+
 /// A source each of the kinds, well and not: one line each, and the exit code.
 #[test]
 fn doctor_tries_the_sources() {
     let server = http::Server::start();
-    server.on("/well", vec![http::Answer::json("[]")]).on("/ill", vec![http::Answer::status(503)]);
+    server.on("/well", vec![http::json("[]")]).on("/ill", vec![http::status(503)]);
     let yaml = |ill: &str| {
         format!(
             "name: sources\nsources:\n  saved:\n    type: rest\n    url: file:answers\n  api:\n    type: rest\n    \
@@ -633,14 +639,7 @@ fn doctor_tries_the_sources() {
     assert_eq!(done.code, 1, "{}{}", done.stdout, done.stderr);
     let report = done.json();
     assert_eq!(report["status"], "failed");
-    let failed: Vec<&str> = report["findings"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|finding| !finding["error"].is_null())
-        .map(|finding| finding["what"].as_str().unwrap())
-        .collect();
-    assert_eq!(failed, ["source busy", "source down", "source gone", "source no_db"]);
+    assert_eq!(failed(&report), ["source busy", "source down", "source gone", "source no_db"]);
     assert!(!format!("{}{}", done.stdout, done.stderr).contains("canary"), "{}", done.stdout);
     // Nothing secret was sent either.
     assert!(server.requests().iter().all(|path| !path.contains("canary")), "{:?}", server.requests());

@@ -1,19 +1,14 @@
 //! S6: the whole binary against real databases, which are killed in the middle of a read.
 
-use std::{
-    fs,
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{fs, process::Command};
 
 use lagar_testing::{Battery, Break, Proxy, Service, long};
 
-use crate::support::{Done, Place, step};
+use crate::support::{
+    Done, Place, files_below,
+    running::{Running, weighed},
+    step,
+};
 
 struct Kind {
     name: &'static str,
@@ -79,10 +74,6 @@ fn place(url: &str, more: &str) -> Place {
     ])
 }
 
-fn start(place: &Place, args: &[&str]) -> Child {
-    place.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
 /// The rows of a table, as one word: their number, their identities, and all that they hold.
 fn sums(place: &Place, table: &str) -> String {
     let rows = place.rows(&format!("SELECT count(*) AS n, count(DISTINCT id) AS ids, sum(id) AS total, count(DISTINCT x) AS xs, sum(length(x)) AS letters FROM {table}"));
@@ -127,7 +118,7 @@ fn a_server_killed_in_the_middle_of_a_read() {
                 let proxy = Proxy::start(&format!("127.0.0.1:{}", port(url)), after, Break::Stall);
                 let through = url.replace(port(url), &proxy.port().to_string());
                 let place = place(&through, "    split: {rows: 500}\n");
-                let run = start(&place, &["run", "--json"]);
+                let run = Running::start(&mut place.command(&["run", "--json"]));
                 proxy.wait_until_reached();
                 server.kill();
                 if again {
@@ -135,7 +126,7 @@ fn a_server_killed_in_the_middle_of_a_read() {
                 }
                 // What was on its way arrives, then the end.
                 proxy.heal();
-                let done = Done::of(run.wait_with_output().unwrap());
+                let done = run.end();
                 done.says(75, &["E2302", "was lost", "raw.big"]);
                 assert_eq!(step(&done.json(), "raw.big")["status"], "failed");
                 nothing_is_visible(&place);
@@ -169,18 +160,10 @@ fn a_wrong_password_is_printed_nowhere() {
                 assert!(!done.stdout.contains(SECRET) && !done.stderr.contains(SECRET), "{}", done.stderr);
             }
             // Nor is it in what the run left: history, logs, the lake.
-            let mut folders = vec![place.project.clone()];
-            while let Some(folder) = folders.pop() {
-                for entry in fs::read_dir(folder).unwrap() {
-                    let path = entry.unwrap().path();
-                    if path.is_dir() {
-                        folders.push(path);
-                    } else if !path.ends_with("lagar.yaml") {
-                        let bytes = fs::read(&path).unwrap();
-                        let found = bytes.windows(SECRET.len()).any(|part| part == SECRET.as_bytes());
-                        assert!(!found, "{}", path.display());
-                    }
-                }
+            for path in files_below(&place.project).iter().filter(|path| !path.ends_with("lagar.yaml")) {
+                let bytes = fs::read(path).unwrap();
+                let found = bytes.windows(SECRET.len()).any(|part| part == SECRET.as_bytes());
+                assert!(!found, "{}", path.display());
             }
         });
     }
@@ -189,7 +172,7 @@ fn a_wrong_password_is_printed_nowhere() {
 /// Rows of a kilobyte pass through memory that does not grow with their number.
 #[test]
 fn a_million_rows_of_a_kilobyte_in_300_mb() {
-    const MEMORY_KB_MAX: u64 = 300 * 1024;
+    const MEMORY_MAX: u64 = 300 << 20;
     let rows: u64 = if long() { 1_000_000 } else { 20_000 };
     let mut battery = Battery::new("S6");
     for kind in [POSTGRES, MARIADB] {
@@ -198,32 +181,13 @@ fn a_million_rows_of_a_kilobyte_in_300_mb() {
             kind.client(&url, "DROP TABLE IF EXISTS big");
             kind.client(&url, &kind.fill.replace("{}", &rows.to_string()));
             let place = place(&url, "");
-            let child = start(&place, &["run", "--select", "raw.big", "--json"]);
-            let (peak, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-            let watch = {
-                let (peak, ended, status) =
-                    (peak.clone(), ended.clone(), format!("/proc/{}/status", child.id()));
-                // The kernel keeps the highest value itself; only the last moment can be missed.
-                thread::spawn(move || {
-                    while !ended.load(Ordering::Relaxed) {
-                        let status = fs::read_to_string(&status).unwrap_or_default();
-                        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-                        if let Some(kb) = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
-                        {
-                            peak.store(kb, Ordering::Relaxed);
-                        }
-                        thread::sleep(Duration::from_millis(5));
-                    }
-                })
-            };
-            let done = Done::of(child.wait_with_output().unwrap());
-            ended.store(true, Ordering::Relaxed);
-            watch.join().unwrap();
+            let mut command = place.command(&["run", "--select", "raw.big", "--json"]);
+            let (output, peak) = weighed(&mut command, place.dir.path());
+            let done = Done::of(output);
             done.says(0, &[]);
             assert_eq!(step(&done.json(), "raw.big")["rows_out"], rows);
-            let peak = peak.load(Ordering::Relaxed);
-            println!("{}: {rows} rows, {peak} kB at most", kind.name);
-            assert!((1..=MEMORY_KB_MAX).contains(&peak), "{peak} kB");
+            println!("{}: {rows} rows, {} MiB at most", kind.name, peak >> 20);
+            assert!((1..=MEMORY_MAX).contains(&peak), "{peak} bytes");
             kind.client(&url, "DROP TABLE big");
         });
     }

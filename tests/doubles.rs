@@ -8,7 +8,11 @@ use std::{
 use lagar_flow::KillPoint;
 use lagar_testing::{Battery, long};
 
-use crate::support::{Done, Place, audited::Audited, running::Running};
+use crate::support::{
+    Done, Place,
+    audited::Audited,
+    running::{Running, points},
+};
 
 /// A second run of the same project ends at once and says who is first; readers do not wait.
 #[test]
@@ -19,7 +23,7 @@ fn of_two_runs_of_a_project_one_goes_on() {
     let mut battery = Battery::new("R4");
     battery.case("a stopped run holds the project", || {
         audited.grow();
-        let first = stopped_at(&audited.place, KillPoint::HistoryBegun);
+        let first = stopped(&audited.place, KillPoint::HistoryBegun, 1);
         let started = Instant::now();
         let second = audited.place.lagar(&["run"]);
         assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
@@ -43,7 +47,7 @@ fn of_two_runs_of_a_project_one_goes_on() {
     });
     battery.case("the kernel takes the lock back", || {
         audited.grow();
-        let mut first = stopped_at(&audited.place, KillPoint::HistoryBegun);
+        let mut first = stopped(&audited.place, KillPoint::HistoryBegun, 1);
         first.kill();
         audited.place.run(&[]);
         audited.exact();
@@ -78,19 +82,15 @@ fn who_slept_is_refused_and_what_the_other_committed_stays() {
     let other = audited.another_machine();
     let mut battery = Battery::new("R4");
     // Checkpoints come after the commit; the ninth put is one of a table's files.
-    let mut plans: Vec<(KillPoint, u32)> = KillPoint::ALL
-        .iter()
-        .filter(|point| !matches!(point, KillPoint::CheckpointDue | KillPoint::CheckpointMade))
-        .map(|point| (*point, 1))
-        .collect();
+    let mut plans: Vec<(KillPoint, u32)> = points().map(|point| (point, 1)).collect();
     let puts = [KillPoint::LocalWritten, KillPoint::LocalSynced, KillPoint::LocalNamed, KillPoint::LocalDone];
     let passes = if long() { 2..=18 } else { 9..=9 };
     plans.extend(passes.flat_map(|pass| puts.map(|point| (point, pass))));
     for (point, pass) in plans {
-        let plan = format!("{}:stop:{pass}", point.name());
-        battery.case(&format!("{plan}: cargo test -p lagar-cli --test e2e who_slept"), || {
+        let words = format!("{}:stop:{pass}: cargo test -p lagar-cli --test e2e who_slept", point.name());
+        battery.case(&words, || {
             audited.grow();
-            let sleeper = stopped_by(&audited.place, &plan);
+            let sleeper = stopped(&audited.place, point, pass);
             let done = other.lagar(&["run"]);
             done.says(0, &[]);
             let after = audited.look(&[audited.rows()]).releases;
@@ -113,13 +113,9 @@ fn who_slept_is_refused_and_what_the_other_committed_stays() {
     }
 }
 
-fn stopped_at(place: &Place, point: KillPoint) -> Running {
-    stopped_by(place, &format!("{}:stop", point.name()))
-}
-
-fn stopped_by(place: &Place, plan: &str) -> Running {
-    let mut run = Running::start(place.command(&["run"]).env("LAGAR_KILL_POINT", plan));
-    run.until("kill point");
+/// A run that sleeps since it came by `point` for the `pass`-th time.
+fn stopped(place: &Place, point: KillPoint, pass: u32) -> Running {
+    let run = Running::at(place, point, &format!("stop:{pass}"));
     run.until_stopped();
     run
 }

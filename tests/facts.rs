@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Place, fixtures,
-    http::{Answer, Server},
+    http::{self, Server},
     step,
 };
 
@@ -24,7 +24,7 @@ fn the_recorded_answers_give_the_known_figures() {
     let server = Server::start();
     for name in ["products", "users", "carts"] {
         let body = fs::read(fixtures.join(format!("fakestore_{name}.json"))).unwrap();
-        server.on(&format!("/{name}"), vec![Answer::json(body)]);
+        server.on(&format!("/{name}"), vec![http::json(body)]);
     }
     let place = Place::sample("shop");
     let api = format!("api={}", server.url);
@@ -99,12 +99,12 @@ fn the_recorded_answers_give_the_known_figures() {
     // A6: unchanged answers change nothing; a null answer fails and leaves the tables.
     let again = place.lagar(&[&["run", "--json"], select.as_slice()].concat());
     assert_eq!(again.json()["status"], "nothing_new", "{}", again.stderr);
-    server.on("/products", vec![Answer::json("null")]);
+    server.on("/products", vec![http::json("null")]);
     let failed = place.lagar(&[&["run", "--json"], select.as_slice()].concat());
     failed.says(1, &["products"]);
     assert_eq!(step(&failed.json(), "raw.products")["status"], "failed");
     assert_eq!(place.rows("SELECT count(*) AS n FROM trusted.products"), vec![json!({"n": 20})]);
-    server.on("/products", vec![Answer::status(500)]);
+    server.on("/products", vec![http::status(500)]);
     let slow = ["--var", &api, "-s", "raw.users"];
     assert_eq!(place.lagar(&[&["run"], slow.as_slice()].concat()).code, 0, "the other sources go on");
 }

@@ -6,13 +6,30 @@ use serde_json::json;
 
 use crate::support::{
     Place,
-    http::{Answer, Server},
+    http::{self, Server},
     step,
 };
 
 fn csv_project(url: &str, keys: &str, model: &str) -> Place {
     let yaml = format!("name: honest\nsources:\n  items:\n    type: file\n    url: {url}\n{keys}");
     Place::project(&[("lagar.yaml", &yaml), ("trusted/items.sql", model)])
+}
+
+/// A table that `select` appends to, which has used a file with one row.
+fn appended(select: &str) -> Place {
+    let place = csv_project("items/*.csv", "", &format!("{APPEND}{select}\n"));
+    place.write("items/1.csv", "id,v\n1,7\n");
+    place.run(&[]);
+    place
+}
+
+/// The newest rows of two files, which have been used.
+fn two_files() -> Place {
+    let place = csv_project("items/*.csv", "", NEWEST);
+    place.write("items/1.csv", "id,v\n1,7\n");
+    place.write("items/2.csv", "id,v\n2,8\n");
+    place.run(&[]);
+    place
 }
 
 const APPEND: &str = "-- Items.\n/*---\nmaterialize: append\nincremental: raw.items\n---*/\n";
@@ -24,9 +41,7 @@ fn an_append_whose_columns_changed_is_refused_and_can_be_made_again() {
         ("SELECT id, v * 100000 AS v FROM raw.items", "SELECT id, CAST(v AS SMALLINT) AS v FROM raw.items"),
         ("SELECT id, CAST(v AS DOUBLE) AS v FROM raw.items", "SELECT id, v FROM raw.items"),
     ] {
-        let place = csv_project("items/*.csv", "", &format!("{APPEND}{before}\n"));
-        place.write("items/1.csv", "id,v\n1,7\n");
-        place.run(&[]);
+        let place = appended(before);
         place.write("items/2.csv", "id,v\n2,8\n");
         place.write("trusted/items.sql", format!("{APPEND}{after}\n"));
         place.lagar(&["run"]).says(1, &["column `v` was", "--full-refresh"]);
@@ -34,9 +49,7 @@ fn an_append_whose_columns_changed_is_refused_and_can_be_made_again() {
         place.run(&["--full-refresh", "-s", "trusted.items"]);
         assert_eq!(place.rows("SELECT id FROM trusted.items").len(), 2);
     }
-    let place = csv_project("items/*.csv", "", &format!("{APPEND}SELECT id, v FROM raw.items\n"));
-    place.write("items/1.csv", "id,v\n1,7\n");
-    place.run(&[]);
+    let place = appended("SELECT id, v FROM raw.items");
     place.write("items/2.csv", "id,v\n2,8\n");
     let partitioned = APPEND.replace("incremental", "partition_by: [v]\nincremental");
     place.write("trusted/items.sql", format!("{partitioned}SELECT id, v FROM raw.items\n"));
@@ -45,9 +58,7 @@ fn an_append_whose_columns_changed_is_refused_and_can_be_made_again() {
 
 #[test]
 fn an_append_that_changed_says_that_old_rows_stay() {
-    let place = csv_project("items/*.csv", "", &format!("{APPEND}SELECT id FROM raw.items\n"));
-    place.write("items/1.csv", "id,v\n1,7\n");
-    place.run(&[]);
+    let place = appended("SELECT id FROM raw.items");
     place.write("trusted/items.sql", format!("{APPEND}SELECT id, v FROM raw.items\n"));
     place.lagar(&["run"]).says(0, &["rows made before stay as they are"]);
 }
@@ -55,10 +66,7 @@ fn an_append_that_changed_says_that_old_rows_stay() {
 #[test]
 fn newest_is_what_the_source_has_now() {
     // Files: a changed file takes the place of its older version, the others stay.
-    let place = csv_project("items/*.csv", "", NEWEST);
-    place.write("items/1.csv", "id,v\n1,7\n");
-    place.write("items/2.csv", "id,v\n2,8\n");
-    place.run(&[]);
+    let place = two_files();
     place.write("items/1.csv", "id,v\n1,70\n3,9\n");
     place.run(&[]);
     let rows = place.rows("SELECT id, v FROM trusted.items ORDER BY id");
@@ -69,7 +77,7 @@ fn newest_is_what_the_source_has_now() {
 
     // A snapshot: what is gone from the source is gone, also when nothing is left.
     let server = Server::start();
-    server.on("/items", vec![Answer::json(r#"[{"id":1,"v":1},{"id":2,"v":2}]"#), Answer::json("[]")]);
+    server.on("/items", vec![http::json(r#"[{"id":1,"v":1},{"id":2,"v":2}]"#), http::json("[]")]);
     let yaml = format!("name: honest\nsources:\n  items:\n    type: rest\n    url: {}/items\n", server.url);
     let place = Place::project(&[("lagar.yaml", &yaml), ("trusted/items.sql", NEWEST)]);
     place.run(&[]);
@@ -222,9 +230,7 @@ fn an_append_goes_on_whatever_type_its_columns_are_written_as() {
 
 #[test]
 fn an_append_is_refused_when_what_it_used_comes_again() {
-    let place = csv_project("items/*.csv", "", &format!("{APPEND}SELECT id, v FROM raw.items\n"));
-    place.write("items/1.csv", "id,v\n1,7\n");
-    place.run(&[]);
+    let place = appended("SELECT id, v FROM raw.items");
     place.write("items/2.csv", "id,v\n2,7\n");
     place.run(&[]);
     place.write("items/1.csv", "id,v\n1,7\n9,9\n");
@@ -247,10 +253,7 @@ fn a_stricter_check_of_an_append_is_run_although_nothing_is_new() {
 
 #[test]
 fn a_folder_read_anew_holds_only_what_is_there() {
-    let place = csv_project("items/*.csv", "", NEWEST);
-    place.write("items/1.csv", "id,v\n1,7\n");
-    place.write("items/2.csv", "id,v\n2,8\n");
-    place.run(&[]);
+    let place = two_files();
     fs::remove_file(place.project.join("items/1.csv")).unwrap();
     place.run(&["--full-refresh"]);
     assert_eq!(place.rows("SELECT id FROM trusted.items"), vec![json!({"id": 2})]);

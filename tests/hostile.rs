@@ -2,12 +2,10 @@
 //! bounded memory, and that what was there before is still there.
 
 use std::{
-    fs::{self, File},
     io::{self, Write},
     path::Path,
-    process::{Command, Stdio},
+    process::Command,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -18,7 +16,7 @@ use lagar_testing::{
     long,
 };
 
-use crate::support::{Done, Place, step};
+use crate::support::{Done, Place, running::weighed, step};
 
 const MODEL: &str = "-- Items.\nSELECT id, price FROM raw.items WHERE _newest\n";
 const ROWS: &str = r#"[{"id":7,"price":0.5}]"#;
@@ -504,7 +502,6 @@ struct Run {
 }
 
 fn run(place: &Place, env: &[(&'static str, String)]) -> Run {
-    let (out, err) = (place.dir.path().join("out"), place.dir.path().join("err"));
     let mut command = place.command(&["run", "--json"]);
     for name in [
         "http_proxy",
@@ -519,24 +516,9 @@ fn run(place: &Place, env: &[(&'static str, String)]) -> Run {
         command.env_remove(name);
     }
     command.envs(env.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
     let begun = Instant::now();
-    let mut child = command.spawn().unwrap();
-    // It only grows, so the last look is the highest; it is gone when the process has ended.
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    let code = loop {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        peak = peak.max(kib.unwrap_or(0) << 10);
-        if let Some(status) = child.try_wait().unwrap() {
-            break status.code().unwrap_or(-1);
-        }
-        thread::sleep(Duration::from_millis(2));
-    };
-    let (stdout, stderr) = (fs::read_to_string(out).unwrap(), fs::read_to_string(err).unwrap());
-    Run { done: Done { code, stdout, stderr }, time: begun.elapsed(), peak }
+    let (output, peak) = weighed(&mut command, place.dir.path());
+    Run { time: begun.elapsed(), done: Done::of(output), peak }
 }
 
 /// A project like `case`'s that has loaded a good answer before.

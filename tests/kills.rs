@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::{
     Place,
     audited::{Audited, SOURCES},
-    running::Running,
+    running::{Running, passed},
     step,
 };
 
@@ -137,8 +137,7 @@ fn at_each_point_the_work_goes_on() {
         let plan = format!("{}:{action}", point.name());
         battery.case(&replay_of(&plan), || {
             prepare(audited, *point);
-            let mut run = Running::start(audited.place.command(&["run"]).env("LAGAR_KILL_POINT", &plan));
-            run.until(&passed(*point));
+            let run = Running::at(&audited.place, *point, action);
             if *action == "stop" {
                 run.until_stopped();
                 audited.look(&[audited.rows() - 5, audited.rows()]);
@@ -221,10 +220,6 @@ fn in_lanes<T: Sync>(cases: &[T], case: impl Fn(&mut Battery, &mut Audited, &T) 
             });
         }
     });
-}
-
-fn passed(point: KillPoint) -> String {
-    format!("kill point {} passed", point.name())
 }
 
 fn replay_of(plan: &str) -> String {

@@ -13,7 +13,7 @@ use std::{
 use lagar_testing::{Battery, long};
 use serde_json::json;
 
-use crate::support::{Done, Place, step};
+use crate::support::{Done, Place, step, strace::available};
 use archive::{Member, zip};
 
 const REPLAY: &str = "cargo test -p lagar-cli --test e2e paths::";
@@ -56,6 +56,16 @@ const HOSTILE: &[&str] = &[
     ".lagar-tmp-evil",
 ];
 
+/// A project with one source, of one row.
+const ONE_SOURCE: &str = "name: paths\nsources:\n  items:\n    type: file\n    url: a.csv\n";
+const ONE_ROW: (&str, &str) = ("a.csv", "id\n1\n");
+const NEWEST: &str = "-- Items.\nSELECT id FROM raw.items WHERE _newest\n";
+
+/// The count of cases, where runs can be traced.
+fn traceable() -> Option<Battery> {
+    available().then(|| Battery::new("X4"))
+}
+
 /// What is there after a run besides what may be: lake, `.lagar`, and nothing.
 struct Fence {
     place: Place,
@@ -68,6 +78,13 @@ impl Fence {
         let project = place.project.canonicalize().unwrap();
         let allowed = vec![project.join("lake"), project.join(".lagar")];
         Self { place, allowed }
+    }
+
+    /// One source and a table of what it has now, loaded once.
+    fn one_table() -> Self {
+        let fence = Self::new(&[("lagar.yaml", ONE_SOURCE), ("trusted/items.sql", NEWEST), ONE_ROW]);
+        fence.run(0);
+        fence
     }
 
     /// Runs `lagar` and fails if it wrote anywhere else.
@@ -104,10 +121,7 @@ fn csv_field(text: &str) -> String {
 
 #[test]
 fn names_of_partitions_columns_and_files() {
-    if !trace::available() {
-        return;
-    }
-    let mut battery = Battery::new("X4");
+    let Some(mut battery) = traceable() else { return };
     let yaml = "name: paths\nsources:\n  items:\n    type: file\n    url: in/*.csv\n";
     let model = "-- Items.\n/*---\npartition_by: [v, w]\n---*/\nSELECT id, v, v AS w FROM raw.items\n";
     battery.case(&format!("{REPLAY}names (values of partition columns)"), || {
@@ -170,7 +184,7 @@ fn names_of_partitions_columns_and_files() {
     battery.case(&format!("{REPLAY}names (sources and models)"), || {
         for name in HOSTILE {
             let yaml = format!("name: paths\nsources:\n  {}:\n    type: file\n    url: a.csv\n", json!(name));
-            let fence = Fence::new(&[("lagar.yaml", &yaml), ("a.csv", "id\n1\n")]);
+            let fence = Fence::new(&[("lagar.yaml", &yaml), ONE_ROW]);
             let done = fence.place.lagar(&["run"]);
             assert_eq!(done.code, 2, "{name}: {}", done.stderr);
             assert!(!fence.place.lake().exists(), "{name}");
@@ -185,10 +199,7 @@ fn names_of_partitions_columns_and_files() {
 
 #[test]
 fn archives() {
-    if !trace::available() {
-        return;
-    }
-    let mut battery = Battery::new("X4");
+    let Some(mut battery) = traceable() else { return };
     let yaml = "name: paths\nsources:\n  items:\n    type: file\n    url: a.zip\n    format: ndjson\n    max_bytes: 16MiB\n";
     let model = "-- Items.\nSELECT id FROM raw.items\n";
     let fence = |archive: &[u8]| {
@@ -237,12 +248,7 @@ fn archives() {
 
 #[test]
 fn links_in_the_lake() {
-    if !trace::available() {
-        return;
-    }
-    let mut battery = Battery::new("X4");
-    let yaml = "name: paths\nsources:\n  items:\n    type: file\n    url: a.csv\n";
-    let model = "-- Items.\nSELECT id FROM raw.items WHERE _newest\n";
+    let Some(mut battery) = traceable() else { return };
     for link in [
         "raw",
         "raw/items",
@@ -254,9 +260,7 @@ fn links_in_the_lake() {
         "releases",
     ] {
         battery.case(&format!("{REPLAY}links ({link})"), || {
-            let fence =
-                Fence::new(&[("lagar.yaml", yaml), ("trusted/items.sql", model), ("a.csv", "id\n1\n")]);
-            fence.run(0);
+            let fence = Fence::one_table();
             // What was there lies elsewhere now, with a link in its place.
             let mut from = fence.place.lake().join(link);
             if let Some(start) = link.strip_suffix("load_date") {
@@ -276,8 +280,7 @@ fn links_in_the_lake() {
         });
     }
     battery.case(&format!("{REPLAY}links (a link in the place of a commit)"), || {
-        let fence = Fence::new(&[("lagar.yaml", yaml), ("trusted/items.sql", model), ("a.csv", "id\n1\n")]);
-        fence.run(0);
+        let fence = Fence::one_table();
         let target = fence.place.dir.path().join("precious");
         fs::write(&target, "precious").unwrap();
         symlink(&target, fence.place.lake().join("trusted/items/_delta_log/00000000000000000001.json"))
@@ -290,14 +293,10 @@ fn links_in_the_lake() {
 
 #[test]
 fn links_in_the_folder_of_the_state() {
-    if !trace::available() {
-        return;
-    }
-    let mut battery = Battery::new("X4");
-    let yaml = "name: paths\nsources:\n  items:\n    type: file\n    url: a.csv\n";
+    let Some(mut battery) = traceable() else { return };
     for link in [".lagar", ".lagar/tmp", ".lagar/history.db"] {
         battery.case(&format!("{REPLAY}links_in_the_folder_of_the_state ({link})"), || {
-            let fence = Fence::new(&[("lagar.yaml", yaml), ("a.csv", "id\n1\n")]);
+            let fence = Fence::new(&[("lagar.yaml", ONE_SOURCE), ONE_ROW]);
             let outside = fence.place.dir.path().join("outside");
             // A folder that looks like one that a killed run left: those are removed.
             fs::create_dir_all(outside.join("photos")).unwrap();
@@ -319,33 +318,23 @@ fn links_in_the_folder_of_the_state() {
 
 #[test]
 fn addresses_of_the_lake_and_records_that_lie() {
-    if !trace::available() {
-        return;
-    }
-    let mut battery = Battery::new("X4");
-    let model = "-- Items.\nSELECT id FROM raw.items WHERE _newest\n";
+    let Some(mut battery) = traceable() else { return };
     for lake in ["lake", "./lake/../lake", "lake/", "./././lake", "in/../lake"] {
         battery.case(&format!("{REPLAY}addresses (lake: {lake})"), || {
-            let yaml =
-                format!("name: paths\nlake: {lake}\nsources:\n  items:\n    type: file\n    url: a.csv\n");
-            let fence = Fence::new(&[
-                ("lagar.yaml", &yaml),
-                ("trusted/items.sql", model),
-                ("a.csv", "id\n1\n"),
-                ("in/x", ""),
-            ]);
+            let yaml = format!("lake: {lake}\n{ONE_SOURCE}");
+            let fence =
+                Fence::new(&[("lagar.yaml", &yaml), ("trusted/items.sql", NEWEST), ONE_ROW, ("in/x", "")]);
             fence.run(0);
         });
     }
     battery.case(&format!("{REPLAY}addresses (a source reads the lake that it is loaded into)"), || {
         let yaml = "name: paths\nsources:\n  items:\n    type: file\n    url: lake/raw/items/*/*.csv\n  first:\n    type: file\n    url: a.csv\n";
-        let fence = Fence::new(&[("lagar.yaml", yaml), ("a.csv", "id\n1\n")]);
+        let fence = Fence::new(&[("lagar.yaml", yaml), ONE_ROW]);
         fence.place.write("lake/raw/items/x/a.csv", "id\n1\n");
         for _ in 0..3 {
             fence.run(0);
         }
     });
-    let yaml = "name: paths\nsources:\n  items:\n    type: file\n    url: a.csv\n";
     for (name, folder, what) in [
         ("a manifest", "raw/items/_loads", "\"path\""),
         ("an entry of the log", "trusted/items/_delta_log", "\"path\""),
@@ -355,9 +344,7 @@ fn addresses_of_the_lake_and_records_that_lie() {
             ["../../../../outside/x", "/etc/passwd", "%2e%2e/%2e%2e/%2e%2e/outside/x", "file:///etc/passwd"]
         {
             battery.case(&format!("{REPLAY}addresses ({name} names {evil})"), || {
-                let fence =
-                    Fence::new(&[("lagar.yaml", yaml), ("trusted/items.sql", model), ("a.csv", "id\n1\n")]);
-                fence.run(0);
+                let fence = Fence::one_table();
                 let record =
                     fs::read_dir(fence.place.lake().join(folder)).unwrap().next().unwrap().unwrap().path();
                 let text = fs::read_to_string(&record).unwrap();

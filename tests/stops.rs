@@ -8,31 +8,17 @@ use std::{
 };
 
 use lagar_flow::KillPoint;
-use lagar_testing::{Battery, long};
+use lagar_testing::{Battery, http::reply_and_stay, long};
 
 use crate::support::{
     Done, Place,
     audited::Audited,
-    http::{Answer, Server},
-    running::Running,
+    http::{self, Server},
+    running::{Running, points},
 };
 
 const FIRST_MAX: Duration = Duration::from_secs(10);
 const SECOND_MAX: Duration = Duration::from_secs(1);
-
-/// Points that every run with something to do comes by.
-fn points() -> impl Iterator<Item = KillPoint> {
-    let rare = [KillPoint::CheckpointDue, KillPoint::CheckpointMade];
-    KillPoint::ALL.iter().copied().filter(move |point| !rare.contains(point))
-}
-
-/// A run that waits at a point, as for a slow disk (`pause`) or for one that is gone (`hang`).
-fn waiting(audited: &Audited, point: KillPoint, action: &str) -> Running {
-    let plan = format!("{}:{action}", point.name());
-    let mut run = Running::start(audited.place.command(&["run"]).env("LAGAR_KILL_POINT", plan));
-    run.until(&format!("kill point {} passed", point.name()));
-    run
-}
 
 #[test]
 fn a_first_signal_stops_in_every_phase() {
@@ -47,7 +33,7 @@ fn a_first_signal_stops_in_every_phase() {
         battery.case(&words, || {
             audited.grow();
             let releases = audited.look(&[audited.rows() - 5]).releases;
-            let run = waiting(&audited, point, "pause");
+            let run = Running::at(&audited.place, point, "pause"); // as for a slow disk
             let asked = Instant::now();
             run.signal(signal);
             let done = run.end();
@@ -77,7 +63,7 @@ fn a_phase_that_hangs_is_left_behind() {
     for point in points {
         battery.case(&format!("TERM while {} hangs", point.name()), || {
             audited.grow();
-            let run = waiting(&audited, point, "hang");
+            let run = Running::at(&audited.place, point, "hang"); // as for a disk that is gone
             let asked = Instant::now();
             run.signal("TERM");
             let done = run.end();
@@ -100,7 +86,7 @@ fn a_second_signal_stops_at_once_in_every_phase() {
         let (first, second, code) = all[number % all.len()];
         battery.case(&format!("{first} and {second} while {} hangs", point.name()), || {
             audited.grow();
-            let mut run = waiting(&audited, point, "hang");
+            let mut run = Running::at(&audited.place, point, "hang");
             run.signal(first);
             run.until("stopping; once more");
             let asked = Instant::now();
@@ -121,7 +107,7 @@ fn a_signal_stops_a_source_that_waits() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         battery.case(&format!("{signal} while a server asks to wait"), || {
             let server = Server::start();
-            let busy = Answer::Whole(503, vec![("Retry-After".into(), "30".into())], vec![]);
+            let busy = reply_and_stay(503, &[("Retry-After", "30")], "");
             server.on("/items", vec![busy]);
             let yaml =
                 format!("name: slow\nsources:\n  items:\n    type: rest\n    url: {}/items\n", server.url);
@@ -134,7 +120,7 @@ fn a_signal_stops_a_source_that_waits() {
             run.signal(signal);
             run.end().says(code, &["stopping"]);
             assert!(asked.elapsed() <= FIRST_MAX, "{:?}", asked.elapsed());
-            server.on("/items", vec![Answer::json("[{\"id\":1}]")]);
+            server.on("/items", vec![http::json("[{\"id\":1}]")]);
             place.run(&[]);
             assert_eq!(place.rows("SELECT id FROM raw.items").len(), 1);
         });

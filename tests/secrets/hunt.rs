@@ -1,15 +1,8 @@
 //! Secrets that are known again wherever they come out, and the search for them.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs};
 
-use crate::support::{Done, Place};
+use crate::support::{Done, Place, files_below, running::watched};
 
 /// A secret like no other text: its first eight characters alone are looked for. It has what must be
 /// written differently in a URL.
@@ -109,7 +102,6 @@ impl Scene {
     /// Runs `lagar`; while it runs, the command lines of its children are read again and again.
     pub fn lagar(&mut self, args: &[&str]) -> Done {
         let folder = self.place.dir.path();
-        let (out, err) = (folder.join("stdout"), folder.join("stderr"));
         let mut command = self.place.command(args);
         command.env("LAGAR_LOG", "trace").env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full");
         command.env("HOME", folder.join("home")).env("TMPDIR", folder.join("temporary"));
@@ -117,10 +109,12 @@ impl Scene {
             command.env_remove(proxy);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&err).unwrap());
-        let (code, lines) = watched(command.stdin(Stdio::null()));
-        let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
-        let done = Done { code, stdout: text(&out), stderr: text(&err) };
+        let mut lines = BTreeSet::new();
+        let output = watched(&mut command, folder, |process| command_lines(process, &mut lines));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().unwrap_or(-1);
+        let done = Done { code, stdout: text(&output.stdout), stderr: text(&output.stderr) };
+        let lines: Vec<String> = lines.into_iter().collect();
         let what = args.join(" ");
         self.outputs.push((format!("stdout of `lagar {what}`"), done.stdout.clone()));
         self.outputs.push((format!("stderr of `lagar {what}`"), done.stderr.clone()));
@@ -179,31 +173,7 @@ impl Scene {
     }
 }
 
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().unwrap().is_dir() {
-            files.extend(files_below(&entry.path()));
-        } else {
-            files.push(entry.path());
-        }
-    }
-    files
-}
-
-/// Runs `command` to its end; its exit code and the command lines that it and its children had.
-fn watched(command: &mut Command) -> (i32, Vec<String>) {
-    let mut child = command.spawn().unwrap();
-    let mut lines = BTreeSet::new();
-    loop {
-        command_lines(child.id(), &mut lines);
-        match child.try_wait().unwrap() {
-            Some(status) => return (status.code().unwrap_or(-1), lines.into_iter().collect()),
-            None => thread::sleep(Duration::from_millis(2)),
-        }
-    }
-}
-
+/// The command lines that a process and its children have.
 fn command_lines(pid: u32, lines: &mut BTreeSet<String>) {
     if let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) {
         lines.insert(String::from_utf8_lossy(&line).replace('\0', " "));

@@ -1,66 +1,31 @@
 //! Servers that tell back what they were told.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
     sync::Arc,
     thread,
 };
 
-/// A request as it came.
-pub struct Request {
-    /// `/items?page=2`
-    pub target: String,
-    /// All lines up to the body.
-    pub head: String,
-    pub body: String,
-}
+use lagar_testing::http::{Reply, Request, Server};
 
-impl Request {
-    pub fn path(&self) -> &str {
-        self.target.split('?').next().unwrap()
-    }
+use super::hunt::in_url;
 
-    /// All of it, as a careless server puts it into the page that says what went wrong.
-    pub fn echo(&self) -> String {
-        format!("you sent: {} {}", self.head.replace("\r\n", " | "), self.body)
-    }
-}
-
-/// A whole answer; the connection is closed after it.
-pub fn answer(status: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
-    let mut text = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
-    for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
-    }
-    (text + "\r\n" + body).into_bytes()
+/// All of a request, as a careless server puts it into the page that says what went wrong.
+pub fn echo(request: &Request) -> String {
+    let Request { method, target, headers, body, .. } = request;
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value} | ")).collect();
+    format!("you sent: {method} {target} HTTP/1.1 | {headers}{body}")
 }
 
 /// An HTTP server on loopback that lives as long as the test's process; its address.
-pub fn http(respond: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static) -> String {
-    let respond = Arc::new(respond);
-    let address = tcp(move |mut stream| {
-        let mut reader = BufReader::new(stream.try_clone().ok()?);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            // Bytes, not text: what begins a TLS connection is no text.
-            let mut line = Vec::new();
-            if reader.read_until(b'\n', &mut line).ok()? == 0 {
-                return None;
-            }
-            head.push_str(&String::from_utf8_lossy(&line));
-        }
-        let header = |line: &str| {
-            line.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse().unwrap())
-        };
-        let length: usize = head.lines().find_map(header).unwrap_or(0);
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
-        let target = head.split_whitespace().nth(1)?.to_owned();
-        let body = String::from_utf8_lossy(&body).into_owned();
-        stream.write_all(&respond(&Request { target, head, body })).ok()
-    });
-    format!("http://{address}")
+pub fn http(respond: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> String {
+    Server::new(move |_, request| respond(request)).url
+}
+
+/// `url` with a user and this password in it.
+pub fn with_login(url: &str, password: &str) -> String {
+    url.replace("://", &format!("://me:{}@", in_url(password)))
 }
 
 /// A server for `talk`, one thread a connection; `127.0.0.1:PORT`.

@@ -1,19 +1,14 @@
 //! A project whose sources hold rows that are all known, and an auditor that is not Lagar.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    path::PathBuf,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-};
+use std::{fs, path::PathBuf};
 
+use lagar_testing::Peer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
     Place, copy,
-    http::{Answer, Server},
-    python, root,
+    http::{self, Server},
 };
 
 /// Rows that each source gets a round; one of five readings is left out by a check.
@@ -31,7 +26,7 @@ pub struct Audited {
     pub lake: PathBuf,
     pub server: Server,
     outside: TempDir,
-    auditor: Auditor,
+    auditor: Peer,
     rounds: u64,
 }
 
@@ -53,7 +48,10 @@ impl Audited {
 
     /// The same with the lake somewhere else than beside the project.
     pub fn with_lake(lake: Option<PathBuf>) -> Option<Self> {
-        let auditor = Auditor::start()?;
+        let Some(auditor) = Peer::start(include_str!("../audit.py")) else {
+            println!("skipped: LAGAR_TEST_PYTHON is not set");
+            return None;
+        };
         let outside = tempfile::tempdir().unwrap();
         fs::create_dir(outside.path().join("in")).unwrap();
         let server = Server::start();
@@ -109,9 +107,9 @@ impl Audited {
                 json!({"id": id, "n": n, "amount": amount, "sum": sum})
             })
             .collect();
-        self.server.on("/readings", vec![Answer::json(serde_json::to_vec(&readings).unwrap())]);
+        self.server.on("/readings", vec![http::json(serde_json::to_vec(&readings).unwrap())]);
         let database = self.outside.path().join("shop.db");
-        self.auditor.ask(&json!({"insert": database, "from": first, "to": last}));
+        ask(&self.auditor, &json!({"insert": database, "from": first, "to": last}));
     }
 
     /// Fails unless the lake is whole and its release shows one of `states`.
@@ -132,7 +130,7 @@ impl Audited {
             }
             false => self.lake.clone(),
         };
-        let answer = self.auditor.ask(&json!({"audit": lake, "states": states, "newest": newest}));
+        let answer = ask(&self.auditor, &json!({"audit": lake, "states": states, "newest": newest}));
         Found {
             releases: answer["releases"].as_u64().unwrap(),
             state: answer["state"].as_u64(),
@@ -166,44 +164,12 @@ fn row(source: &str, n: u64) -> (String, u64, String) {
     (id, amount, format!("{sum:016x}"))
 }
 
-/// `audit.py`, asked line by line: starting it anew for each question would take longer than the rest.
-struct Auditor {
-    child: Child,
-    questions: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Auditor {
-    fn start() -> Option<Self> {
-        let Some(python) = python() else {
-            println!("skipped: LAGAR_TEST_PYTHON is not set");
-            return None;
-        };
-        let script = root().join("tests/audit.py");
-        let mut child =
-            Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let questions = child.stdin.take().unwrap();
-        let answers = BufReader::new(child.stdout.take().unwrap());
-        Some(Self { child, questions, answers })
-    }
-
-    /// The answer; fails if something is wrong.
-    #[track_caller]
-    fn ask(&mut self, question: &Value) -> Value {
-        writeln!(self.questions, "{question}").unwrap();
-        let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        let answer: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
-        let problems = answer["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let problems: Vec<&str> = problems.iter().filter_map(Value::as_str).collect();
-        assert!(problems.is_empty(), "{question}\n{}", problems.join("\n"));
-        answer
-    }
-}
-
-impl Drop for Auditor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The answer of `audit.py`; fails if something is wrong.
+#[track_caller]
+fn ask(auditor: &Peer, question: &Value) -> Value {
+    let answer = auditor.ask(question);
+    let problems = answer["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let problems: Vec<&str> = problems.iter().filter_map(Value::as_str).collect();
+    assert!(problems.is_empty(), "{question}\n{}", problems.join("\n"));
+    answer
 }

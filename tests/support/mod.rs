@@ -3,6 +3,7 @@
 pub mod audited;
 pub mod http;
 pub mod running;
+pub mod strace;
 pub mod trace;
 
 use std::{
@@ -89,21 +90,24 @@ impl Place {
 
     /// Every file below the lake with its bytes.
     pub fn lake_files(&self) -> BTreeMap<String, Vec<u8>> {
-        let mut files = BTreeMap::new();
-        collect(&self.lake(), &self.lake(), &mut files);
-        files
+        let lake = self.lake();
+        let name = |path: &Path| path.strip_prefix(&lake).unwrap().display().to_string();
+        files_below(&lake).iter().map(|path| (name(path), fs::read(path).unwrap())).collect()
     }
 }
 
-fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
+/// Every file below `folder`; none if it is not there.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect(root, &path, files);
+            files.extend(files_below(&path));
         } else {
-            files.insert(path.strip_prefix(root).unwrap().display().to_string(), fs::read(&path).unwrap());
+            files.push(path);
         }
     }
+    files
 }
 
 /// How a command ended.

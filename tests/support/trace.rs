@@ -1,14 +1,13 @@
-//! What a command asked the kernel for, in order, by `strace`.
+//! What a command brought to the disk and printed, in order.
 
 use std::{
-    collections::HashMap,
-    fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
-/// A call that succeeded. Lines of the trace stand for time: of two calls of different threads the one
-/// that ended on an earlier line than the other began was over before.
+use super::strace::{self, available, strace};
+
+/// A call that succeeded, with the lines of the trace on which it began and ended.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub begun: usize,
@@ -32,64 +31,25 @@ pub enum What {
 
 /// Runs `command` under strace; `None`, and said, where that is not possible.
 pub fn trace(command: &Command) -> Option<(Output, Vec<Call>)> {
-    let log = tempfile::NamedTempFile::new().unwrap();
-    let may = Command::new("strace").args(["-o", "/dev/null", "true"]).status();
-    if !may.is_ok_and(|status| status.success()) {
-        println!("skipped: strace is not installed, or may not trace");
-        return None;
-    }
-    let calls =
+    let kinds =
         "trace=fsync,fdatasync,rename,renameat,renameat2,link,linkat,mkdir,mkdirat,write,writev,pwrite64";
-    let mut traced = Command::new("strace");
-    traced.args(["-f", "--seccomp-bpf", "-y", "-s", "4000", "-e", calls, "-o"]).arg(log.path());
-    traced.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => traced.env(name, value),
-            None => traced.env_remove(name),
-        };
-    }
-    traced.current_dir(command.get_current_dir().unwrap());
-    let output = traced.output().unwrap();
-    let text = String::from_utf8_lossy(&fs::read(log.path()).unwrap()).into_owned();
-    Some((output, parse(&text)))
+    let (output, calls) = available().then(|| strace(command, kinds))?;
+    let calls = calls
+        .into_iter()
+        .filter_map(|call| Some(Call { begun: call.begun, ended: call.ended, what: what(&call)? }));
+    Some((output, calls.collect()))
 }
 
-fn parse(text: &str) -> Vec<Call> {
-    let mut open: HashMap<&str, (usize, String)> = HashMap::new();
-    let mut calls = Vec::new();
-    for (line, text) in text.lines().enumerate() {
-        let Some((process, text)) = text.split_once(' ') else { continue };
-        let text = text.trim_start();
-        let (begun, whole) = if let Some(begin) = text.strip_suffix("<unfinished ...>") {
-            open.insert(process, (line, begin.trim_end().to_owned()));
-            continue;
-        } else if text.starts_with("<...") {
-            let Some((begun, begin)) = open.remove(process) else { continue };
-            let Some((_, end)) = text.split_once("resumed>") else { continue };
-            (begun, begin + end)
-        } else {
-            (line, text.to_owned())
-        };
-        if let Some(what) = what(&whole) {
-            calls.push(Call { begun, ended: line, what });
-        }
-    }
-    calls.sort_by_key(|call| call.ended);
-    calls
-}
-
-/// `name(arguments) = result`.
-fn what(call: &str) -> Option<What> {
-    let (name, arguments) = call.split_once('(')?;
-    let result = call.rsplit_once(" = ")?.1;
-    if result.starts_with('-') || !result.starts_with(|c: char| c.is_ascii_digit()) {
+/// `None` for a call that failed.
+fn what(call: &strace::Call) -> Option<What> {
+    let strace::Call { name, arguments, result, .. } = call;
+    if !result.as_deref()?.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
     // The file that a handle stands for: `3</folder/file>`.
     let file = || Some(PathBuf::from(arguments.split_once('<')?.1.split_once('>')?.0));
     let text = |number: usize| arguments.split('"').nth(2 * number + 1);
-    match name {
+    match name.as_str() {
         "fsync" | "fdatasync" => Some(What::Synced(file()?)),
         "write" | "writev" | "pwrite64" => match arguments.split_once('<')?.0 {
             "1" | "2" => Some(What::Printed(text(0)?.to_owned())),

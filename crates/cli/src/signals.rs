@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use lagar_flow::{Error, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +22,14 @@ const GRACE: Duration = Duration::from_secs(8);
 ///
 /// Signals have a thread and a runtime of their own: however busy or stuck the command's threads are,
 /// the next signal is heard.
-pub fn stop_on_signal() -> io::Result<CancellationToken> {
+///
+/// # Errors
+/// The system does not let us watch them.
+pub fn stop_on_signal() -> Result<CancellationToken> {
+    watching().map_err(|error| Error::bug("signals cannot be watched").caused_by(&error))
+}
+
+fn watching() -> io::Result<CancellationToken> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (interrupt, terminate) = {
         let _entered = runtime.enter();

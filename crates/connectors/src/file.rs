@@ -221,8 +221,9 @@ impl Source for FileSource {
 
 impl FileSource {
     fn read_as(&self, cx: &Cx) -> String {
-        // Without the query, whose secrets may change from day to day.
-        let url = self.config.url.split('?').next();
+        // Without the login and the query, whose secrets may change from day to day.
+        let address = self.address();
+        let url = address.split('?').next();
         let meaning = serde_json::json!([self.reading, self.config.in_place, cx.columns, url]);
         hash_bytes(meaning.to_string().as_bytes())
     }

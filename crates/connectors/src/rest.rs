@@ -119,8 +119,7 @@ fn parse(value: &Value) -> Result<Box<dyn Source>, ConfigError> {
     }
     let config: Config = config::parse(value)?;
     if let Some(rows) = &config.rows {
-        decode::parse_json_path(rows)
-            .map_err(|e| ConfigError::new(&["rows"], json_path_message(rows, &e)))?;
+        decode::parse_json_path(rows).map_err(|message| ConfigError::new(&["rows"], message))?;
     }
     if let Some(pages) = &config.pages {
         pages.validate()?;
@@ -145,10 +144,6 @@ fn parse(value: &Value) -> Result<Box<dyn Source>, ConfigError> {
         }
     };
     Ok(Box::new(Rest { config, place, tokens: TokenCache::default() }))
-}
-
-fn json_path_message(path: &str, error: &str) -> String {
-    format!("`{path}` is not a JSONPath: {error}")
 }
 
 #[async_trait]

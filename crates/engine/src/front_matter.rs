@@ -316,13 +316,11 @@ impl Builder<'_> {
             let not_null = key.iter().map(|column| Rule::NotNull(column.clone()));
             checks.extend(not_null.map(|rule| Check::new(None, rule, Severity::Error, place.clone())));
         }
+        // What was left out has no form, and the forms behind it have moved.
         let is_left_out = |index: &String| self.wrong.iter().any(|path| *path == ["checks", index]);
-        let mut indices = (0..).map(|index: usize| index.to_string());
-        let mut of_forms = Vec::new();
-        for _ in &forms {
-            of_forms.extend(indices.by_ref().find(|index| !is_left_out(index)));
-        }
-        for (index, form) in of_forms.into_iter().zip(forms) {
+        let written = (0..).map(|index: usize| index.to_string()).filter(|index| !is_left_out(index));
+        let indices: Vec<String> = written.take(forms.len()).collect();
+        for (index, form) in indices.into_iter().zip(forms) {
             // What is left of a check with a fault says nothing.
             if self.wrong.iter().any(|path| path.starts_with(&["checks".to_owned(), index.clone()])) {
                 continue;

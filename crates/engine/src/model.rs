@@ -1,6 +1,6 @@
 //! A model's file: description, front matter, one SELECT whose comments document its columns.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use arrow::datatypes::Schema;
 use datafusion::sql::sqlparser::{
@@ -108,7 +108,7 @@ impl Model {
                 },
                 _ => Place { file: self.shown.clone(), line: first_line, column: 0 },
             };
-            copy(error).at_place(place)
+            error.alone().at_place(place)
         });
         located.collect()
     }
@@ -161,34 +161,6 @@ impl Model {
     }
 }
 
-/// The same error without those that were found with it.
-fn copy(error: &Error) -> Error {
-    let mut copy = Error::new(error.code(), error.message());
-    for cause in error.causes() {
-        copy = copy.caused_by(&Text(cause.clone()));
-    }
-    match error.hint_text() {
-        Some(hint) => copy.hint(hint),
-        None => copy,
-    }
-}
-
-fn copy_in_place(error: &Error) -> Error {
-    copy(error).at_place(error.place().cloned().unwrap_or_default())
-}
-
-/// A cause that is known only by its words.
-#[derive(Debug)]
-struct Text(String);
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Text {}
-
 /// Reads a model's file. `path` is relative to the project: its first folder is the zone, the file's
 /// name the table's; folders between them only bring order.
 ///
@@ -214,7 +186,7 @@ pub fn read(path: &str, text: &str, problems: &mut Vec<Error>) -> Option<Model> 
         None => FrontMatter::default(),
     };
     let query = read_query(name.as_ref(), path, head.sql, head.sql_line_offset)
-        .map_err(|error| problems.extend(error.each().map(copy_in_place)))
+        .map_err(|error| problems.extend(error.each().map(Error::alone)))
         .ok()?;
     let name = name?;
     let model = Model {
@@ -265,7 +237,7 @@ pub fn table_name(path: &str) -> Result<TableName> {
     let file = rest.rsplit('/').next().unwrap_or(rest);
     let stem = file.strip_suffix(".sql").ok_or_else(|| wrong(format!("`{file}` does not end in .sql")))?;
     let name: Name = stem.parse().map_err(|error: Error| {
-        copy(&error).context(format!("the file `{file}` cannot name a table")).at(path, 0, 0)
+        error.context(format!("the file `{file}` cannot name a table")).at(path, 0, 0)
     })?;
     Ok(TableName::new(zone, name))
 }
@@ -372,7 +344,7 @@ fn read_query(name: Option<&TableName>, path: &str, text: &str, line_offset: usi
     let in_file = |error: &Error| {
         let located = error.each().map(|error| {
             let (line, column) = error.place().map_or((0, 0), |place| (place.line, place.column));
-            copy(error).at(path, line.max(1) + line_offset, column)
+            error.alone().at(path, line.max(1) + line_offset, column)
         });
         Error::all(located).unwrap_or_else(|| error.clone())
     };
@@ -409,7 +381,7 @@ fn read_table(model: Option<&TableName>, table: &NamedTable) -> Result<TableName
     let unknown = |message: String| Error::new(codes::SQL_UNKNOWN_TABLE, message);
     match table.parts.as_slice() {
         [zone, _] if Zone::ALL.iter().any(|known| known.as_str() == zone) => {
-            let name: TableName = table.name().parse().map_err(|error: Error| copy(&error))?;
+            let name: TableName = table.name().parse()?;
             if model == Some(&name) {
                 return Err(Error::new(
                     codes::CYCLE,

@@ -346,10 +346,9 @@ impl Reader {
     async fn run(mut self, partition: usize, sender: Sender<DfResult<RecordBatch>>) -> Result<()> {
         for piece in std::mem::take(&mut self.scan.work[partition]) {
             let file = &piece.load.files[piece.file];
-            let body = {
-                let range = piece.range.clone().unwrap_or(0..u64::MAX);
-                self.scan.lake.raw_part(&self.scan.source, file, range, &self.scan.options.spool).await?
-            };
+            let range = piece.range.clone().unwrap_or(0..u64::MAX);
+            let body =
+                self.scan.lake.raw_part(&self.scan.source, file, range, &self.scan.options.spool).await?;
             let sender = sender.clone();
             let decoded = tokio::task::spawn_blocking(move || {
                 let more = self.decode(&piece, &body, &sender)?;

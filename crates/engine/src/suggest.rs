@@ -3,12 +3,16 @@
 /// The candidate nearest to `written`, if it is near enough to be what was meant. Case is ignored.
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = written.to_lowercase();
+    let length = lower.chars().count();
     // A third of the letters may be wrong, and one letter in short names.
     let allowed = (written.chars().count() / 3).max(1);
     candidates
         .into_iter()
         .filter(|candidate| *candidate != written)
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .map(|candidate| (candidate.to_lowercase(), candidate))
+        // No distance is smaller than this one; the comparison takes the product of both lengths.
+        .filter(|(other, _)| other.chars().count().abs_diff(length) <= allowed)
+        .map(|(other, candidate)| (strsim::damerau_levenshtein(&lower, &other), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

@@ -122,6 +122,11 @@ impl Error {
         std::iter::once(self).chain(self.0.others.iter())
     }
 
+    /// This error without those that were found with it.
+    pub fn alone(&self) -> Self {
+        Self(Box::new(Inner { others: Vec::new(), ..(*self.0).clone() }))
+    }
+
     pub fn code(&self) -> Code {
         self.0.code
     }

@@ -22,5 +22,5 @@ pub use error::{Blame, Error, Place, Result};
 pub use format::{ColumnType, Compression, CsvOptions, Format, FormatKind};
 pub use kill::KillPoint;
 pub use name::{Name, TableName, Zone};
-pub use redact::{Redactor, Secret, redact_url};
+pub use redact::{Redactor, Secret, percent_decoded, redact_url};
 pub use schema::{Column, columns_of, evolve, schema_of};

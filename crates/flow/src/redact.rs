@@ -156,19 +156,20 @@ fn spellings(secret: &str) -> Vec<String> {
 }
 
 /// `%41` → `A`; what is not UTF-8 afterwards keeps a replacement character.
-fn percent_decoded(text: &str) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let hex = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.filter(|_| byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(value) => {
-                decoded.push(value);
-                rest = &tail[2..];
+pub fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let hex = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16)).map(|digit| digit as u8);
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        match (bytes[at], hex(at + 1), hex(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push(high << 4 | low);
+                at += 3;
             }
-            None => {
+            (byte, ..) => {
                 decoded.push(byte);
-                rest = tail;
+                at += 1;
             }
         }
     }
@@ -269,6 +270,11 @@ mod tests {
         ] {
             assert_eq!(redact_url(url), shown);
         }
+    }
+
+    #[test]
+    fn percent_decoding_leaves_what_is_not_encoded() {
+        assert_eq!(percent_decoded("a%20b%C3%B1%zz%+a%4"), "a bñ%zz%+a%4");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     Lake,
     raw::{ManifestFile, hex, raw_path},
+    store::object_error,
 };
 
 /// A remote file up to this size is read into memory, a bigger one into a spool file.
@@ -21,8 +22,9 @@ impl Lake {
     /// The bytes of a raw file: the file itself in a local lake, memory for a small remote one, else
     /// a file in the folder `spool`.
     ///
-    /// Fails with [`codes::LAKE_CORRUPT`] if it is missing or not what the manifest says, and with
-    /// [`codes::SOURCE_CHANGED`] if it is an `in_place` file that changed since the load.
+    /// Fails with [`codes::LAKE_CORRUPT`] if it is missing or not what the manifest says; of an `in_place`
+    /// file with [`codes::SOURCE_MISSING`] if it is gone, and [`codes::SOURCE_CHANGED`] if it changed since
+    /// the load.
     pub async fn raw_body(&self, source: &Name, file: &ManifestFile, spool: &FilePath) -> Result<Body> {
         self.raw_part(source, file, 0..u64::MAX, spool).await
     }
@@ -84,14 +86,10 @@ impl Lake {
             Error::new(codes::SOURCE_CHANGED, format!("{shown} is not the file any more that was loaded"))
                 .hint("load the source again")
         };
-        let missing = |e: &(dyn std::error::Error + 'static)| {
-            Error::new(codes::SOURCE_MISSING, format!("{shown}, which is used in place, cannot be read"))
-                .caused_by(e)
-        };
         if file.url.starts_with("s3://") || file.url.starts_with("s3a://") {
             let (store, path) = self.s3().open_object(&file.url)?;
             let fetched = fetch(store.as_ref(), &path, spool).await.map_err(|e| match e {
-                Fetch::Store(e) => missing(&e),
+                Fetch::Store(e) => in_place_error(&shown, &e),
                 Fetch::Spool(e) => e,
             })?;
             let etag = fetched.meta.e_tag.as_deref();
@@ -111,11 +109,28 @@ impl Lake {
             }
             _ => file.url.clone().into(),
         };
-        let found = tokio::fs::metadata(&path).await.map_err(|e| missing(&e))?;
-        let modified = found.modified().map_err(|e| missing(&e))?;
+        let unreadable = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::NotFound => in_place_missing(&shown, &e),
+            _ => Error::new(codes::SOURCE_IO, format!("{shown}, which is used in place, cannot be read"))
+                .caused_by(&e),
+        };
+        let found = tokio::fs::metadata(&path).await.map_err(unreadable)?;
+        let modified = found.modified().map_err(unreadable)?;
         let same = found.len() == bytes && is_same(file, bytes, modified.into(), None);
         if same { Ok(Body::Local(path)) } else { Err(changed()) }
     }
+}
+
+/// What the store of an object said that is used in place: only what is not there is missing.
+fn in_place_error(shown: &str, e: &object_store::Error) -> Error {
+    match e {
+        object_store::Error::NotFound { .. } => in_place_missing(shown, e),
+        e => object_error(shown, e),
+    }
+}
+
+fn in_place_missing(shown: &str, e: &(dyn std::error::Error + 'static)) -> Error {
+    Error::new(codes::SOURCE_MISSING, format!("{shown}, which is used in place, is not there")).caused_by(e)
 }
 
 /// Whether a file with this ETag, or of this length and time, has the fingerprint of `file`. One that is
@@ -186,7 +201,25 @@ async fn fetch(store: &dyn ObjectStore, path: &Path, spool: &FilePath) -> Result
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use lagar_flow::Blame;
+    use object_store::Error as E;
+
     use super::*;
+
+    #[test]
+    fn a_store_that_does_not_answer_is_not_a_missing_file() {
+        let of = |e: &E| in_place_error("s3://bucket/x.csv", e);
+        let path = || "x.csv".to_owned();
+        let down = of(&E::Generic { store: "S3", source: "503 Service Unavailable".into() });
+        assert_eq!((down.code(), down.blame()), (codes::LAKE_STORE, Blame::Outside), "{down}");
+        assert!(down.message().contains("cannot read s3://bucket/x.csv"), "{down}");
+        assert_eq!(
+            of(&E::PermissionDenied { path: path(), source: "403".into() }).code(),
+            codes::LAKE_DENIED
+        );
+        let gone = of(&E::NotFound { path: path(), source: "404".into() });
+        assert_eq!((gone.code(), gone.blame()), (codes::SOURCE_MISSING, Blame::Data), "{gone}");
+    }
 
     #[test]
     fn a_fingerprint_tells_a_changed_file() {

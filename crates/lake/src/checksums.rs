@@ -2,19 +2,13 @@
 //! file, and not another answer: in Parquet and CSV most bits can turn without anybody noticing.
 
 use std::{
-    fmt,
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, stream, stream::BoxStream};
-use object_store::{
-    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    path::Path,
-};
+use futures::FutureExt;
+use object_store::{ObjectStore, ObjectStoreExt, Result, path::Path};
 use serde::{Deserialize, Serialize};
 
 use crate::store::damaged;
@@ -109,8 +103,9 @@ impl Summing {
 
 /// One file in a store, every byte of which is checked before anybody sees it. Whoever reads a part reads
 /// the blocks that the part touches.
-pub struct Verified {
-    inner: Arc<dyn ObjectStore>,
+pub(crate) struct Verified {
+    store: Arc<dyn ObjectStore>,
+    object: Path,
     checksums: Checksums,
     bytes: u64,
     /// The last blocks that were read: a Parquet file is opened by two small reads at its end.
@@ -119,11 +114,11 @@ pub struct Verified {
 
 impl Verified {
     /// `bytes`: the length of the file.
-    pub fn new(inner: Arc<dyn ObjectStore>, checksums: Checksums, bytes: u64) -> Self {
-        Self { inner, checksums, bytes, tail: Mutex::default() }
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, object: Path, checksums: Checksums, bytes: u64) -> Self {
+        Self { store, object, checksums, bytes, tail: Mutex::default() }
     }
 
-    async fn read(&self, location: &Path, range: Range<u64>) -> Result<Bytes> {
+    pub(crate) async fn range(&self, range: Range<u64>) -> Result<Bytes> {
         let range = range.start.min(self.bytes)..range.end.min(self.bytes);
         let aligned = range.start / BLOCK_BYTES * BLOCK_BYTES
             ..(range.end.div_ceil(BLOCK_BYTES) * BLOCK_BYTES).min(self.bytes);
@@ -136,17 +131,17 @@ impl Verified {
                 (known.start, blocks)
             }
             _ => {
-                let blocks = match self.inner.get_range(location, aligned.clone()).await {
+                let blocks = match self.store.get_range(&self.object, aligned.clone()).await {
                     Ok(blocks) => blocks,
                     // A file that is too short is refused in each store's own words.
-                    Err(e) => match self.inner.head(location).await {
-                        Ok(found) if found.size != self.bytes => return Err(damaged(location)),
+                    Err(e) => match self.store.head(&self.object).await {
+                        Ok(found) if found.size != self.bytes => return Err(damaged(&self.object)),
                         _ => return Err(e),
                     },
                 };
                 let whole = blocks.len() as u64 == aligned.end - aligned.start;
                 if !whole || !self.checksums.fit(aligned.start / BLOCK_BYTES, &blocks) {
-                    return Err(damaged(location));
+                    return Err(damaged(&self.object));
                 }
                 if aligned.end == self.bytes {
                     let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,79 +154,10 @@ impl Verified {
         Ok(blocks.slice(place(range.start)..place(range.end)))
     }
 
-    fn refuse<T>(&self) -> Result<T> {
-        Err(Error::NotImplemented { operation: "anything but a read".into(), implementer: self.to_string() })
-    }
-}
-
-impl fmt::Debug for Verified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Verified({})", self.inner)
-    }
-}
-
-impl fmt::Display for Verified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Verified {
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        if options.head {
-            return self.inner.get_opts(location, options).await;
-        }
-        let range = match options.range.clone() {
-            None => 0..self.bytes,
-            Some(GetRange::Bounded(range)) => range.start..range.end.min(self.bytes),
-            Some(GetRange::Offset(start)) => start..self.bytes,
-            Some(GetRange::Suffix(length)) => self.bytes.saturating_sub(length)..self.bytes,
-        };
-        let bytes = self.read(location, range.clone()).await?;
-        let meta = ObjectMeta {
-            location: location.clone(),
-            last_modified: chrono::DateTime::UNIX_EPOCH,
-            size: self.bytes,
-            e_tag: None,
-            version: None,
-        };
-        let payload = GetResultPayload::Stream(stream::iter([Ok(bytes)]).boxed());
-        Ok(GetResult { payload, meta, range, attributes: Default::default() })
-    }
-
-    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        // What lies close together is read once, as one range.
-        let reads = object_store::coalesce_ranges(
-            ranges,
-            |range| self.read(location, range).boxed(),
-            object_store::OBJECT_STORE_COALESCE_DEFAULT,
-        );
-        reads.await
-    }
-
-    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
-        self.refuse()
-    }
-
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        self.refuse()
-    }
-
-    fn delete_stream(&self, _: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        stream::iter([self.refuse()]).boxed()
-    }
-
-    fn list(&self, _: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        stream::iter([self.refuse()]).boxed()
-    }
-
-    async fn list_with_delimiter(&self, _: Option<&Path>) -> Result<ListResult> {
-        self.refuse()
-    }
-
-    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
-        self.refuse()
+    /// What lies close together is read once, as one range.
+    pub(crate) async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let close = object_store::OBJECT_STORE_COALESCE_DEFAULT;
+        object_store::coalesce_ranges(ranges, |range| self.range(range).boxed(), close).await
     }
 }
 
@@ -258,13 +184,18 @@ mod tests {
 
             let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
             inner.put(&path, whole.clone().into()).await.unwrap();
-            let verified = || Verified::new(inner.clone(), sums.clone(), length);
-            assert_eq!(verified().get(&path).await.unwrap().bytes().await.unwrap(), whole);
+            let verified = || Verified::new(inner.clone(), path.clone(), sums.clone(), length);
+            assert_eq!(verified().range(0..length).await.unwrap(), whole);
+            assert_eq!(
+                verified().range(0..u64::MAX).await.unwrap(),
+                whole,
+                "what is beyond the end is left out"
+            );
             if length == 0 {
                 continue;
             }
             let (a, b) = (length / 3, length / 2 + 1);
-            let parts = verified().get_ranges(&path, &[a..b, 0..1, length - 1..length]).await.unwrap();
+            let parts = verified().ranges(&[a..b, 0..1, length - 1..length]).await.unwrap();
             assert_eq!(parts[0], whole.slice(a as usize..b as usize));
             assert_eq!((parts[1].len(), parts[2].len()), (1, 1));
 
@@ -272,15 +203,15 @@ mod tests {
             wrong[length as usize - 1] ^= 4;
             inner.put(&path, wrong.clone().freeze().into()).await.unwrap();
             std::fs::write(file.path(), &wrong).unwrap();
-            let error = verified().get_range(&path, length - 1..length).await.unwrap_err();
+            let error = verified().range(length - 1..length).await.unwrap_err();
             assert!(error.to_string().contains("x does not hold what was written"), "{error}");
             assert!(!sums.fit_file(file.path(), 0..length).unwrap());
             inner.put(&path, Bytes::new().into()).await.unwrap();
-            let error = verified().get_range(&path, 0..1).await.unwrap_err();
+            let error = verified().range(0..1).await.unwrap_err();
             assert!(error.to_string().contains("x does not hold what was written"), "{error}");
             inner.put(&path, wrong.freeze().into()).await.unwrap();
             // A block that is not touched is not read.
-            let elsewhere = verified().get_range(&path, 0..1).await;
+            let elsewhere = verified().range(0..1).await;
             assert_eq!(elsewhere.is_ok(), length > BLOCK_BYTES);
         }
     }

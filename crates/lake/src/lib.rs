@@ -21,14 +21,14 @@ use std::{fmt, path::Path as FilePath, sync::Arc};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use lagar_flow::{Clock, Name, Result, TableName, Zone};
-use object_store::{ObjectStore, path::Path};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 use uuid::{NoContext, Timestamp, Uuid};
 
-pub use checksums::{Checksums, Verified};
+pub use checksums::Checksums;
 pub use raw::{LoadWriter, Manifest, ManifestFile, RejectRecord, newest_state};
 pub use refused::RefusedVersion;
 pub use release::Release;
-pub use store::{Access, Deadlines, DurableLocal, Root, S3Settings, Trial, open_object};
+pub use store::{Access, Deadlines, DurableLocal, Root, S3Settings, Trial, object_error, open_object};
 pub use table::{
     Committed, Compaction, DataFile, Table, TableCommit, TableMeta, TableWriter, WriteOptions, delta_schema,
 };
@@ -42,7 +42,7 @@ pub mod fuzzed {
     }
 }
 
-/// Folders looked into at once.
+/// Folders looked into, or objects looked for, at once.
 const LOOKS_AT_ONCE: usize = 16;
 
 /// A lake. Clones share everything.
@@ -136,12 +136,12 @@ impl Lake {
 
     /// The names in `zone` with at least one object in their folder `mark`.
     async fn names_in(&self, zone: Zone, mark: &str) -> Result<Vec<Name>> {
-        let zone = Path::from(zone.as_str());
-        let listing = self.store().list_with_delimiter(Some(&zone)).await;
-        let folders = listing.map_err(|e| self.root().error("list", &zone, &e))?.common_prefixes;
-        let named: Vec<(Name, Path)> = folders
+        let folder = Path::from(zone.as_str());
+        let named: Vec<(Name, Path)> = self
+            .folders_in(zone)
+            .await?
             .into_iter()
-            .filter_map(|folder| Some((folder.filename()?.parse().ok()?, folder.join(mark))))
+            .map(|name| (name.clone(), folder.clone().join(name.as_str()).join(mark)))
             .collect();
         stream::iter(named)
             .map(|(name, mark)| async move {
@@ -153,6 +153,35 @@ impl Lake {
             .try_filter_map(|name| async move { Ok(name) })
             .try_collect()
             .await
+    }
+
+    /// The names of the folders in `zone`, whatever is in them.
+    async fn folders_in(&self, zone: Zone) -> Result<Vec<Name>> {
+        let zone = Path::from(zone.as_str());
+        let listing = self.store().list_with_delimiter(Some(&zone)).await;
+        let folders = listing.map_err(|e| self.root().error("list", &zone, &e))?.common_prefixes;
+        Ok(folders.iter().filter_map(|folder| folder.filename()?.parse().ok()).collect())
+    }
+
+    /// Everything below `folder`.
+    async fn listed(&self, folder: &Path) -> Result<Vec<ObjectMeta>> {
+        let listed = self.store().list(Some(folder)).try_collect().await;
+        listed.map_err(|e| self.root().error("list", folder, &e))
+    }
+
+    /// The first of `objects` that is not there; `None` if all are.
+    async fn first_gone(&self, objects: Vec<Path>) -> Result<Option<Path>> {
+        let gone = stream::iter(objects)
+            .map(|object| async move {
+                match self.store().head(&object).await {
+                    Ok(_) => Ok(None),
+                    Err(object_store::Error::NotFound { .. }) => Ok(Some(object)),
+                    Err(e) => Err(self.root().error("read", &object, &e)),
+                }
+            })
+            .buffered(LOOKS_AT_ONCE)
+            .try_filter_map(|gone| async move { Ok(gone) });
+        std::pin::pin!(gone).try_next().await
     }
 
     fn root(&self) -> &Root {

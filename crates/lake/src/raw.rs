@@ -114,6 +114,13 @@ impl Lake {
         Ok(loads.into_iter().map(Arc::new).collect())
     }
 
+    /// The newest load of `source`, without a look at the older ones; `None` before the first.
+    ///
+    /// Fails as [`Lake::loads`] does.
+    pub async fn newest_load(&self, source: &Name) -> Result<Option<Manifest>> {
+        self.load_records(&loads_folder(source)).last().await
+    }
+
     /// Starts a load; nothing of it is visible before [`LoadWriter::commit`].
     pub fn begin_load(&self, source: &Name, run_id: &str) -> LoadWriter {
         let created_at = self.clock().now();

@@ -7,9 +7,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
 use lagar_flow::{Error, Result, TableName, codes};
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
+use object_store::{ObjectMeta, ObjectStoreExt, path::Path};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -48,10 +47,7 @@ impl Lake {
     pub async fn current_release(&self) -> Result<Option<Release>> {
         let folder = releases_folder();
         let records = self.release_records(&folder);
-        match records.newest().await? {
-            Some(number) => Ok(Some(records.read(number).await?)),
-            None => Ok(None),
-        }
+        records.last().await
     }
 
     /// Makes `tables` the current versions. `base` is the release that was current when they were
@@ -121,9 +117,7 @@ impl Lake {
 
     /// Everything in the folder of the releases.
     pub(crate) async fn release_objects(&self) -> Result<Vec<ObjectMeta>> {
-        let folder = releases_folder();
-        let listed = self.store().list(Some(&folder)).try_collect().await;
-        listed.map_err(|e| self.root().error("list", &folder, &e))
+        self.listed(&releases_folder()).await
     }
 
     /// The holds that are there now and were put after `since`.

@@ -4,11 +4,10 @@
 //! that (a machine that was suspended, a debugger) must not put a record that names what has gone.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::{StreamExt, TryStreamExt, stream};
 use lagar_flow::{Error, Result, codes};
-use object_store::{ObjectStoreExt, path::Path};
+use object_store::path::Path;
 
-use crate::{LOOKS_AT_ONCE, Lake};
+use crate::Lake;
 
 /// Objects that wait for longer are looked at before they are named. Below the shortest retention that
 /// `lagar table vacuum` accepts, and so long that ordinary runs never pay for it.
@@ -23,20 +22,13 @@ impl Lake {
         // A clock that was turned back says nothing about their age.
         let young = |at: DateTime<Utc>| at <= now && now - at < LOOK_AFTER;
         let old = objects.into_iter().filter(|(at, _)| !at.is_some_and(young)).map(|(_, object)| object);
-        stream::iter(old)
-            .map(|object| async move {
-                match self.store().head(&object).await {
-                    Ok(_) => Ok(()),
-                    Err(object_store::Error::NotFound { .. }) => Err(Error::new(
-                        codes::LAKE_CORRUPT,
-                        format!("{} has gone before it was committed", self.root().name_of(&object)),
-                    )
-                    .hint("a vacuum takes it for left behind when a run sleeps for so long; run again")),
-                    Err(e) => Err(self.root().error("read", &object, &e)),
-                }
-            })
-            .buffer_unordered(LOOKS_AT_ONCE)
-            .try_collect()
-            .await
+        match self.first_gone(old.collect()).await? {
+            None => Ok(()),
+            Some(gone) => Err(Error::new(
+                codes::LAKE_CORRUPT,
+                format!("{} has gone before it was committed", self.root().name_of(&gone)),
+            )
+            .hint("a vacuum takes it for left behind when a run sleeps for so long; run again")),
+        }
     }
 }

@@ -14,9 +14,9 @@ use lagar_lake::{
     DataFile, Lake, Manifest, Release, Table, TableCommit, TableMeta, WriteOptions, delta_schema,
     newest_state,
 };
-use sha2::{Digest, Sha256};
 
 use crate::{
+    project::hash,
     report::{CheckReport, Status, StepReport},
     run::Context,
 };
@@ -568,7 +568,7 @@ fn id_of(table: &Table) -> String {
 fn fingerprint(model: &Model, inputs: &BTreeMap<TableName, String>) -> String {
     let inputs: BTreeMap<String, &String> =
         inputs.iter().map(|(table, id)| (table.to_string(), id)).collect();
-    digest(&serde_json::json!({"model": definition(model), "inputs": inputs}))
+    hash(&serde_json::json!({"model": definition(model), "inputs": inputs}))
 }
 
 /// The part of the fingerprint that is the model's own.
@@ -580,12 +580,8 @@ fn definition(model: &Model) -> String {
         .iter()
         .map(|check| format!("{} {} {:?}", check.severity, check.name, check.rule))
         .collect();
-    digest(&serde_json::json!({
+    hash(&serde_json::json!({
         "sql": model.sql, "materialize": front.materialize, "partition_by": front.partition_by,
         "incremental": front.incremental, "checks": checks,
     }))
-}
-
-fn digest(value: &serde_json::Value) -> String {
-    Sha256::digest(value.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -45,7 +45,7 @@ pub async fn check(draft: Draft, clock: Arc<dyn Clock>) -> Result<Checked> {
         models: project.models.len(),
         unplanned: Vec::new(),
         problems,
-        warnings: project.notes.clone(),
+        warnings: project.notes.iter().map(|note| project.secrets.text(note)).collect(),
     };
     // Without its lake nothing is known of the columns of a project.
     if !project.gaps.lake {
@@ -153,8 +153,7 @@ async fn plan_model(
 /// The columns of the newest load with the types that are asked for now: the next load is read so. `None`
 /// without a load.
 async fn columns_of(workplace: &Workplace, source: &SourceDef) -> Result<Option<SchemaRef>> {
-    let loads = workplace.lake.loads(&source.name).await?;
-    let Some(newest) = loads.last() else { return Ok(None) };
+    let Some(newest) = workplace.lake.newest_load(&source.name).await? else { return Ok(None) };
     let asked = &source.common.columns;
     let columns = schema_of(&newest.columns)?;
     let fields = columns.fields().iter().map(|field| match asked.get(field.name()) {

@@ -10,6 +10,7 @@ use std::{
 use futures::TryStreamExt;
 use lagar_engine::suggest;
 use lagar_flow::{Error, Result, Zone, codes, redact_url};
+use lagar_lake::object_error;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 pub(crate) const PROJECT_FILE: &str = "lagar.yaml";
@@ -351,7 +352,7 @@ impl StoreFolder {
         };
         let env = self.fetch(ENV_FILE).await?;
         let listing = self.store.list_with_delimiter(Some(&self.root)).await;
-        let listing = listing.map_err(|e| store_failed(&self.shown, &e))?;
+        let listing = listing.map_err(|e| object_error(&self.shown, &e))?;
         let mut paths: Vec<String> =
             listing.objects.iter().filter_map(|object| self.below(&object.location)).collect();
         for folder in listing.common_prefixes.iter().filter_map(|folder| self.below(folder)) {
@@ -394,7 +395,7 @@ impl StoreFolder {
     async fn list(&self, folder: &str) -> Result<Vec<String>> {
         let prefix = self.root.clone().join(folder);
         let listed: Result<Vec<_>, _> = self.store.list(Some(&prefix)).try_collect().await;
-        let objects = listed.map_err(|e| store_failed(&format!("{}/{folder}", self.shown), &e))?;
+        let objects = listed.map_err(|e| object_error(&format!("{}/{folder}", self.shown), &e))?;
         Ok(objects.iter().filter_map(|object| self.below(&object.location)).collect())
     }
 
@@ -405,17 +406,12 @@ impl StoreFolder {
         let answer = match self.store.get(&location).await {
             Ok(answer) => answer,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(store_failed(&shown, &error)),
+            Err(error) => return Err(object_error(&shown, &error)),
         };
         refuse_large(&shown, answer.meta.size)?;
-        let bytes = answer.bytes().await.map_err(|e| store_failed(&shown, &e))?;
+        let bytes = answer.bytes().await.map_err(|e| object_error(&shown, &e))?;
         text_file(path, shown, bytes.to_vec()).map(Some)
     }
-}
-
-fn store_failed(shown: &str, cause: &object_store::Error) -> Error {
-    let root = lagar_lake::Root { url: shown.to_owned(), local: None };
-    root.error("read", &object_store::path::Path::default(), cause)
 }
 
 fn text_file(path: &str, shown: String, bytes: Vec<u8>) -> Result<TextFile> {

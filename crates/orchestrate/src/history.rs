@@ -205,7 +205,7 @@ impl History {
         .bind(process.host)
         .bind(i64::from(process.pid))
         .bind(process.started);
-        self.write(insert).await
+        self.write(run_id, insert).await
     }
 
     /// Remembers a step that ended at `now`, with its checks. The same step again replaces itself.
@@ -233,7 +233,7 @@ impl History {
             for check in &checks {
                 write_check(&mut transaction, check).await?;
             }
-            seal::seal(&mut transaction).await?;
+            seal::seal(&mut transaction, Some(run_id)).await?;
             transaction.commit().await
         };
         written.await.map_err(|e| self.failed("cannot be written", &e))
@@ -260,15 +260,15 @@ impl History {
         .bind(report.seconds)
         .bind(report.release.map(integer))
         .bind(error);
-        self.write(insert).await
+        self.write(&report.run_id, insert).await
     }
 
-    /// One statement, with the seals of what it writes.
-    async fn write(&self, statement: Query<'_, Sqlite, SqliteArguments>) -> Result<()> {
+    /// One statement about a run, with the seals of what it writes.
+    async fn write(&self, run_id: &str, statement: Query<'_, Sqlite, SqliteArguments>) -> Result<()> {
         let written = async {
             let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
             statement.execute(&mut *transaction).await?;
-            seal::seal(&mut transaction).await?;
+            seal::seal(&mut transaction, Some(run_id)).await?;
             transaction.commit().await
         };
         written.await.map_err(|e| self.failed("cannot be written", &e))
@@ -288,7 +288,7 @@ impl History {
                     }
                 }
             }
-            seal::seal(&mut transaction).await?;
+            seal::seal(&mut transaction, None).await?;
             transaction.commit().await
         };
         written.await.map_err(|e| self.failed("cannot be written", &e))
@@ -353,7 +353,7 @@ async fn prepare(pool: &SqlitePool, path: &Path) -> Result<Opened, Fault> {
         seal::add_columns(&mut transaction).await?;
     }
     sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
-    seal::seal(&mut transaction).await?;
+    seal::seal(&mut transaction, None).await?;
     // `PRAGMA` takes no bound values.
     let format = sqlx::AssertSqlSafe(format!(
         "PRAGMA user_version = {SCHEMA_VERSION}; PRAGMA application_id = {}",

@@ -553,7 +553,8 @@ fn leaves(value: &Value, path: &mut Vec<String>, found: &mut dyn FnMut(&[String]
     }
 }
 
-fn hash(value: &Value) -> String {
+/// The SHA-256 of a value's JSON, in hex.
+pub(crate) fn hash(value: &Value) -> String {
     Sha256::digest(value.to_string()).iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex

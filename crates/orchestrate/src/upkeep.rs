@@ -88,7 +88,8 @@ pub async fn compact(workplace: &Workplace, only: &[TableName], dry_run: bool) -
             };
             let after = lake.compact(&table, &small, options).await?.table;
             done.files_after = files(&after);
-            done.bytes_after = bytes_of(&after) + done.bytes_before - bytes_of(&table);
+            // Another run may have taken files away meanwhile.
+            done.bytes_after = (bytes_of(&after) + done.bytes_before).saturating_sub(bytes_of(&table));
             done.new_version = Some(after.version);
             if after.version == table.version + 1 {
                 moved.insert(name.clone(), after.version);

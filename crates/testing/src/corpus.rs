@@ -4,7 +4,7 @@
 use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::mpsc::{RecvTimeoutError, channel},
     thread,
     time::Duration,
@@ -16,27 +16,22 @@ use crate::{env_number, long, mix};
 const ENDLESS: Duration = Duration::from_secs(120);
 const BYTES_MAX: usize = 1 << 20;
 
-/// Gives every file of `tests/corpus/<target>` to `decode`, then changed versions of it (`LAGAR_CASES` for
-/// each, 150 by default and 20 times as many in the long lane), the same for the same `LAGAR_SEED`.
-/// Returns how many inputs it were.
+/// Gives every file of `tests/corpus/<target>`, and of the sample projects what `target` is for, to `decode`,
+/// then changed versions of it (`LAGAR_CASES` for each, 150 by default and 20 times as many in the long lane),
+/// the same for the same `LAGAR_SEED`. Returns how many inputs it were.
 ///
 /// # Panics
 /// If `decode` panics or does not end, with what finds the input again.
 pub fn replay_corpus(target: &str, decode: fn(&[u8])) -> u64 {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus").join(target);
-    let seeds = files_in(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    assert!(!seeds.is_empty(), "{} has no file", folder.display());
+    let seeds = inputs(target).unwrap_or_else(|error| panic!("the inputs of {target}: {error}"));
     let seed = env_number("LAGAR_SEED").unwrap_or(1);
     let cases = env_number("LAGAR_CASES").unwrap_or(if long() { 3000 } else { 150 });
-    let target = target.to_owned();
     let (sender, receiver) = channel();
     let replay = move || {
         let all: Vec<&[u8]> = seeds.iter().map(|(_, bytes)| bytes.as_slice()).collect();
         for (number, (name, bytes)) in seeds.iter().enumerate() {
             for case in 0..=cases {
-                let words = format!(
-                    "LAGAR_SEED={seed} LAGAR_CASES={cases}: change {case} of tests/corpus/{target}/{name}"
-                );
+                let words = format!("LAGAR_SEED={seed} LAGAR_CASES={cases}: change {case} of {name}");
                 let mut draw = Draw { seed: seed ^ (number as u64) << 40, at: case << 16 };
                 let input = if case == 0 { bytes.clone() } else { changed(bytes, &all, &mut draw) };
                 let shown = String::from_utf8_lossy(&input[..input.len().min(400)]).into_owned();
@@ -70,15 +65,44 @@ pub fn replay_corpus(target: &str, decode: fn(&[u8])) -> u64 {
     count
 }
 
-/// Names and bytes, by name.
-fn files_in(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        files.push((entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?));
+/// What a target is given: paths below the checkout, and bytes; by path.
+fn inputs(target: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut paths = Vec::new();
+    files_below(&root.join("tests/corpus").join(target), None, &mut paths)?;
+    if paths.is_empty() {
+        return Err(io::Error::other("the folder of the corpus has no file"));
     }
-    files.sort();
-    Ok(files)
+    // The sample projects are inputs, too.
+    let samples = match target {
+        "model" => Some("sql"),
+        "yaml" => Some("yaml"),
+        _ => None,
+    };
+    if samples.is_some() {
+        files_below(&root.join("sql"), samples, &mut paths)?;
+    }
+    paths.sort();
+    let named = |path: PathBuf| {
+        let name = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
+        Ok((name, fs::read(path)?))
+    };
+    paths.into_iter().map(named).collect()
+}
+
+/// The files with this suffix, or all. What a run by hand left beside a project is not part of it.
+fn files_below(folder: &Path, suffix: Option<&str>, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            if !path.ends_with("lake") && !path.ends_with(".lagar") {
+                files_below(&path, suffix, files)?;
+            }
+        } else if suffix.is_none_or(|suffix| path.extension().is_some_and(|found| found == suffix)) {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
 /// Numbers that follow from a seed.

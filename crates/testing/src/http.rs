@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use faults::{FaultHttp, HttpFault};
+pub use faults::FaultHttp;
 pub use h2::Http2;
 pub use tls::{Authority, Certificate};
 
@@ -114,7 +114,7 @@ impl Reply {
     }
 
     /// The same answer after a pause.
-    pub fn late(self, pause: Duration) -> Self {
+    fn late(self, pause: Duration) -> Self {
         Self::writing(move |wire| {
             thread::sleep(pause);
             (self.0)(wire)

@@ -1,26 +1,17 @@
 //! What lies in a lake, as programs see it that are not Lagar.
 
-use std::{
-    env,
-    io::{BufRead, BufReader, Write},
-    path::{Path as FilePath, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Mutex, PoisonError},
-};
+use std::path::Path as FilePath;
 
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::Value;
 
-const SCRIPT: &str = include_str!("ledger.py");
+use crate::Peer;
 
-/// A Python process that reads lakes with delta-rs, DuckDB and pyarrow. The rows that should be there are
-/// known to the test, from outside the system.
+/// delta-rs, DuckDB and pyarrow, which read lakes. The rows that should be there are known to the test, from
+/// outside the system.
 #[derive(Debug)]
-pub struct Ledger {
-    child: Child,
-    pipes: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
-}
+pub struct Ledger(Peer);
 
 impl Ledger {
     /// `None` without `LAGAR_TEST_PYTHON`; the test says `skipped: …` then.
@@ -28,37 +19,17 @@ impl Ledger {
     /// # Panics
     /// The interpreter that it names cannot be started.
     pub fn start() -> Option<Self> {
-        let python = PathBuf::from(env::var_os("LAGAR_TEST_PYTHON")?);
-        let child =
-            Command::new(&python).args(["-c", SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child =
-            child.unwrap_or_else(|error| panic!("LAGAR_TEST_PYTHON={}: {error}", python.display()));
-        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            panic!("a child without the pipes that were asked for");
-        };
-        Some(Self { child, pipes: Mutex::new((stdin, BufReader::new(stdout))) })
+        Peer::start(include_str!("ledger.py")).map(Self)
     }
 
     /// What is wrong with the lake in a folder; see `ledger.py` for the words of a question.
     ///
     /// # Panics
     /// The readers do not answer.
+    #[track_caller]
     pub fn wrong(&self, question: &Value) -> Vec<String> {
-        let mut pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stdin, stdout) = &mut *pipes;
-        let mut answer = String::new();
-        let asked = writeln!(stdin, "{question}").and_then(|()| stdout.read_line(&mut answer));
-        match asked.map(|_| serde_json::from_str(&answer)) {
-            Ok(Ok(wrong)) => wrong,
-            other => panic!("the other readers answer {answer:?}: {other:?}"),
-        }
-    }
-}
-
-impl Drop for Ledger {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let answer = self.0.ask(question);
+        serde_json::from_value(answer).unwrap_or_else(|error| panic!("an answer of other readers: {error}"))
     }
 }
 

@@ -130,11 +130,7 @@ impl Plan {
         match &self.when {
             When::At(faults) => faults.get(&number).copied(),
             When::From(first, fault) => (number >= *first).then_some(*fault),
-            When::Seeded { seed, percent, faults } => {
-                let dice = mix(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number);
-                let which = usize::try_from(mix(dice) % faults.len() as u64).unwrap_or(0);
-                (dice % 100 < *percent).then(|| faults[which])
-            }
+            When::Seeded { seed, percent, faults } => drawn(*seed, *percent, number, faults),
         }
     }
 }
@@ -152,6 +148,13 @@ impl fmt::Display for Plan {
         }
         if self.crash { f.write_str(", then the process is gone") } else { Ok(()) }
     }
+}
+
+/// One of `faults` for `percent` of all numbers, the same for the same seed.
+pub(crate) fn drawn<T: Copy>(seed: u64, percent: u64, number: u64, faults: &[T]) -> Option<T> {
+    let dice = mix(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number);
+    let which = usize::try_from(mix(dice) % faults.len() as u64).unwrap_or(0);
+    (dice % 100 < percent).then(|| faults[which])
 }
 
 /// SplitMix64's finalizer: any number to one that looks like chance.

@@ -93,7 +93,7 @@ impl Drop for Service {
 ///
 /// # Panics
 /// If loopback has none.
-pub fn free_port() -> u16 {
+fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     match listener {
         Ok(address) => address.port(),

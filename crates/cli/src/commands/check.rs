@@ -9,11 +9,10 @@ use crate::{
 pub async fn run(global: &Global) -> Result<u8> {
     let mut options = super::options(global);
     options.thorough = true;
-    let secrets = options.secrets.clone();
     let draft = Project::draft(&global.project, options).await?;
     let checked = lagar_orchestrate::check(draft, super::clock()).await?;
     if !global.quiet {
-        checked.warnings.iter().for_each(|warning| output::warn(&secrets.text(warning)));
+        checked.warnings.iter().for_each(|warning| output::warn(warning));
     }
     if let Some(error) = Error::all(checked.problems) {
         return Err(error);

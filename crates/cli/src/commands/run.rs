@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use lagar_flow::{Blame, Error, Result, codes};
+use lagar_flow::{Blame, Error, Result};
 use lagar_orchestrate::{Report, RunOptions, Status, StepKind, StepReport, Unwatched, Watcher};
 
 use crate::{
@@ -17,8 +17,7 @@ pub struct Options {
 
 pub async fn run(global: &Global, options: Options) -> Result<u8> {
     let workplace = super::open(global).await?;
-    let cancel = signals::stop_on_signal()
-        .map_err(|error| Error::new(codes::BUG, "signals cannot be watched").caused_by(&error))?;
+    let cancel = signals::stop_on_signal()?;
     let watcher: Arc<dyn Watcher> =
         if global.quiet { Arc::new(Unwatched) } else { Arc::new(Progress::new()) };
     let report = lagar_orchestrate::run(
@@ -41,7 +40,7 @@ pub async fn run(global: &Global, options: Options) -> Result<u8> {
         eprint!("{}", summary(&report));
     }
     for warning in &report.warnings {
-        eprintln!("warning: {}", output::clean(warning));
+        output::warn(warning);
     }
     if global.json {
         let line = serde_json::to_string(&report)

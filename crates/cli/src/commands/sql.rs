@@ -32,8 +32,7 @@ pub async fn run(
         None if std::io::stdin().is_terminal() => return prompt::run(&workplace, format).await,
         None => read_stdin()?,
     };
-    let cancel = signals::stop_on_signal()
-        .map_err(|error| Error::bug("signals cannot be watched").caused_by(&error))?;
+    let cancel = signals::stop_on_signal()?;
     tokio::select! {
         done = answer(&workplace, &query, format, file) => done.map(|()| 0),
         () = cancel.cancelled() => Err(Error::new(codes::STOPPED, "stopped")),

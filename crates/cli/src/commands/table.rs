@@ -31,14 +31,13 @@ fn names(tables: &[String]) -> Result<Vec<TableName>> {
 
 async fn vacuum(global: &Global, options: &VacuumOptions) -> Result<u8> {
     let workplace = super::open_to_read(global).await?;
-    let report = workplace.lake.vacuum(options).await?;
+    let mut report = workplace.lake.vacuum(options).await?;
+    report.failed.iter_mut().for_each(|(_, error)| *error = error.clone().without(&global.secrets));
     let failed = Error::all(report.failed.iter().map(|(_, error)| error.clone()));
     if global.json {
         output::stdout(&format!("{}\n", as_json(&report, options)));
-    } else {
-        if !global.quiet {
-            show(&report, options);
-        }
+    } else if !global.quiet {
+        show(&report, options);
         report.notes.iter().for_each(|note| eprintln!("{note}"));
     }
     match failed {

@@ -304,10 +304,8 @@ impl Selected {
         if !scanner.item(list.first)? {
             return Ok(None);
         }
-        let start = scanner.start();
-        let token = scanner.token()?;
-        scanner.skip(token, 1)?;
-        let place = list.at + start..list.at + start + scanner.since(start).len();
+        let start = list.at + scanner.start();
+        let place = start..start + scanner.value(1)?.len();
         (list.first, list.at) = (false, place.end);
         Ok(Some((place, list.spread)))
     }
@@ -368,8 +366,7 @@ fn describe(text: &str) -> String {
             while names.len() < 10
                 && let Ok(Some(key)) = scanner.key(names.is_empty())
                 && let name = key.decode(&mut scratch).to_owned()
-                && let Ok(token) = scanner.token()
-                && scanner.skip(token, 1).is_ok()
+                && scanner.value(1).is_ok()
             {
                 names.push(name);
             }

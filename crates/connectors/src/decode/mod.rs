@@ -32,11 +32,10 @@ mod tests;
 mod value;
 mod window;
 
-pub(crate) use path::parse as parse_json_path;
+pub(crate) use path::{has_empty_list, parse as parse_json_path, selected};
 
 use columns::{Group, Problem};
 use infer::Inference;
-pub(crate) use path::{has_empty_list, selected};
 use rows::{Cursor, Row};
 use value::Parse;
 

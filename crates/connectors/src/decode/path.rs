@@ -43,12 +43,20 @@ enum Step {
 /// Filters in filters in filters: each level doubles the time that the parser takes.
 const BRACKETS_DEEP_MAX: usize = 8;
 
-/// The path that `text` writes, or what is wrong with it.
+/// The path that `text` writes, or a message that says what is wrong with it.
 pub(crate) fn parse(text: &str) -> std::result::Result<JsonPath, String> {
-    let mut depth = 0usize;
-    let mut quote = None;
-    let mut escaped = false;
-    for c in text.chars() {
+    let wrong = |why: String| format!("`{text}` is not a JSONPath: {why}");
+    if unquoted(text).any(|(_, _, depth)| depth > BRACKETS_DEEP_MAX) {
+        return Err(wrong(format!("brackets are nested more than {BRACKETS_DEEP_MAX} deep")));
+    }
+    JsonPath::parse(text).map_err(|error| wrong(error.to_string()))
+}
+
+/// What stands in `path` outside of quotes, with its place and how many brackets are open behind it.
+fn unquoted(path: &str) -> impl Iterator<Item = (usize, char, usize)> {
+    let (mut quote, mut escaped, mut depth) = (None, false, 0usize);
+    path.char_indices().filter_map(move |(at, c)| {
+        let is_inside = quote.is_some();
         match (quote, c) {
             (Some(_), _) if escaped => escaped = false,
             (Some(_), '\\') => escaped = true,
@@ -58,18 +66,14 @@ pub(crate) fn parse(text: &str) -> std::result::Result<JsonPath, String> {
             (None, ']') => depth = depth.saturating_sub(1),
             _ => {}
         }
-        if depth > BRACKETS_DEEP_MAX {
-            return Err(format!("brackets are nested more than {BRACKETS_DEEP_MAX} deep"));
-        }
-    }
-    JsonPath::parse(text).map_err(|error| error.to_string())
+        (!is_inside).then_some((at, c, depth))
+    })
 }
 
 /// What `path` selects in `text`, all of which must be JSON.
 pub(super) fn select(text: &str, path: &str) -> Result<Selection> {
-    let query = parse(path).map_err(|why| {
-        Error::new(codes::CONFIG, format!("`{path}` is not a JSONPath: {why}"))
-            .hint("for example $.data or $.items[*].row (RFC 9535)")
+    let query = parse(path).map_err(|message| {
+        Error::new(codes::CONFIG, message).hint("for example $.data or $.items[*].row (RFC 9535)")
     })?;
     let Some(plain) = plain(path) else {
         return in_tree(text, &query).map(Selection::Values);
@@ -98,34 +102,23 @@ pub(crate) fn selected<'a>(text: &'a str, path: &str) -> Result<Vec<&'a str>> {
     let of = |range: Range<usize>| &text[range];
     match select(text, path)? {
         Selection::Values(places) => Ok(places.into_iter().map(of).collect()),
-        Selection::Items(list) => {
-            let (mut scanner, mut first) = (Scanner::new(of(list)), true);
-            let mut items = Vec::new();
-            let mut next = || -> Result<Option<&'a str>, Syntax> {
-                if first {
-                    scanner.token()?;
-                }
-                if !scanner.item(std::mem::take(&mut first))? {
-                    return Ok(None);
-                }
-                let start = scanner.start();
-                let token = scanner.token()?;
-                scanner.skip(token, 1)?;
-                Ok(Some(scanner.since(start)))
-            };
-            while let Some(item) = next().map_err(|syntax| not_json(text, syntax))? {
-                items.push(item);
-            }
-            Ok(items)
-        }
+        Selection::Items(list) => items(of(list)).map_err(|syntax| not_json(text, syntax)),
     }
+}
+
+fn items(list: &str) -> Result<Vec<&str>, Syntax> {
+    let (mut scanner, mut items) = (Scanner::new(list), Vec::new());
+    scanner.token()?;
+    while scanner.item(items.is_empty())? {
+        items.push(scanner.value(1)?);
+    }
+    Ok(items)
 }
 
 /// Whether a page that has no row says so: what `path` selects, or the nearest part of the document
 /// around it that is there, is a list with nothing in it (or one from which a filter left nothing over).
 /// An error in place of the list, `null` and an empty answer do not.
 pub(crate) fn has_empty_list(text: &str, path: Option<&str>) -> Result<bool> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for part in path.map_or_else(|| vec!["$"], parts) {
         let found = selected(text, part)?;
         if !found.is_empty() {
@@ -147,28 +140,15 @@ fn is_empty_list(value: &str) -> bool {
 /// `path` and its beginnings, the longest first: `$.a[*]`, `$.a`, `$`.
 fn parts(path: &str) -> Vec<&str> {
     let path = path.trim();
-    let (mut depth, mut quote, mut starts) = (0u32, None, Vec::new());
-    let bytes = path.as_bytes();
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        match (quote, byte) {
-            (Some(_), b'\\') => at += 1,
-            (Some(open), byte) if open == *byte => quote = None,
-            (Some(_), _) => {}
-            (None, b'\'' | b'"') => quote = Some(*byte),
-            (None, b'[') => {
-                if depth == 0 && !path[..at].ends_with("..") {
-                    starts.push(at);
-                }
-                depth += 1;
-            }
-            (None, b']') => depth = depth.saturating_sub(1),
-            (None, b'.') if depth == 0 && !path[..at].ends_with('.') => starts.push(at),
-            _ => {}
-        }
-        at += 1;
-    }
-    std::iter::once(path).chain(starts.into_iter().rev().map(|start| path[..start].trim_end())).collect()
+    let starts = unquoted(path).filter(|(at, c, depth)| match (c, depth) {
+        ('[', 1) => !path[..*at].ends_with(".."),
+        ('.', 0) => !path[..*at].ends_with('.'),
+        _ => false,
+    });
+    let mut parts: Vec<&str> = starts.map(|(at, ..)| path[..at].trim_end()).collect();
+    parts.push(path);
+    parts.reverse();
+    parts
 }
 
 fn plain(path: &str) -> Option<Plain> {
@@ -222,8 +202,7 @@ fn follow(scanner: &mut Scanner<'_>, steps: &[Step], depth: usize) -> Result<Opt
                 if key.decode(&mut scratch) == name {
                     found = follow(scanner, rest, depth + 1)?;
                 } else {
-                    let token = scanner.token()?;
-                    scanner.skip(token, depth + 1)?;
+                    scanner.value(depth + 1)?;
                 }
             }
         }
@@ -234,8 +213,7 @@ fn follow(scanner: &mut Scanner<'_>, steps: &[Step], depth: usize) -> Result<Opt
                 if at == *index {
                     found = follow(scanner, rest, depth + 1)?;
                 } else {
-                    let token = scanner.token()?;
-                    scanner.skip(token, depth + 1)?;
+                    scanner.value(depth + 1)?;
                 }
                 at += 1;
             }
@@ -373,10 +351,7 @@ impl Paths {
     fn step(&mut self, scanner: &mut Scanner<'_>, child: Option<usize>, depth: usize) -> Result<(), Syntax> {
         match child {
             Some(child) => self.walk(scanner, child, depth),
-            None => {
-                let token = scanner.token()?;
-                scanner.skip(token, depth)
-            }
+            None => scanner.value(depth).map(|_| ()),
         }
     }
 }

@@ -167,6 +167,14 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    /// The text of the next value, all of which is read. `depth` is that of the value.
+    pub fn value(&mut self, depth: usize) -> Result<&'a str, Syntax> {
+        let start = self.start();
+        let token = self.token()?;
+        self.skip(token, depth)?;
+        Ok(self.since(start))
+    }
+
     /// Where the next value starts.
     pub fn start(&mut self) -> usize {
         self.peek();

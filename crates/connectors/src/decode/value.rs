@@ -15,8 +15,8 @@ type Fit<T> = std::result::Result<T, Misfit>;
 
 const EPOCH_DAYS_FROM_CE: i32 = 719_163;
 const DAY_MICROS: i64 = 86_400_000_000;
-/// Of the shortest integer beyond 2^53.
-const LONG_DIGITS: usize = 16;
+/// 2^53: up to here a double holds every integer.
+const DOUBLE_EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// How numbers and dates are written. The default is JSON's and ISO 8601.
 #[derive(Debug, Default)]
@@ -207,9 +207,12 @@ impl Parse {
     /// As [`Parse::double`], but an integer must be one that a double holds exactly.
     pub fn exact_double(&self, text: &str) -> Fit<f64> {
         let value = self.double(text)?;
+        if value.abs() < DOUBLE_EXACT_MAX {
+            return Ok(value);
+        }
         let number = self.number(text).ok_or("is not a number")?;
-        let is_long = number.len() >= LONG_DIGITS && number.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-        if is_long && number.parse::<i128>().ok() != Some(value as i128) {
+        let is_integer = number.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        if is_integer && number.parse::<i128>().ok() != Some(value as i128) {
             return Err("is an integer that a double cannot hold exactly; ask for text or decimal".into());
         }
         Ok(value)

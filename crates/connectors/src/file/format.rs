@@ -5,7 +5,7 @@ use lagar_flow::{Compression, CsvOptions, Error, Format, FormatKind, Result, cod
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::ConfigError;
+use crate::{config::ConfigError, decode};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -65,9 +65,7 @@ impl Reading {
             csv.options(false)?;
         }
         if let Some(rows) = &self.rows {
-            crate::decode::parse_json_path(rows).map_err(|error| {
-                ConfigError::new(&["rows"], format!("`{rows}` is not a JSONPath: {error}"))
-            })?;
+            decode::parse_json_path(rows).map_err(|message| ConfigError::new(&["rows"], message))?;
         }
         if let Some(members) = &self.members {
             glob::Pattern::new(members).map_err(|error| {

@@ -5,10 +5,8 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use lagar_flow::{Error, Result, codes};
+use lagar_flow::{Error, Result, codes, percent_decoded};
 use serde::{Deserialize, Serialize};
-
-use crate::http::percent_decoded;
 
 /// Names less like the wanted one than this are not suggested.
 const LIKENESS_MIN: f64 = 0.7;

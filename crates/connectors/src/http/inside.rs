@@ -18,7 +18,8 @@ use std::{
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-/// Knows which hosts the project names, whether the first of them is inside, and where servers sent us.
+/// Knows which hosts the project names, whether the first of them is inside, and where servers sent us. (All
+/// as they stand in parsed URLs: in lower case.)
 #[derive(Debug, Clone)]
 pub(super) struct Neighbours {
     hosts: Arc<Vec<String>>,
@@ -42,8 +43,8 @@ impl StdError for IsInside {}
 impl Neighbours {
     /// `home` is the source's own address, `others` are further ones that the project names.
     pub fn of(home: &Url, others: impl IntoIterator<Item = Url>) -> Self {
-        let hosts =
-            std::iter::once(home.clone()).chain(others).filter_map(|url| url.host().map(name_of)).collect();
+        let all = std::iter::once(home.clone()).chain(others);
+        let hosts = all.filter_map(|url| url.host_str().map(str::to_owned)).collect();
         let home_is_inside = literal(home).is_some_and(is_inside);
         Self {
             hosts: Arc::new(hosts),
@@ -54,14 +55,14 @@ impl Neighbours {
 
     /// Whether `url` may be asked, as far as it shows without looking a name up.
     pub fn may_ask(&self, url: &Url) -> bool {
-        let Some(name) = url.host().map(name_of) else { return false };
-        if self.hosts.contains(&name) {
+        let Some(name) = url.host_str() else { return false };
+        if self.hosts.iter().any(|host| host == name) {
             return true;
         }
         if let Some(address) = literal(url) {
             return self.may_reach(address);
         }
-        self.strangers.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         true
     }
 
@@ -92,14 +93,6 @@ impl Resolve for Neighbours {
             let allowed: Addrs = Box::new(neighbours.allowed(&host, found)?.into_iter());
             Ok(allowed)
         })
-    }
-}
-
-fn name_of<S: AsRef<str>>(host: Host<S>) -> String {
-    match host {
-        Host::Domain(name) => name.as_ref().to_ascii_lowercase(),
-        Host::Ipv4(address) => address.to_string(),
-        Host::Ipv6(address) => address.to_string(),
     }
 }
 

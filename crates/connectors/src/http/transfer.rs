@@ -106,13 +106,13 @@ impl Http<'_> {
             sink.write_all(&piece).map_err(|error| sink.failure(&what, &error))?;
         }
         let spooled = sink.finish(&what)?;
+        // They are stored as they are; one that holds a secret is as good as none.
+        let stored = |name| header_text(&response, name).filter(|text| self.redactor.text(text) == *text);
         Ok(Fetched {
             spooled,
             status: response.status().as_u16(),
-            // They are stored as they are; one that holds a secret is as good as none.
-            etag: header_text(&response, header::ETAG).filter(|etag| self.redactor.text(etag) == *etag),
-            last_modified: header_text(&response, header::LAST_MODIFIED)
-                .filter(|time| self.redactor.text(time) == *time),
+            etag: stored(header::ETAG),
+            last_modified: stored(header::LAST_MODIFIED),
             content_type: header_text(&response, header::CONTENT_TYPE),
             links: response
                 .headers()

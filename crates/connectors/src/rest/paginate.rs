@@ -116,9 +116,8 @@ impl Pages {
                 Err(ConfigError::new(&["pages", "size"], "a page of 0 rows is not possible"))
             }
             Pages::Cursor { next, .. } | Pages::NextUrl { next, .. } => {
-                decode::parse_json_path(next).map(|_| ()).map_err(|error| {
-                    ConfigError::new(&["pages", "next"], super::json_path_message(next, &error))
-                })
+                let parsed = decode::parse_json_path(next).map(|_| ());
+                parsed.map_err(|message| ConfigError::new(&["pages", "next"], message))
             }
             _ => Ok(()),
         }

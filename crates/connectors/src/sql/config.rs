@@ -185,11 +185,10 @@ impl Address {
         if pairs.is_empty() {
             return Ok(url.into());
         }
-        let mut query = String::new();
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in &pairs {
             let (name, mut value) = parameter(*dialect, name, value).map_err(wrong)?;
-            let is_file =
-                matches!(name, "sslrootcert" | "ssl-ca" | "sslcert" | "ssl-cert" | "sslkey" | "ssl-key");
+            let is_file = matches!(name, "sslrootcert" | "ssl-ca" | "ssl-cert" | "ssl-key");
             // The drivers take the text of a certificate, too.
             if is_file && !value.starts_with("-----BEGIN") {
                 let path = project_dir.join(&value);
@@ -202,12 +201,9 @@ impl Address {
                 }
                 value = path.to_string_lossy().into_owned();
             }
-            let pair =
-                url::form_urlencoded::Serializer::new(String::new()).append_pair(name, &value).finish();
-            query.push_str(if query.is_empty() { "" } else { "&" });
-            query.push_str(&pair);
+            query.append_pair(name, &value);
         }
-        url.set_query(Some(&query));
+        url.set_query(Some(&query.finish()));
         Ok(url.into())
     }
 

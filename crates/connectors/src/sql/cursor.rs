@@ -15,12 +15,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     config::Lag,
     fit::{fit, parse_decimal, parse_moment},
-    value::{Value, date_of_days, date_text, days_of_date, decimal_text, timestamp_text},
+    value::{MICROS_PER_DAY, Value, date_of_days, date_text, days_of_date, decimal_text, timestamp_text},
 };
 
 /// Rows that may lie at or behind the newest value: their hashes are stored with the load.
 const BOUNDARY_ROWS_MAX: usize = 200_000;
-const MICROS_PER_DAY: u128 = 86_400_000_000;
 
 /// What the values of a cursor column are, and how they are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +143,7 @@ impl CursorType {
                 i.checked_sub(i128::try_from(lag.as_micros()).ok()?).map(CursorValue::Int)
             }
             (CursorType::Date, CursorValue::Int(i), Lag::Time(lag)) => {
-                let days = lag.as_micros().div_ceil(MICROS_PER_DAY);
+                let days = lag.as_micros().div_ceil(MICROS_PER_DAY.unsigned_abs().into());
                 i.checked_sub(i128::try_from(days).ok()?).map(CursorValue::Int)
             }
             (CursorType::Stored, CursorValue::Text(text), Lag::Time(lag)) => {
@@ -363,16 +362,16 @@ impl Boundary {
     /// The newest value, if it is a time more than a day after `now`: a clock went wrong, or it is no time
     /// at which something happened.
     pub(super) fn later_than(&self, now: DateTime<Utc>) -> Option<String> {
-        let (micros, max) = match (self.kind, self.max.as_ref()?) {
-            (CursorType::Date, CursorValue::Int(days)) => {
-                (days.checked_mul(MICROS_PER_DAY.cast_signed())?, days)
-            }
-            (CursorType::Timestamp | CursorType::TimestampTz, CursorValue::Int(micros)) => (*micros, micros),
+        let day = i128::from(MICROS_PER_DAY);
+        let max = self.max.as_ref()?;
+        let micros = match (self.kind, max) {
+            (CursorType::Date, CursorValue::Int(days)) => days.checked_mul(day)?,
+            (CursorType::Timestamp | CursorType::TimestampTz, CursorValue::Int(micros)) => *micros,
             _ => return None,
         };
         // A wall clock may be ahead of UTC by 14 hours.
-        let late = micros > i128::from(now.timestamp_micros()) + MICROS_PER_DAY.cast_signed();
-        late.then(|| self.kind.write(&CursorValue::Int(*max)).text)
+        let late = micros > i128::from(now.timestamp_micros()) + day;
+        late.then(|| self.kind.write(max).text)
     }
 
     fn wrong_lag(&self) -> Error {

@@ -1,6 +1,6 @@
 //! From what a driver says to what happened, without a login in it.
 
-use lagar_flow::{Code, Error, codes};
+use lagar_flow::{Code, Error, codes, percent_decoded};
 use sqlx::{error::DatabaseError, mysql::MySqlDatabaseError};
 
 use super::config::Address;
@@ -178,36 +178,15 @@ fn scrub(text: &str, address: &Address) -> String {
     let parameter =
         |name: &str| url.query_pairs().find(|(n, _)| n == name).map(|(_, value)| value.into_owned());
     let passwords =
-        [url.password().map(str::to_owned), url.password().map(decode_percent), parameter("password")];
+        [url.password().map(str::to_owned), url.password().map(percent_decoded), parameter("password")];
     for password in passwords.into_iter().flatten().filter(|password| !password.is_empty()) {
         text = text.replace(&password, "***");
     }
-    let users = [Some(decode_percent(url.username())), parameter("user")];
+    let users = [Some(percent_decoded(url.username())), parameter("user")];
     for user in users.into_iter().flatten().filter(|user| !user.is_empty()) {
         text = text.replace(&format!("\"{user}\""), "***").replace(&format!("'{user}'"), "***");
     }
     text
-}
-
-/// `%40` → `@`.
-fn decode_percent(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]

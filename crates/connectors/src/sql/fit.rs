@@ -4,11 +4,10 @@
 use arrow::datatypes::DataType;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
-use super::value::{Value, days_of_date};
+use super::value::{MICROS_PER_DAY, Value, days_of_date};
 
 /// Whole numbers up to here are exact in a double.
 const DOUBLE_EXACT_MAX: u64 = 1 << 53;
-const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// `value` as `target` holds it, or why it does not fit.
 pub(super) fn fit<'v>(value: &'v Value<'_>, target: &DataType) -> Result<Value<'v>, String> {

@@ -100,21 +100,19 @@ impl Source for SqlSource {
         let outcome = self.read_in(session.as_mut(), cx, from, out).await;
         // After an error rows may still be on their way: then the connection is just dropped.
         if outcome.is_ok() {
-            let _ = tokio::time::timeout(self.checked.config.timeout.connect, session.close()).await;
+            self.close(session).await;
         }
         outcome.map_err(|failure| failure.into_error(address, true))
     }
 
     async fn probe(&self, cx: &Cx) -> Result<String> {
         let address = &self.checked.address;
-        let timeout = &self.checked.config.timeout;
         let asked = async {
-            let opened = tokio::time::timeout(timeout.connect, self.open(cx)).await;
-            let mut session = opened.unwrap_or_else(|_| Err(no_connection(address, timeout.connect)))?;
+            let mut session = self.open(cx).await?;
             session.begin().await?;
             // The only number that means the same everywhere without a table.
             session.number("SELECT COUNT(*)".to_owned()).await?;
-            let _ = tokio::time::timeout(timeout.connect, session.close()).await;
+            self.close(session).await;
             Ok::<_, Failure>(())
         };
         asked.await.map_err(|failure| failure.into_error(address, false))?;
@@ -133,17 +131,15 @@ impl Source for SqlSource {
 impl SqlSource {
     /// Connects, more than once if the database cannot be reached.
     async fn connect(&self, cx: &Cx) -> Result<Box<dyn Session>, Failure> {
-        let (timeout, retry) = (&self.checked.config.timeout, &self.checked.config.retry);
+        let retry = &self.checked.config.retry;
         let mut pause = retry.wait;
         for attempt in 1.. {
-            let opened = tokio::time::timeout(timeout.connect, self.open(cx));
             let failure = tokio::select! {
                 biased;
                 () = cx.cancel.cancelled() => return Err(stopped()),
-                opened = opened => match opened {
-                    Ok(Ok(session)) => return Ok(session),
-                    Ok(Err(failure)) => failure,
-                    Err(_) => no_connection(&self.checked.address, timeout.connect),
+                opened = self.open(cx) => match opened {
+                    Ok(session) => return Ok(session),
+                    Err(failure) => failure,
                 },
             };
             if attempt >= retry.attempts || !failure.is_temporary() {
@@ -166,17 +162,27 @@ impl SqlSource {
         Err(Error::bug("no attempt to connect was made").into())
     }
 
+    /// Connects once, within the time for it.
     async fn open(&self, cx: &Cx) -> Result<Box<dyn Session>, Failure> {
-        let address = &self.checked.address;
-        Ok(match address {
-            Address::Server { dialect: Dialect::MySql, .. } => {
-                Box::new(mysql::MySqlSession::connect(&address.for_driver(&cx.project_dir)?).await?)
-            }
-            Address::Server { .. } => {
-                Box::new(postgres::PostgresSession::connect(&address.for_driver(&cx.project_dir)?).await?)
-            }
-            Address::File(path) => Box::new(sqlite::SqliteSession::open(&cx.project_dir, path).await?),
-        })
+        let (address, within) = (&self.checked.address, self.checked.config.timeout.connect);
+        let opening = async {
+            let session: Box<dyn Session> = match address {
+                Address::Server { dialect: Dialect::MySql, .. } => {
+                    Box::new(mysql::MySqlSession::connect(&address.for_driver(&cx.project_dir)?).await?)
+                }
+                Address::Server { .. } => {
+                    Box::new(postgres::PostgresSession::connect(&address.for_driver(&cx.project_dir)?).await?)
+                }
+                Address::File(path) => Box::new(sqlite::SqliteSession::open(&cx.project_dir, path).await?),
+            };
+            Ok::<_, Failure>(session)
+        };
+        tokio::time::timeout(within, opening).await.unwrap_or_else(|_| Err(no_connection(address, within)))
+    }
+
+    /// Says goodbye; a server that does not take it is left.
+    async fn close(&self, session: Box<dyn Session>) {
+        let _ = tokio::time::timeout(self.checked.config.timeout.connect, session.close()).await;
     }
 
     async fn read_in(

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 /// Days from the first day of year 1 to 1970-01-01.
 const EPOCH_DAYS_FROM_CE: i32 = 719_163;
-const MICROS_PER_DAY: i64 = 86_400_000_000;
+pub(super) const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// Of a text or binary value, this much is shown in a rejected row.
 const SHOWN_BYTES_MAX: usize = 16 * 1024;
 

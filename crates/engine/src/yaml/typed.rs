@@ -28,8 +28,8 @@ impl ErrorCodes {
 
 /// Deserializes `value`, which stands at `prefix` (empty: the whole document) of the file of `spans`.
 /// Use `deny_unknown_fields` on `T`. Every error has the place of the key or value that is wrong, names the
-/// key, and says which one was probably meant; with it comes the path below `value`. With errors the result is what is left when what is wrong is
-/// left out: use it only if `T` needs nothing.
+/// key, and says which one was probably meant; with it comes the path below `value`. With errors the result
+/// is what is left when what is wrong is left out: use it only if `T` needs nothing.
 pub fn deserialize_all<T: DeserializeOwned>(
     value: &Value,
     spans: &Spans,

@@ -24,6 +24,7 @@ pub(crate) use s3::UploadsError;
 pub use s3::{Access, S3Settings};
 use s3::{CredentialsError, Refusal};
 pub(crate) use seal::{DAMAGED, SEAL, UNSEALED, damaged, seal};
+pub(crate) use trial::PROBES;
 pub use trial::Trial;
 pub(crate) use upload::Upload;
 
@@ -158,6 +159,12 @@ impl Root {
             None => error,
         }
     }
+}
+
+/// What the store of an object outside the lake said while it should have been read. `shown`: the object's
+/// address, without secrets.
+pub fn object_error(shown: &str, e: &object_store::Error) -> Error {
+    Root { url: shown.to_owned(), local: None }.error("read", &Path::default(), e)
 }
 
 /// The code of a store's error, what it means, and what to do.

@@ -110,6 +110,14 @@ impl Records<'_> {
         Ok(self.range().await?.map(|range| *range.end()))
     }
 
+    /// The newest record; `None` before the first.
+    pub(crate) async fn last<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        match self.newest().await? {
+            Some(number) => Ok(Some(self.read(number).await?)),
+            None => Ok(None),
+        }
+    }
+
     /// The numbers that are there. Fails with [`codes::LAKE_CORRUPT`] if one is missing that was not
     /// forgotten.
     pub(crate) async fn range(&self) -> Result<Option<RangeInclusive<u64>>> {

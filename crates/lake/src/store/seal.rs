@@ -27,7 +27,7 @@ pub(crate) fn damaged(path: &Path) -> object_store::Error {
 /// Fills the seal in, where there is one to fill in.
 pub(crate) fn seal(json: &mut [u8]) {
     if let Some(place) = place_of(json) {
-        let hash = hash(json);
+        let hash = hash(json, place);
         json[place..place + UNSEALED.len()].copy_from_slice(hash.as_bytes());
     }
 }
@@ -38,10 +38,7 @@ pub(crate) fn check(path: &Path, bytes: Bytes) -> object_store::Result<Bytes> {
         return Err(damaged(path));
     }
     let Some(place) = place_of(&bytes) else { return Ok(bytes) };
-    let end = place + UNSEALED.len();
-    let mut unsealed = bytes.to_vec();
-    unsealed[place..end].copy_from_slice(UNSEALED.as_bytes());
-    match hash(&unsealed).as_bytes() == &bytes[place..end] {
+    match hash(&bytes, place).as_bytes() == &bytes[place..place + UNSEALED.len()] {
         true => Ok(bytes),
         false => Err(damaged(path)),
     }
@@ -62,8 +59,11 @@ fn place_of(json: &[u8]) -> Option<usize> {
     (quote + 1 + UNSEALED.len() <= json.len()).then_some(quote + 1)
 }
 
-fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(UNSEALED.len() / 2).map(|byte| format!("{byte:02x}")).collect()
+/// The hash of `json` with zeros in the place of the seal.
+fn hash(json: &[u8], place: usize) -> String {
+    let (before, after) = (&json[..place], &json[place + UNSEALED.len()..]);
+    let hash = Sha256::new().chain_update(before).chain_update(UNSEALED).chain_update(after).finalize();
+    hash.iter().take(UNSEALED.len() / 2).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! Tries what a lake needs of its store, one thing after the other, under names that nobody else has.
 
 use bytes::Bytes;
-use futures::TryStreamExt;
 use lagar_flow::{Error, Result, codes};
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, path::Path};
 
 use crate::Lake;
 
-/// The folder of all trials, in the lake's root. Each removes what it put.
-const FOLDER: &str = "_lagar_doctor";
+/// The folder of all that is put only to see what the store does, in the lake's root. Whoever puts something
+/// there removes it; a vacuum takes what a killed process left.
+pub(crate) const PROBES: &str = "_probe";
 const WRITTEN: &[u8] = b"lagar doctor was here";
 
 /// One thing that was tried.
@@ -21,9 +21,9 @@ pub struct Trial {
 
 impl Lake {
     /// Tries to put, to put if absent, to list, to read a range, to give up an upload and to delete, below
-    /// `_lagar_doctor/`. A failure does not end the rest, except that what was not put is not read.
+    /// [`PROBES`]. A failure does not end the rest, except that what was not put is not read.
     pub async fn try_store(&self) -> Vec<Trial> {
-        let folder = Path::from(FOLDER).join(uuid::Uuid::now_v7().to_string());
+        let folder = Path::from(PROBES).join(uuid::Uuid::now_v7().to_string());
         let scratch = Scratch { lake: self, store: self.store().as_ref(), folder };
         let put = scratch.put().await;
         let is_put = put.is_ok();
@@ -85,12 +85,7 @@ impl Scratch<'_> {
     }
 
     async fn list(&self, is_put: bool) -> Result<()> {
-        let listed: Vec<_> = self
-            .store
-            .list(Some(&self.folder))
-            .try_collect()
-            .await
-            .map_err(self.failed("list", &self.folder))?;
+        let listed = self.lake.listed(&self.folder).await?;
         let path = self.plain();
         if is_put && !listed.iter().any(|meta| meta.location == path && meta.size == WRITTEN.len() as u64) {
             return Err(Error::new(codes::LAKE_STORE, "the store does not list what was just put")
@@ -133,13 +128,7 @@ impl Scratch<'_> {
                 Err(e) => return Err(self.failed("delete", &path)(e)),
             }
         }
-        let left: Vec<_> = self
-            .store
-            .list(Some(&self.folder))
-            .try_collect()
-            .await
-            .map_err(self.failed("list", &self.folder))?;
-        match left.first() {
+        match self.lake.listed(&self.folder).await?.first() {
             None => Ok(()),
             Some(meta) => {
                 let name = self.lake.root().name_of(&meta.location);
@@ -152,7 +141,7 @@ impl Scratch<'_> {
     fn remove_folders(&self) {
         if let Some(root) = self.lake.local_path() {
             let _ = std::fs::remove_dir(root.join(self.folder.as_ref()));
-            let _ = std::fs::remove_dir(root.join(FOLDER));
+            let _ = std::fs::remove_dir(root.join(PROBES));
         }
     }
 }
@@ -168,7 +157,7 @@ mod tests {
     use std::{fmt, sync::Arc};
 
     use async_trait::async_trait;
-    use futures::stream::BoxStream;
+    use futures::{TryStreamExt, stream::BoxStream};
     use lagar_flow::SystemClock;
     use lagar_testing::{Fault, FaultStore, Op, Plan};
     use object_store::{

@@ -1,7 +1,6 @@
 //! Which rows a version has that an earlier one had not, told by the files.
 
 use lagar_flow::Result;
-use object_store::ObjectStoreExt;
 
 use super::{DataFile, Table};
 use crate::Lake;
@@ -31,15 +30,9 @@ impl Lake {
             return Ok(None);
         }
         files.retain(|file| !before.files.contains(file));
-        for file in files.iter().filter(|file| !table.files.contains(file)) {
-            let object = self.file_path(&table.name, file)?;
-            match self.store().head(&object).await {
-                Ok(_) => {}
-                Err(object_store::Error::NotFound { .. }) => return Ok(None),
-                Err(e) => return Err(self.root().error("read", &object, &e)),
-            }
-        }
-        Ok(Some(files))
+        let replaced = files.iter().filter(|file| !table.files.contains(file));
+        let replaced = replaced.map(|file| self.file_path(&table.name, file)).collect::<Result<_>>()?;
+        Ok(self.first_gone(replaced).await?.is_none().then_some(files))
     }
 
     /// The files that `table` would have if it had not been compacted since version `since`.

@@ -31,7 +31,7 @@ use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Checksums, Lake, Verified,
+    Checksums, Lake,
     store::{DAMAGED, number_in},
 };
 
@@ -123,11 +123,7 @@ impl Lake {
 
     /// Reads the data file at `object`: what it holds is checked where its checksums are known.
     pub fn open_file(&self, object: &Path, file: &DataFile) -> FileReader {
-        let store: Arc<dyn ObjectStore> = match &file.checksums {
-            Some(sums) => Arc::new(Verified::new(self.store().clone(), sums.clone(), file.bytes)),
-            None => self.store().clone(),
-        };
-        FileReader::new(store, object.clone(), file.bytes)
+        FileReader::new(self.store().clone(), object.clone(), file)
     }
 
     /// The object of a data file, from the lake's root.

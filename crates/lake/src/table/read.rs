@@ -12,17 +12,24 @@ use parquet::{
     file::metadata::{ParquetMetaData, ParquetMetaDataReader},
 };
 
+use super::DataFile;
+use crate::checksums::Verified;
+
 /// One file, of a length that is known. The store's errors are handed on as they are: whether to try again
 /// is told by them.
 pub struct FileReader {
     store: Arc<dyn ObjectStore>,
     object: Path,
     bytes: u64,
+    /// For a file whose checksums are known.
+    verified: Option<Verified>,
 }
 
 impl FileReader {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, object: Path, bytes: u64) -> Self {
-        Self { store, object, bytes }
+    pub(super) fn new(store: Arc<dyn ObjectStore>, object: Path, file: &DataFile) -> Self {
+        let sums = file.checksums.clone();
+        let verified = sums.map(|sums| Verified::new(store.clone(), object.clone(), sums, file.bytes));
+        Self { store, object, bytes: file.bytes, verified }
     }
 }
 
@@ -32,11 +39,20 @@ fn failed(e: object_store::Error) -> ParquetError {
 
 impl AsyncFileReader for FileReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>> {
-        self.store.get_range(&self.object, range).map_err(failed).boxed()
+        match &self.verified {
+            Some(verified) => verified.range(range).map_err(failed).boxed(),
+            None => self.store.get_range(&self.object, range).map_err(failed).boxed(),
+        }
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>>> {
-        async move { self.store.get_ranges(&self.object, &ranges).await.map_err(failed) }.boxed()
+        let read = async move {
+            match &self.verified {
+                Some(verified) => verified.ranges(&ranges).await,
+                None => self.store.get_ranges(&self.object, &ranges).await,
+            }
+        };
+        read.map_err(failed).boxed()
     }
 
     fn get_metadata<'a>(

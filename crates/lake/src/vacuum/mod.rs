@@ -19,22 +19,22 @@
 
 mod places;
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::{StreamExt, TryStreamExt, stream};
-use lagar_flow::{Error, Name, Result, TableName, Zone, codes};
+use futures::{StreamExt, stream};
+use lagar_flow::{Error, Result, TableName, Zone, codes};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 use serde::Serialize;
 
 use crate::{
     Lake,
     release::{is_hold, release_number},
-    store::{DurableLocal, UploadsError},
+    store::{DurableLocal, PROBES, UploadsError},
 };
-
-/// Objects that show the store's time are put here, as those of `lagar doctor` are.
-const PROBES: &str = "_probe";
 
 /// What may go.
 #[derive(Debug, Clone)]
@@ -187,11 +187,8 @@ impl Lake {
     async fn folders(&self, only: &[TableName]) -> Result<Vec<TableName>> {
         let mut found = Vec::new();
         for zone in [Zone::Raw, Zone::Trusted, Zone::Refined] {
-            let folder = Path::from(zone.as_str());
-            let listed = self.store().list_with_delimiter(Some(&folder)).await;
-            let listed = listed.map_err(|e| self.root().error("list", &folder, &e))?;
-            let names = listed.common_prefixes.iter().filter_map(|p| p.filename()?.parse::<Name>().ok());
-            found.extend(names.map(|name| TableName::new(zone, name)));
+            let names = self.folders_in(zone).await?;
+            found.extend(names.into_iter().map(|name| TableName::new(zone, name)));
         }
         if let Some(missing) = only.iter().find(|name| !found.contains(name)) {
             return Err(Error::new(codes::TABLE_MISSING, format!("the lake has no `{missing}`"))
@@ -212,20 +209,17 @@ impl Lake {
         let mut releases = self.releases().await?;
         let from = match options.keep_releases {
             Some(keep) if options.only.is_empty() => {
-                let written: Vec<Option<DateTime<Utc>>> = releases
+                let times: HashMap<u64, DateTime<Utc>> = objects
                     .iter()
-                    .map(|release| {
-                        let object =
-                            objects.iter().find(|o| release_number(&o.location) == Some(release.number));
-                        object.map(|object| object.last_modified)
-                    })
+                    .filter_map(|object| Some((release_number(&object.location)?, object.last_modified)))
                     .collect();
+                let written: Vec<_> = releases.iter().map(|r| times.get(&r.number).copied()).collect();
                 let rolled_back: Vec<bool> = releases.iter().map(|r| r.rollback_of.is_some()).collect();
                 first_kept(&written, &rolled_back, keep, cutoff)
             }
             _ => 0,
         };
-        let dropped: Vec<u64> = releases.drain(..from).map(|release| release.number).collect();
+        let dropped: HashSet<u64> = releases.drain(..from).map(|release| release.number).collect();
         let mut place = Place { name: "releases".into(), ..Place::default() };
         for object in &objects {
             let number = release_number(&object.location);
@@ -255,14 +249,8 @@ impl Lake {
     }
 
     async fn probes(&self, cutoff: DateTime<Utc>) -> Result<Place> {
-        let mut place = Place { name: "probes".into(), ..Place::default() };
-        for object in self.listed(&Path::from(PROBES)).await? {
-            match object.last_modified > cutoff {
-                true => place.young.add(object.size),
-                false => place.removed.push(garbage(&object, Why::Leftover)),
-            }
-        }
-        Ok(place)
+        let listed = self.listed(&Path::from(PROBES)).await?.into_iter();
+        Ok(sorted_out("probes".into(), listed, &HashSet::new(), cutoff, |_| Why::Leftover))
     }
 
     /// Files of a local lake that never got their names.
@@ -359,11 +347,6 @@ impl Lake {
         report.places.push(place);
     }
 
-    async fn listed(&self, folder: &Path) -> Result<Vec<ObjectMeta>> {
-        let listed = self.store().list(Some(folder)).try_collect().await;
-        listed.map_err(|e| self.root().error("list", folder, &e))
-    }
-
     async fn remove_from(&self, place: Result<Place>, dry_run: bool) -> Result<Place> {
         let place = place?;
         if !dry_run {
@@ -399,6 +382,27 @@ fn garbage(object: &ObjectMeta, why: Why) -> Garbage {
         written_at: object.last_modified,
         why,
     }
+}
+
+/// Puts each object where it belongs: needed, too young, or away with it.
+fn sorted_out(
+    name: String,
+    objects: impl Iterator<Item = ObjectMeta>,
+    needed: &HashSet<Path>,
+    cutoff: DateTime<Utc>,
+    why: impl Fn(&Path) -> Why,
+) -> Place {
+    let mut place = Place { name, ..Place::default() };
+    for object in objects {
+        if needed.contains(&object.location) {
+            place.needed.add(object.size);
+        } else if object.last_modified > cutoff {
+            place.young.add(object.size);
+        } else {
+            place.removed.push(garbage(&object, why(&object.location)));
+        }
+    }
+    place
 }
 
 /// What was written at or before this moment is old.

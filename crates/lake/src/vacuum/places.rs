@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use lagar_flow::{Error, Name, Result, TableName, codes};
-use object_store::{ObjectMeta, path::Path};
+use object_store::path::Path;
 use uuid::Uuid;
 
-use super::{Place, Why, garbage};
+use super::{Place, Why, sorted_out};
 use crate::{
     Lake, Manifest,
     raw::{self, raw_path},
     refused::RefusedVersion,
+    store::PROBES,
     table::{entry_number, write::id_of},
 };
 
@@ -141,12 +142,13 @@ fn objects_of(source: &Name, load: &Manifest) -> Result<Vec<Path>> {
     files.chain(&load.quarantine).map(|path| raw_path(source, path)).collect()
 }
 
-/// Whether this is a name that Lagar gives to a data file or a raw file.
+/// Whether this is a name that Lagar gives to a data file, a raw file or a probe.
 pub(super) fn is_ours(object: &Path) -> bool {
     let parts: Vec<String> = object.parts().map(|part| part.as_ref().to_owned()).collect();
     match parts.first().map(String::as_str) {
         Some("raw") => is_raw_file(parts.get(2..).unwrap_or_default()),
         Some("trusted" | "refined") => id_of(object.as_ref()).is_some(),
+        Some(PROBES) => true,
         _ => false,
     }
 }
@@ -161,27 +163,6 @@ fn is_raw_file(parts: &[String]) -> bool {
         "_quarantine" => id.is_some() && rest == ".ndjson",
         folder => id.is_some() && folder.starts_with("load_date=") && rest.starts_with('-'),
     }
-}
-
-/// Puts each object where it belongs: needed, too young, or away with it.
-fn sorted_out(
-    name: String,
-    objects: impl Iterator<Item = ObjectMeta>,
-    needed: &HashSet<Path>,
-    cutoff: DateTime<Utc>,
-    why: impl Fn(&Path) -> Why,
-) -> Place {
-    let mut place = Place { name, ..Place::default() };
-    for object in objects {
-        if needed.contains(&object.location) {
-            place.needed.add(object.size);
-        } else if object.last_modified > cutoff {
-            place.young.add(object.size);
-        } else {
-            place.removed.push(garbage(&object, why(&object.location)));
-        }
-    }
-    place
 }
 
 #[cfg(test)]

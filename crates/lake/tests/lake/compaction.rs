@@ -10,7 +10,7 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use futures::TryStreamExt;
 use lagar_flow::{Result, TableName, codes};
 use lagar_lake::{Compaction, Lake, Table, TableMeta, WriteOptions};
-use lagar_testing::{Battery, Fault, FaultStore, Op, Plan, env_number, replay};
+use lagar_testing::{Battery, Fault, FaultStore, Op, Plan};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
@@ -310,21 +310,7 @@ async fn broken_off(plan: Plan) -> bool {
 async fn a_compaction_broken_off_anywhere_can_be_done_again() {
     let mut battery = Battery::new("O3");
     let test = "a_compaction_broken_off_anywhere_can_be_done_again";
-    for first in (1_u64..).step_by(4) {
-        let calls = env_number("LAGAR_CALL").map_or(first..first + 4, |call| call..call + 1);
-        let cases = calls.flat_map(|call| {
-            let replay = replay("lagar-lake", "lake", test, &[("LAGAR_CALL", call)]);
-            [Fault::Before, Fault::After, Fault::Half]
-                .into_iter()
-                .flat_map(move |fault| [Plan::at(call, fault), Plan::at(call, fault).then_crash()])
-                .map(move |plan| (format!("{plan}: {replay}"), broken_off(plan)))
-        });
-        let reached = battery.all(8, cases).await;
-        if env_number("LAGAR_CALL").is_some() || reached.contains(&false) {
-            assert!(first >= 9 || env_number("LAGAR_CALL").is_some(), "only {first} calls were tried");
-            break;
-        }
-    }
+    at_every_call(&mut battery, (test, ""), 8, broken_at, broken_off).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,9 @@
 //! What commits need of a store, asked of every store that a lake can lie in.
 
-use std::{path::Path as FilePath, sync::Arc};
+use std::sync::Arc;
 
 use futures::TryStreamExt;
-use lagar_lake::{DurableLocal, Lake};
+use lagar_lake::DurableLocal;
 use lagar_testing::Battery;
 use object_store::{
     Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, path::Path,
@@ -193,18 +193,6 @@ async fn a_folder_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_keeps_the_contract() {
     keeps_the_contract(&mut Battery::new("O8"), "memory", memory()).await;
-}
-
-/// The lake at `prefix` of a bucket, opened as a project opens it.
-async fn lake_at(url: &str, endpoint: &str, key: &str, secret: &str) -> Lake {
-    let env = |name: &str| match name {
-        "AWS_ENDPOINT_URL_S3" => Some(endpoint.to_owned()),
-        "AWS_ACCESS_KEY_ID" => Some(key.to_owned()),
-        "AWS_SECRET_ACCESS_KEY" => Some(secret.to_owned()),
-        "AWS_REGION" => Some("us-east-1".to_owned()),
-        _ => None,
-    };
-    Lake::open(url, FilePath::new("/"), clock(), &env).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

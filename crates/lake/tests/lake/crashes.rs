@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use lagar_flow::{Reject, Result};
 use lagar_lake::{Lake, Table};
-use lagar_testing::{Battery, Fault, FaultStore, Plan, env_number, replay};
+use lagar_testing::{Battery, Fault, FaultStore, Plan};
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::support::*;
@@ -125,25 +125,10 @@ async fn broken_off(generation: u64, plan: Plan) -> bool {
 async fn a_run_broken_off_anywhere_can_be_done_again() {
     let mut battery = Battery::new("R2");
     let test = "a_run_broken_off_anywhere_can_be_done_again";
-    let faults = [Fault::Before, Fault::After, Fault::Half];
     for generation in [1, 2] {
-        for first in (1_u64..).step_by(4) {
-            let calls = env_number("LAGAR_CALL").map_or(first..first + 4, |call| call..call + 1);
-            let cases = calls.flat_map(|call| {
-                let replay = replay("lagar-lake", "lake", test, &[("LAGAR_CALL", call)]);
-                faults
-                    .into_iter()
-                    .flat_map(move |fault| [Plan::at(call, fault), Plan::at(call, fault).then_crash()])
-                    .map(move |plan| {
-                        (format!("generation {generation}, {plan}: {replay}"), broken_off(generation, plan))
-                    })
-            });
-            let reached = battery.all(8, cases).await;
-            if env_number("LAGAR_CALL").is_some() || reached.contains(&false) {
-                assert!(first >= 13 || env_number("LAGAR_CALL").is_some(), "only {first} calls were tried");
-                break;
-            }
-        }
+        let what = format!("generation {generation}, ");
+        let case = |plan| broken_off(generation, plan);
+        at_every_call(&mut battery, (test, &what), 12, broken_at, case).await;
     }
 }
 

@@ -3,6 +3,7 @@
 use arrow::datatypes::{DataType, Field, Schema};
 use lagar_flow::{Body, InPlace, Note, Position, Reject, codes, schema_of};
 use lagar_lake::{Manifest, ManifestFile};
+use lagar_testing::http::{Server, reply};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
 use crate::support::*;
@@ -191,4 +192,30 @@ async fn a_file_used_in_place_is_not_copied() {
     std::fs::write(&file, "{\"id\":1}\n{\"id\":2}\n").unwrap();
     let changed = lake.raw_body(&name("events"), &manifest.files[0], folder.path()).await.unwrap_err();
     assert_eq!(changed.code(), codes::SOURCE_CHANGED, "{changed}");
+    std::fs::remove_file(&file).unwrap();
+    let gone = lake.raw_body(&name("events"), &manifest.files[0], folder.path()).await.unwrap_err();
+    assert_eq!(gone.code(), codes::SOURCE_MISSING, "{gone}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_used_in_place_is_missing_only_when_it_is_gone() {
+    let server = Server::new(|_, request| match request.path() {
+        "/data/gone.ndjson" => reply(404, &[], "<Error><Code>NoSuchKey</Code></Error>"),
+        "/data/kept.ndjson" => reply(403, &[], "<Error><Code>AccessDenied</Code></Error>"),
+        _ => reply(404, &[], "<Error><Code>NoSuchBucket</Code></Error>"),
+    });
+    let lake = lake_at("s3://b/lake", &server.url, "key", "key").await;
+    let loaded = load(&lake_over(memory()), "{\"id\":1}\n", None).await.unwrap();
+    let spool = tempfile::tempdir().unwrap();
+    for (url, code) in [
+        ("s3://data/gone.ndjson", codes::SOURCE_MISSING),
+        ("s3://data/kept.ndjson", codes::LAKE_DENIED),
+        ("s3://nothing/x.ndjson", codes::LAKE_CONFIG),
+    ] {
+        let in_place = Some(InPlace { url: url.into(), fingerprint: "unknown".into() });
+        let file = ManifestFile { in_place, ..loaded.files[0].clone() };
+        let error = lake.raw_body(&name("events"), &file, spool.path()).await.unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.message().contains(url), "{error}");
+    }
 }

@@ -121,9 +121,12 @@ async fn grown(number: u64) -> (Dated, Lake) {
 }
 
 /// How the process dies at `call`. Each change tries one way a call, in turn; the long lane all.
-fn faults(call: u64) -> Vec<Fault> {
-    let all = [Fault::Before, Fault::After, Fault::Half];
-    if long() || env_number("LAGAR_CALL").is_some() { all.to_vec() } else { vec![all[call as usize % 3]] }
+fn dead_at(call: u64) -> Vec<Plan> {
+    let all = [Fault::Before, Fault::After, Fault::Half].map(|fault| Plan::at(call, fault).then_crash());
+    match long() || env_number("LAGAR_CALL").is_some() {
+        true => all.to_vec(),
+        false => vec![all[call as usize % 3].clone()],
+    }
 }
 
 /// A run that died at a call, the same run in full, then a vacuum. Whether the call was reached.
@@ -174,23 +177,11 @@ async fn orphans_of_every_crash_are_found_and_nothing_else() {
     let (store, lake) = grown(3).await;
     lake.vacuum(&older_than(7, 1)).await.unwrap();
     let ideal = Arc::new(objects(&store).await);
-    for first in (1_u64..).step_by(4) {
-        let calls = env_number("LAGAR_CALL").map_or(first..first + 4, |call| call..call + 1);
-        let cases = calls.flat_map(|call| {
-            let replay = lagar_testing::replay("lagar-lake", "lake", test, &[("LAGAR_CALL", call)]);
-            let ideal = ideal.clone();
-            faults(call).into_iter().map(move |fault| {
-                let plan = Plan::at(call, fault).then_crash();
-                let (text, ideal) = (format!("{plan}: {replay}"), ideal.clone());
-                (text, async move { orphaned(plan, ideal).await.unwrap_or_else(|why| panic!("{why}")) })
-            })
-        });
-        let reached = battery.all(8, cases).await;
-        if env_number("LAGAR_CALL").is_some() || reached.contains(&false) {
-            assert!(first >= 13 || env_number("LAGAR_CALL").is_some(), "only {first} calls were tried");
-            break;
-        }
-    }
+    let case = |plan| {
+        let ideal = ideal.clone();
+        async move { orphaned(plan, ideal).await.unwrap_or_else(|why| panic!("{why}")) }
+    };
+    at_every_call(&mut battery, (test, ""), 12, dead_at, case).await;
 }
 
 /// A lake in which everything that a vacuum removes is to be found.
@@ -261,6 +252,25 @@ async fn each_kind_of_litter_goes_when_it_is_old_and_not_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_doctor_left_goes_when_it_is_old() {
+    let (store, lake) = grown(1).await;
+    let before = objects(&store).await;
+    // Two objects are put by then.
+    let plan = Plan::at(3, Fault::Before).then_crash();
+    let faulty = Arc::new(FaultStore::new(Arc::new(store.clone()), plan));
+    store.lake(faulty.clone()).try_store().await;
+    assert!(faulty.struck());
+    let left = objects(&store).await.into_keys().filter(|name| !before.contains_key(name));
+    let left: BTreeSet<String> = left.collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+    store.hours_later(6 * DAY);
+    assert_eq!(removed(&lake.vacuum(&older_than(7, 1)).await.unwrap()), BTreeSet::new());
+    store.hours_later(2 * DAY);
+    assert_eq!(removed(&lake.vacuum(&older_than(7, 1)).await.unwrap()), left);
+    assert_eq!(objects(&store).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_current_of_late_stays() {
     let store = Dated::default();
     let lake = store.lake(Arc::new(store.clone()));
@@ -314,7 +324,7 @@ async fn one_table_alone_is_vacuumed() {
 }
 
 /// A vacuum that dies at a call and is done again. Whether the call was reached.
-async fn broken_off(plan: Plan, ideal: &BTreeMap<String, u64>) -> bool {
+async fn broken_off(plan: Plan, ideal: Arc<BTreeMap<String, u64>>) -> bool {
     let (store, lake) = littered().await;
     store.hours_later(30 * DAY);
     let faulty = Arc::new(FaultStore::new(Arc::new(store.clone()), plan));
@@ -337,7 +347,7 @@ async fn broken_off(plan: Plan, ideal: &BTreeMap<String, u64>) -> bool {
         }
         folders
     };
-    assert_eq!(shape(&after), shape(ideal));
+    assert_eq!(shape(&after), shape(&ideal));
     true
 }
 
@@ -349,23 +359,7 @@ async fn a_vacuum_broken_off_anywhere_can_be_done_again() {
     store.hours_later(30 * DAY);
     lake.vacuum(&older_than(7, 1)).await.unwrap();
     let ideal = Arc::new(objects(&store).await);
-    for first in (1_u64..).step_by(4) {
-        let calls = env_number("LAGAR_CALL").map_or(first..first + 4, |call| call..call + 1);
-        let cases = calls.flat_map(|call| {
-            let replay = lagar_testing::replay("lagar-lake", "lake", test, &[("LAGAR_CALL", call)]);
-            let ideal = ideal.clone();
-            faults(call).into_iter().map(move |fault| {
-                let plan = Plan::at(call, fault).then_crash();
-                let (text, ideal) = (format!("{plan}: {replay}"), ideal.clone());
-                (text, async move { broken_off(plan, &ideal).await })
-            })
-        });
-        let reached = battery.all(8, cases).await;
-        if env_number("LAGAR_CALL").is_some() || reached.contains(&false) {
-            assert!(first >= 25 || env_number("LAGAR_CALL").is_some(), "only {first} calls were tried");
-            break;
-        }
-    }
+    at_every_call(&mut battery, (test, ""), 24, dead_at, |plan| broken_off(plan, ideal.clone())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -582,7 +576,12 @@ fn bucket_with_uploads(refuse: bool) -> Server {
         ),
     );
     let second = page(
-        [upload(&raw, "raw", old), upload("lake/trusted/x/theirs.bin", "foreign", old)].concat(),
+        [
+            upload(&raw, "raw", old),
+            upload("lake/trusted/x/theirs.bin", "foreign", old),
+            upload("lake/_probe/x/upload", "probe", old),
+        ]
+        .concat(),
         "<IsTruncated>false</IsTruncated>",
     );
     Server::new(move |_, request| {
@@ -602,20 +601,10 @@ fn bucket_with_uploads(refuse: bool) -> Server {
     })
 }
 
-async fn bucket_lake(server: &Server) -> Lake {
-    let url = server.url.clone();
-    let env = move |name: &str| match name {
-        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("key".to_owned()),
-        "AWS_ENDPOINT_URL_S3" => Some(url.clone()),
-        _ => None,
-    };
-    Lake::open("s3://b/lake", std::path::Path::new("/"), clock(), &env).await.unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uploads_that_never_ended_are_aborted() {
     let server = bucket_with_uploads(false);
-    let lake = bucket_lake(&server).await;
+    let lake = lake_at("s3://b/lake", &server.url, "key", "key").await;
     let aborted = || -> Vec<String> {
         let requests = server.requests().into_iter().filter(|request| request.method == "DELETE");
         requests.filter_map(|request| request.parameter("uploadId").map(str::to_owned)).collect()
@@ -626,11 +615,12 @@ async fn uploads_that_never_ended_are_aborted() {
     assert_eq!(gone, would_go);
     let id = "019a9f0c-7a3e-7000-8000-000000000001";
     let expected = [
+        "_probe/x/upload".to_owned(),
         format!("raw/events/load_date=2026-11-01/{id}-1.json"),
         format!("trusted/x/kind=a%2Fb/part-{id}.zstd.parquet"),
     ];
     assert_eq!(gone, BTreeSet::from(expected));
-    assert_eq!(aborted(), ["old", "raw"], "not the young one, not a foreign one");
+    assert_eq!(aborted(), ["old", "raw", "probe"], "not the young one, not a foreign one");
     let lists = server.requests().into_iter().filter(|request| request.parameter("uploads").is_some());
     for list in lists {
         assert!(list.target.starts_with("/b?uploads=&encoding-type=url&prefix=lake%2F"), "{}", list.target);
@@ -638,7 +628,8 @@ async fn uploads_that_never_ended_are_aborted() {
     }
 
     let server = bucket_with_uploads(true);
-    let report = bucket_lake(&server).await.vacuum(&older_than(7, 1)).await.unwrap();
+    let lake = lake_at("s3://b/lake", &server.url, "key", "key").await;
+    let report = lake.vacuum(&older_than(7, 1)).await.unwrap();
     assert!(report.failed.is_empty(), "{:?}", report.failed);
     let [note] = &report.notes[..] else { panic!("{:?}", report.notes) };
     assert!(note.contains("501") && note.contains("lifecycle rule"), "{note}");

@@ -13,6 +13,7 @@ use lagar_flow::{
     TableName,
 };
 use lagar_lake::{DataFile, Lake, Root, Table, TableCommit, TableMeta, WriteOptions};
+use lagar_testing::{Battery, Fault, Plan, env_number, replay};
 use object_store::ObjectStore;
 use sha2::{Digest, Sha256};
 
@@ -30,6 +31,49 @@ pub fn lake_over(store: Arc<dyn ObjectStore>) -> Lake {
 
 pub async fn lake_in(folder: &FilePath) -> Lake {
     Lake::open("lake", folder, clock(), &|_| None).await.unwrap()
+}
+
+/// The lake at `url` in a bucket, opened as a project opens it.
+pub async fn lake_at(url: &str, endpoint: &str, key: &str, secret: &str) -> Lake {
+    let env = |name: &str| match name {
+        "AWS_ENDPOINT_URL_S3" => Some(endpoint.to_owned()),
+        "AWS_ACCESS_KEY_ID" => Some(key.to_owned()),
+        "AWS_SECRET_ACCESS_KEY" => Some(secret.to_owned()),
+        "AWS_REGION" => Some("us-east-1".to_owned()),
+        _ => None,
+    };
+    Lake::open(url, FilePath::new("/"), clock(), &env).await.unwrap()
+}
+
+/// All ways in which a call can break off, with and without the process dying there.
+pub fn broken_at(call: u64) -> Vec<Plan> {
+    let both = |fault| [Plan::at(call, fault), Plan::at(call, fault).then_crash()];
+    [Fault::Before, Fault::After, Fault::Half].into_iter().flat_map(both).collect()
+}
+
+/// Tries `case` with the `plans` for the first call, the second one, …, until it says that a call was not
+/// reached, which must be a call after the first `calls_min`. `what` tells the cases from others of `test`.
+pub async fn at_every_call<F: Future<Output = bool> + Send + 'static>(
+    battery: &mut Battery,
+    (test, what): (&str, &str),
+    calls_min: u64,
+    plans: impl Fn(u64) -> Vec<Plan>,
+    case: impl Fn(Plan) -> F,
+) {
+    let alone = env_number("LAGAR_CALL");
+    for first in (1_u64..).step_by(4) {
+        let calls = alone.map_or(first..first + 4, |call| call..call + 1);
+        let plans = calls.flat_map(|call| plans(call).into_iter().map(move |plan| (call, plan)));
+        let cases = plans.map(|(call, plan)| {
+            let replay = replay("lagar-lake", "lake", test, &[("LAGAR_CALL", call)]);
+            (format!("{what}{plan}: {replay}"), case(plan))
+        });
+        let reached = battery.all(8, cases).await;
+        if alone.is_some() || reached.contains(&false) {
+            assert!(first > calls_min || alone.is_some(), "only {first} calls were tried");
+            break;
+        }
+    }
 }
 
 pub fn name(text: &str) -> Name {

@@ -61,12 +61,18 @@ pub(super) async fn add_columns(connection: &mut SqliteConnection) -> Result<(),
     Ok(())
 }
 
-/// Seals the rows that have no seal: those that the transaction wrote.
-pub(super) async fn seal(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+/// Seals the rows that have no seal: those that the transaction wrote. With `run` only the rows of that one
+/// are looked at, and not all that there are.
+pub(super) async fn seal(connection: &mut SqliteConnection, run: Option<&str>) -> Result<(), sqlx::Error> {
+    let of_run = if run.is_some() { "run_id = ? AND" } else { "" };
     for (table, columns) in SEALED {
-        let open =
-            AssertSqlSafe(format!("SELECT rowid, {} FROM {table} WHERE seal IS NULL", content(columns)));
-        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(open).fetch_all(&mut *connection).await?;
+        let content = content(columns);
+        let open = AssertSqlSafe(format!("SELECT rowid, {content} FROM {table} WHERE {of_run} seal IS NULL"));
+        let mut open = sqlx::query_as(open);
+        if let Some(run) = run {
+            open = open.bind(run);
+        }
+        let rows: Vec<(i64, Vec<u8>)> = open.fetch_all(&mut *connection).await?;
         for (row, content) in rows {
             let update = AssertSqlSafe(format!("UPDATE {table} SET seal = ? WHERE rowid = ?"));
             sqlx::query(update).bind(checksum(&content)).bind(row).execute(&mut *connection).await?;

@@ -31,12 +31,9 @@ async fn watch(lake: Lake, from: u64, stop: CancellationToken) -> u64 {
 
 /// Whether the fault was reached, and how often the reader looked.
 async fn case(base: Arc<Place>, generation: u64, plan: Plan, ledger: Option<Arc<Ledger>>) -> (bool, u64) {
-    let mut place = base.copy();
-    place.grow(generation).await;
-    let lake = place.lake(place.store());
+    let (place, lake, store) = base.before(generation, plan).await;
     let stop = CancellationToken::new();
     let reader = tokio::spawn(watch(lake.clone(), generation - 1, stop.clone()));
-    let store = place.faulty(plan);
     let result = place.run_until_crash(&store).await;
     let seen = look(&lake).await;
     let errors = errors(&result);
@@ -47,12 +44,9 @@ async fn case(base: Arc<Place>, generation: u64, plan: Plan, ledger: Option<Arc<
         let expected = matches!(error.blame(), Blame::Outside | Blame::Stopped);
         assert!(expected, "{} {error}\n{:#?}", error.code().id, store.log());
     }
-    let report = place.run(place.store()).await.unwrap();
-    assert!(succeeded(&report), "{report:#?}\n{:#?}", store.log());
-    assert_eq!(look(&lake).await, generation);
+    place.is_completed(&store, ledger.as_deref()).await;
     stop.cancel();
     let looks = reader.await.unwrap();
-    place.is_exact(ledger.as_deref(), Some(generation)).await;
     (store.struck(), looks)
 }
 

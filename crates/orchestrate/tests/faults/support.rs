@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use lagar_flow::{Clock, Error, FixedClock, Result, TableName};
 use lagar_lake::{DurableLocal, Lake, Release, Root, Table};
 use lagar_orchestrate::{LoadOptions, Project, Report, RunOptions, Unwatched, Workplace, run};
-use lagar_testing::{FaultStore, Ledger, dump, mix};
+use lagar_testing::{FaultStore, Ledger, Plan, dump, mix};
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory};
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
@@ -179,6 +179,23 @@ impl Place {
         Self { dir, memory: self.memory.as_ref().map(InMemory::fork), generation: self.generation }
     }
 
+    /// A copy whose sources have the rows of `generation`, its lake without faults, and the store that fails as
+    /// `plan` says.
+    pub async fn before(&self, generation: u64, plan: Plan) -> (Self, Lake, Arc<FaultStore>) {
+        let mut place = self.copy();
+        place.grow(generation).await;
+        let (lake, store) = (place.lake(place.store()), place.faulty(plan));
+        (place, lake, store)
+    }
+
+    /// Asserts that a run without faults completes what the one over `store` began.
+    pub async fn is_completed(&self, store: &FaultStore, ledger: Option<&Ledger>) {
+        let report = self.run(self.store()).await.unwrap();
+        assert!(succeeded(&report), "{report:#?}\n{:#?}", store.log());
+        assert_eq!(look(&self.lake(self.store())).await, self.generation, "{:#?}", store.log());
+        self.is_exact(ledger, Some(self.generation)).await;
+    }
+
     fn folder(&self) -> PathBuf {
         self.dir.path().join("lake")
     }
@@ -199,7 +216,7 @@ impl Place {
     }
 
     /// `FaultStore` around this lake's store.
-    pub fn faulty(&self, plan: lagar_testing::Plan) -> Arc<FaultStore> {
+    pub fn faulty(&self, plan: Plan) -> Arc<FaultStore> {
         let store = FaultStore::new(self.store(), plan);
         Arc::new(if self.memory.is_some() { store } else { store.in_folder(self.folder()) })
     }

@@ -9,11 +9,11 @@ use std::{
 };
 
 use super::{Reply, head, lock, reply_and_stay};
-use crate::plan::mix;
+use crate::plan::{drawn, mix};
 
 /// What happens to one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpFault {
+enum HttpFault {
     /// This status instead.
     Status(u16),
     /// It breaks off in the middle.
@@ -35,7 +35,7 @@ pub enum HttpFault {
 }
 
 /// All of them.
-pub const HTTP_FAULTS: &[HttpFault] = &[
+const HTTP_FAULTS: &[HttpFault] = &[
     HttpFault::Status(500),
     HttpFault::Status(503),
     HttpFault::Status(429),
@@ -76,10 +76,8 @@ impl FaultHttp {
     }
 
     /// What happens to the answer of request `number`.
-    pub fn fault(&self, number: u64) -> Option<HttpFault> {
-        let dice = mix(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number);
-        let which = usize::try_from(mix(dice) % HTTP_FAULTS.len() as u64).unwrap_or(0);
-        (dice % 100 < self.percent).then(|| HTTP_FAULTS[which])
+    fn fault(&self, number: u64) -> Option<HttpFault> {
+        drawn(self.seed, self.percent, number, HTTP_FAULTS)
     }
 
     /// How many answers went wrong.

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{Duration, NaiveDate};
 use lagar_flow::{Scope, codes};
-use lagar_testing::{Battery, env_number, long, mix};
+use lagar_testing::{Battery, long, mix};
 use serde_json::{Value, json};
 
-use super::{Database, Dialect};
+use super::{Database, Dialect, replay, seed};
 use crate::support::{fail, read};
 
 struct Cursor {
@@ -192,14 +192,11 @@ async fn late(database: &mut Database, cursor: &Cursor, lag: &Value) {
 #[tokio::test]
 async fn a_clock_that_jumps_back_loses_nothing_within_the_lag() {
     const LAG: u64 = 600;
-    let seed = env_number("LAGAR_SEED").unwrap_or(1);
+    let seed = seed();
     let rounds = if long() { 300 } else { 25 };
     let mut battery = Battery::new("S5");
     for mut database in Database::each("clock").await {
-        let line = format!(
-            "{:?}: LAGAR_SEED={seed} cargo test -p lagar-connectors --test sql_databases a_clock_that_jumps_back",
-            database.dialect
-        );
+        let line = format!("{:?}: {}", database.dialect, replay("a_clock_that_jumps_back"));
         battery
             .case_async(&line, async {
                 let kind = database.dialect.of(["timestamptz", "timestamp NULL", "TIMESTAMP"]);
@@ -240,7 +237,7 @@ async fn a_clock_that_jumps_back_loses_nothing_within_the_lag() {
 /// Behind a time that is yet to come no row is found: that is at least said.
 #[tokio::test]
 async fn a_newest_value_that_is_yet_to_come_is_said() {
-    for dialect in [Dialect::Postgres, Dialect::Mariadb] {
+    for dialect in Dialect::SERVERS {
         let Some(mut database) = Database::open(dialect, "future").await else { continue };
         for (kind, far, shown) in [
             (

@@ -7,11 +7,9 @@ use serde_json::json;
 use super::{Database, Dialect};
 use crate::support::{Place, everything, fail, read, source, try_read};
 
-const SERVERS: [Dialect; 2] = [Dialect::Postgres, Dialect::Mariadb];
-
 #[tokio::test]
 async fn what_is_missing_or_forbidden_is_named() {
-    for dialect in SERVERS {
+    for dialect in Dialect::SERVERS {
         let Some(mut database) = Database::open(dialect, "errors").await else { continue };
         let schema = database.schema.clone();
         database.execute("CREATE TABLE orders (id integer)").await;
@@ -44,7 +42,7 @@ async fn what_is_missing_or_forbidden_is_named() {
 async fn a_refused_login_is_told_without_the_login() {
     const SECRET: &str = "hunter2/@x";
     let mut battery = Battery::new("S6");
-    for dialect in SERVERS {
+    for dialect in Dialect::SERVERS {
         let Some(database) = Database::open(dialect, "logins").await else { continue };
         let place = Place::new();
         for (user, port, code) in [
@@ -139,7 +137,7 @@ async fn encryption_that_a_server_demands() {
 
 #[tokio::test]
 async fn encryption_that_a_server_does_not_have() {
-    for dialect in SERVERS {
+    for dialect in Dialect::SERVERS {
         let Some(database) = Database::open(dialect, "no_tls").await else { continue };
         let url = database.address(|url| url.set_query(Some("sslmode=require")));
         let error = fail(source(json!({"url": url, "query": "SELECT 1"})).as_ref(), &Place::new().cx).await;

@@ -12,7 +12,6 @@ use crate::support::{Place, fail, read, source};
 
 /// Rows of [`filled`] that do not fit into the buffers between a server and a reader that has stopped.
 const MORE_THAN_BUFFERS: usize = 2000;
-const SERVERS: [Dialect; 2] = [Dialect::Postgres, Dialect::Mariadb];
 
 /// So many rows of 10 kB.
 async fn filled(dialect: Dialect, name: &str, rows: usize) -> Option<Database> {
@@ -65,7 +64,7 @@ async fn failed_whole(
 #[tokio::test]
 async fn a_connection_that_stalls_or_breaks_anywhere() {
     let mut battery = Battery::new("S6");
-    for dialect in SERVERS {
+    for dialect in Dialect::SERVERS {
         let Some(database) = filled(dialect, "wire", 400).await else { continue };
         for (after, how, code) in [
             // Nothing at all, in the middle of the login, in the middle of the rows.
@@ -100,21 +99,16 @@ async fn a_connection_that_stalls_or_breaks_anywhere() {
 #[tokio::test]
 async fn a_statement_that_takes_too_long_for_the_server() {
     let mut battery = Battery::new("S6");
-    for dialect in SERVERS {
+    for dialect in Dialect::SERVERS {
         let Some(mut database) = Database::open(dialect, "limits").await else { continue };
-        let (user, setup) = match dialect {
-            Dialect::Postgres => (
-                "lagar_hurried",
-                "DROP ROLE IF EXISTS lagar_hurried; CREATE ROLE lagar_hurried LOGIN PASSWORD 'hurry up'; ALTER ROLE lagar_hurried SET statement_timeout = '300ms'",
-            ),
-            _ => (
-                "lagar_hurried",
-                "DROP USER IF EXISTS lagar_hurried; CREATE USER lagar_hurried IDENTIFIED BY 'hurry up' WITH MAX_STATEMENT_TIME 0.3; GRANT SELECT ON *.* TO lagar_hurried",
-            ),
-        };
+        let setup = dialect.of([
+            "DROP ROLE IF EXISTS lagar_hurried; CREATE ROLE lagar_hurried LOGIN PASSWORD 'hurry up'; ALTER ROLE lagar_hurried SET statement_timeout = '300ms'",
+            "DROP USER IF EXISTS lagar_hurried; CREATE USER lagar_hurried IDENTIFIED BY 'hurry up' WITH MAX_STATEMENT_TIME 0.3; GRANT SELECT ON *.* TO lagar_hurried",
+            "",
+        ]);
         database.execute(setup).await;
         let url = database.address(|url| {
-            url.set_username(user).unwrap();
+            url.set_username("lagar_hurried").unwrap();
             url.set_password(Some("hurry up")).unwrap();
         });
         // Before the first row, and between rows.
@@ -155,7 +149,7 @@ async fn a_statement_that_takes_too_long_for_the_server() {
 #[tokio::test]
 async fn an_administrator_ends_the_session_in_the_middle() {
     let mut battery = Battery::new("S6");
-    for dialect in SERVERS {
+    for dialect in Dialect::SERVERS {
         let Some(mut database) = filled(dialect, "ended", MORE_THAN_BUFFERS).await else { continue };
         let source = database.table("t", json!({"split": {"rows": 50}}));
         let (out, mut chunks) = Chunks::channel(1);

@@ -8,6 +8,11 @@ mod snapshots;
 mod types;
 
 use lagar_connectors::Source;
+use lagar_testing::env_number;
+use proptest::{
+    strategy::{Strategy, ValueTree},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
 use serde_json::{Value, json};
 use sqlx::{
     AssertSqlSafe, Connection as _, Decode, Executor, MySql, MySqlConnection, PgConnection, Row,
@@ -25,6 +30,7 @@ pub enum Dialect {
 
 impl Dialect {
     const ALL: [Self; 3] = [Self::Postgres, Self::Mariadb, Self::Sqlite];
+    const SERVERS: [Self; 2] = [Self::Postgres, Self::Mariadb];
 
     /// The variable that says where the server is.
     fn variable(self) -> Option<&'static str> {
@@ -57,6 +63,28 @@ impl Dialect {
         let mark = self.of(["\"", "`", "\""]);
         format!("{mark}{}{mark}", name.replace(mark, &mark.repeat(2)))
     }
+}
+
+/// What everything random here follows from.
+fn seed() -> u64 {
+    env_number("LAGAR_SEED").unwrap_or(1)
+}
+
+/// The line that repeats `test` of these.
+fn replay(test: &str) -> String {
+    lagar_testing::replay("lagar-connectors", "sql_databases", test, &[("LAGAR_SEED", seed())])
+}
+
+/// `count` values of `strategy`: the same ones for the same seed and `name`.
+fn random(strategy: &impl Strategy<Value = String>, name: &str, count: usize) -> Vec<String> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed().to_le_bytes());
+    for (place, byte) in bytes[8..].iter_mut().zip(name.bytes()) {
+        *place = byte;
+    }
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
 }
 
 pub enum Connection {

@@ -3,17 +3,16 @@
 use std::fmt::Write as _;
 
 use lagar_flow::{Position, codes};
-use lagar_testing::{Battery, env_number, long};
+use lagar_testing::{Battery, long};
 use proptest::{
     prelude::any,
     sample::select,
-    strategy::{Strategy, Union, ValueTree},
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+    strategy::{Strategy, Union},
 };
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 
-use super::{Connection, Database, Dialect};
+use super::{Connection, Database, Dialect, random};
 use crate::support::{fail, read};
 
 /// The log of MariaDB is one for all: one test after the other.
@@ -21,11 +20,6 @@ static LOG: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Strings that would like to be statements.
 fn hostile(count: usize, name: &str) -> Vec<String> {
-    let mut seed = [0; 32];
-    seed[..8].copy_from_slice(&env_number("LAGAR_SEED").unwrap_or(1).to_le_bytes());
-    for (place, byte) in seed[8..].iter_mut().zip(name.bytes()) {
-        *place = byte;
-    }
     let words = select(&[
         "\"",
         "`",
@@ -63,10 +57,8 @@ fn hostile(count: usize, name: &str) -> Vec<String> {
         (4, words.prop_map(str::to_owned).boxed()),
         (1, any::<char>().prop_filter("no NUL", |c| *c != '\0').prop_map(String::from).boxed()),
     ]);
-    let strategy = proptest::collection::vec(part, 1..8).prop_map(|parts| parts.concat());
-    let mut runner =
-        TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
-    (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
+    let strings = proptest::collection::vec(part, 1..8).prop_map(|parts| parts.concat());
+    random(&strings, name, count)
 }
 
 /// `text` as far as the database takes it for a name, with a number so that no two are equal.

@@ -20,9 +20,9 @@ use super::{Login, refusal::told};
 /// The longest that a store is asked again before its error is ours. The library's three minutes look
 /// like a run that hangs.
 const RETRY_FOR: Duration = Duration::from_secs(30);
-pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// For one request with its body; a longer body is asked for again from where it broke off.
-pub(super) const REQUEST_WITHIN: Duration = Duration::from_secs(300);
+const REQUEST_WITHIN: Duration = Duration::from_secs(300);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Bucket(pub(super) Arc<Inner>);
@@ -55,15 +55,13 @@ impl Bucket {
                 max_retries: 10,
                 retry_timeout: RETRY_FOR,
             });
-        let mut client =
-            ClientOptions::new().with_connect_timeout(CONNECT_WITHIN).with_timeout(REQUEST_WITHIN);
         if let Some(endpoint) = &chain.endpoint {
             // An endpoint of one's own seldom answers for bucket.host: the bucket goes into the path.
             builder = builder
                 .with_endpoint(endpoint.trim_end_matches('/'))
                 .with_virtual_hosted_style_request(false);
-            client = client.with_allow_http(endpoint.starts_with("http://"));
         }
+        let client = client_options(chain.endpoint.as_deref());
         builder.with_credentials(chain).with_client_options(client).build()
     }
 
@@ -76,6 +74,14 @@ impl Bucket {
         let started = async move { Ok::<_, Error>(call(bucket.store().await?).map_err(told)) };
         future::ready(()).then(|()| started).try_flatten_stream().boxed()
     }
+}
+
+/// For all requests to a bucket at `endpoint`.
+pub(super) fn client_options(endpoint: Option<&str>) -> ClientOptions {
+    ClientOptions::new()
+        .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")))
+        .with_connect_timeout(CONNECT_WITHIN)
+        .with_timeout(REQUEST_WITHIN)
 }
 
 impl fmt::Display for Bucket {

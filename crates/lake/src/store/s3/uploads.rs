@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use object_store::{
-    ClientOptions, CredentialProvider, Error, Result,
+    CredentialProvider, Error, Result,
     aws::AwsAuthorizer,
     client::{HttpConnector, HttpRequestBody, ReqwestConnector},
     multipart::MultipartStore,
@@ -12,7 +12,7 @@ use object_store::{
 use serde::Deserialize;
 
 use super::{
-    bucket::{Bucket, CONNECT_WITHIN, REQUEST_WITHIN},
+    bucket::{Bucket, client_options},
     refusal::told,
 };
 
@@ -66,10 +66,7 @@ impl Bucket {
             Some(endpoint) => format!("{}/{}", endpoint.trim_end_matches('/'), self.0.name),
             None => format!("https://s3.{region}.amazonaws.com/{}", self.0.name),
         };
-        let options = ClientOptions::new()
-            .with_allow_http(bucket.starts_with("http://"))
-            .with_connect_timeout(CONNECT_WITHIN)
-            .with_timeout(REQUEST_WITHIN);
+        let options = client_options(chain.endpoint.as_deref());
         let client = ReqwestConnector::default().connect(&options).map_err(UploadsError::Failed)?;
         let mut found = Vec::new();
         let mut after: Option<(String, String)> = None;

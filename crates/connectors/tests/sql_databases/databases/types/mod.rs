@@ -7,11 +7,7 @@ mod cell;
 use std::collections::BTreeMap;
 
 use lagar_flow::codes;
-use lagar_testing::{Battery, env_number, long};
-use proptest::{
-    strategy::{BoxedStrategy, Strategy, ValueTree},
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
-};
+use lagar_testing::{Battery, long};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, Executor, MySql, PgConnection, Sqlite, query::Query};
 
@@ -19,28 +15,8 @@ use self::{
     cases::{Column, Type, types},
     cell::{Cell, cells},
 };
-use super::{Connection, Database, Dialect};
+use super::{Connection, Database, Dialect, random, replay};
 use crate::support::{Done, fail, read};
-
-fn seed() -> u64 {
-    env_number("LAGAR_SEED").unwrap_or(1)
-}
-
-fn replay(test: &str) -> String {
-    format!("LAGAR_SEED={} cargo test -p lagar-connectors --test sql_databases {test}", seed())
-}
-
-/// `count` values of `strategy`: the same ones for the same seed and `name`.
-fn random(strategy: &BoxedStrategy<String>, name: &str, count: usize) -> Vec<String> {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed().to_le_bytes());
-    for (place, byte) in bytes[8..].iter_mut().zip(name.bytes()) {
-        *place = byte;
-    }
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
-}
 
 #[tokio::test]
 async fn every_type_is_read_as_the_database_shows_it() {
