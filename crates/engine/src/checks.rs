@@ -12,20 +12,14 @@ use arrow::{
 };
 use datafusion::{
     functions_aggregate::all_default_aggregate_functions,
-    sql::{
-        parser::DFParserBuilder,
-        sqlparser::{
-            ast::{self, Expr, Visit, VisitMut, Visitor, VisitorMut},
-            dialect::GenericDialect,
-        },
-    },
+    sql::sqlparser::ast::{self, Expr, Visit, VisitMut, Visitor, VisitorMut},
 };
 use lagar_flow::{Error, Place, Result, TableName, codes};
 use serde_json::Value;
 
 pub use crate::front_matter::{Scalar, Severity};
 use crate::{
-    errors,
+    errors, parser,
     session::Session,
     sql::{literal, quote},
 };
@@ -88,10 +82,7 @@ impl Rule {
     /// From a condition in SQL. It is about the table as a whole if it has an aggregate function, or
     /// the word `rows`, which means count(*).
     pub(crate) fn from_sql(sql: &str) -> Result<Rule> {
-        let parsed = DFParserBuilder::new(sql)
-            .with_dialect(&GenericDialect {})
-            .build()
-            .and_then(|mut parser| parser.parse_into_expr())
+        let parsed = parser::with_parser(sql, |parser| parser.parse_into_expr())
             .map_err(|error| errors::planning(&error, sql))?;
         if parsed.alias.is_some() {
             return Err(
@@ -257,8 +248,7 @@ impl VisitorMut for RowsWord {
         let is_word = matches!(expr, Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("rows"));
         if self.queries == 0
             && is_word
-            && let Ok(mut parser) = DFParserBuilder::new("count(*)").build()
-            && let Ok(count) = parser.parse_into_expr()
+            && let Ok(count) = parser::with_parser("count(*)", |parser| parser.parse_into_expr())
         {
             *expr = count.expr;
         }

@@ -11,6 +11,7 @@ pub mod graph;
 mod lake_table;
 mod memory;
 pub mod model;
+mod parser;
 mod quarantine;
 mod query;
 mod raw_table;

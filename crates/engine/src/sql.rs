@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use datafusion::{
     logical_expr::{LogicalPlan, TableScan},
     sql::{
-        parser::{DFParserBuilder, Statement},
+        parser::Statement,
         sqlparser::{
             ast::{self, Expr, Spanned, TableFactor, Visit, VisitMut, Visitor, VisitorMut},
             dialect::GenericDialect,
@@ -16,13 +16,10 @@ use datafusion::{
 };
 use lagar_flow::{Error, Result, codes};
 
-use crate::errors;
+use crate::{errors, parser};
 
 /// Line and column, from 1.
 pub type Spot = (usize, usize);
-
-/// How deep the SQL may nest.
-const DEPTH_MAX: usize = 50;
 
 /// Which statements a text may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,14 +71,9 @@ pub(crate) fn parse(sql: &str, allowed: Allowed) -> Result<Parsed> {
     if tokens.as_ref().is_some_and(Vec::is_empty) {
         return Err(Error::new(codes::SQL_SYNTAX, "there is no SQL").hint("write a SELECT"));
     }
-    let mut statements = DFParserBuilder::new(sql)
-        .with_dialect(&GenericDialect {})
-        .with_recursion_limit(DEPTH_MAX)
-        .build()
-        .and_then(|mut parser| parser.parse_statements())
-        .map_err(|error| {
-            refused_by_parser(sql, tokens.as_deref()).unwrap_or_else(|| errors::planning(&error, sql))
-        })?;
+    let mut statements = parser::statements(sql).map_err(|error| {
+        refused_by_parser(sql, tokens.as_deref()).unwrap_or_else(|| errors::planning(&error, sql))
+    })?;
     if statements.len() > 1 {
         let (line, column) = second_statement(tokens.as_deref().unwrap_or_default()).unwrap_or((0, 0));
         return Err(Error::new(codes::SQL_NOT_ALLOWED, "there is more than one statement")
