@@ -2,6 +2,7 @@
 //! sockets and a real SQLite database, and looks at what a user would see.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod backfill;
 mod bad_input;
 mod buckets;
 mod cli;

@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashMap,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     sync::{Arc, Mutex},
 };
 
@@ -48,4 +50,28 @@ impl Server {
     pub fn requests(&self) -> Vec<String> {
         self.server.targets()
     }
+}
+
+/// The body of what is at `url`, which is asked without anything that Lagar does.
+pub fn get(url: &str) -> String {
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut wire = TcpStream::connect(host).unwrap();
+    write!(wire, "GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+    let mut reader = BufReader::new(wire);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        match line.trim_end().split_once(": ") {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.parse().unwrap()
+            }
+            Some(_) => {}
+            None if line.trim_end().is_empty() => break,
+            None => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    String::from_utf8(body).unwrap()
 }

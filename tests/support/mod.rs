@@ -3,6 +3,7 @@
 pub mod audited;
 pub mod http;
 pub mod running;
+pub mod soda;
 pub mod strace;
 pub mod trace;
 

@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use chrono::NaiveDate;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use lagar_connectors::window::parse_date;
 use lagar_flow::Redactor;
 
 /// Builds data lakes: sources to raw, SQL to trusted and refined, checked and released together.
@@ -100,6 +102,25 @@ pub enum Command {
         /// Exits with this code instead of 0 when there was nothing new (99 makes Airflow skip)
         #[arg(long, value_name = "CODE")]
         skip_exit_code: Option<u8>,
+    },
+    /// Reads the past of a source that is read by windows: what is missing between two days
+    Backfill {
+        /// The source, as lagar.yaml names it
+        source: String,
+        #[command(flatten)]
+        project: Positional,
+        /// The first day: 2010-01-17
+        #[arg(long, value_name = "DAY", value_parser = parse_date)]
+        from: NaiveDate,
+        /// The last day
+        #[arg(long, value_name = "DAY", value_parser = parse_date)]
+        to: NaiveDate,
+        /// So many windows are fetched at once; they land one after the other all the same
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+        parallel: u16,
+        /// Also the windows that were read before; what has not changed is not loaded again
+        #[arg(long)]
+        force: bool,
     },
     /// Finds every problem of a project without reading data
     Check {

@@ -25,7 +25,7 @@ use url::Url;
 use crate::{
     Chunks, Cx, Kind, Outcome, Source,
     config::{self, ConfigError},
-    http::{Answer, Fetched, Get, Http, TokenCache, first_bytes, http_url, unless_stopped, with_http_keys},
+    http::{Answer, Fetched, Get, Http, Shared, first_bytes, http_url, unless_stopped, with_http_keys},
     probe,
     spool::{Landing, blocking, hash_bytes, hash_file, land, position, to_position},
 };
@@ -75,7 +75,7 @@ struct FileSource {
     config: Config,
     reading: Reading,
     place: Place,
-    tokens: TokenCache,
+    shared: Shared,
 }
 
 enum Place {
@@ -131,7 +131,7 @@ fn parse(value: &Value) -> Result<Box<dyn Source>, ConfigError> {
             ConfigError::new(&["format"], format!("{}{hint}", error.message()))
         })?;
     }
-    Ok(Box::new(FileSource { config, reading, place, tokens: TokenCache::default() }))
+    Ok(Box::new(FileSource { config, reading, place, shared: Shared::default() }))
 }
 
 fn place(config: &Config) -> Result<Place, ConfigError> {
@@ -367,7 +367,7 @@ impl<'a> Read<'a> {
     async fn server(&mut self, url: &Url) -> Result<()> {
         let source = self.source;
         let mut url = url.clone();
-        let http = Http::new(self.cx, source.config.http(), &mut url, &source.tokens)?;
+        let http = Http::new(self.cx, source.config.http(), &mut url, &source.shared)?;
         let shown = http.shown(&url);
         let asked = http.identity(&url);
         // A signed address changes its query with every signature, a redirect its target.

@@ -23,10 +23,10 @@ use reqwest::{
     Client, StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
-use tokio::{sync::Mutex, time::Instant};
+use tokio::time::Instant;
 use url::{Origin, Url};
 
-pub(crate) use auth::{Auth, TokenCache};
+pub(crate) use auth::{Auth, Shared};
 pub(crate) use config::{HttpConfig, Rate, Retry, Timeouts, bytes_or_none, secret_texts, with_http_keys};
 pub(crate) use headers::next_link;
 pub(crate) use redact::remove_keys;
@@ -59,7 +59,7 @@ pub(crate) struct Http<'a> {
     client: Client,
     config: HttpConfig,
     redactor: Redactor,
-    tokens: &'a TokenCache,
+    shared: &'a Shared,
     /// Secrets are sent here and nowhere else.
     home: Origin,
     neighbours: Neighbours,
@@ -68,8 +68,6 @@ pub(crate) struct Http<'a> {
     /// Sent to `home`.
     private: HeaderMap,
     login: Option<Login>,
-    /// When the next request may start.
-    next_slot: Mutex<Option<Instant>>,
     waits: AtomicU64,
 }
 
@@ -156,7 +154,7 @@ impl From<Error> for Failure {
 
 impl<'a> Http<'a> {
     /// For requests that start at `url`, whose host alone gets the secrets.
-    pub fn new(cx: &'a Cx, mut config: HttpConfig, url: &mut Url, tokens: &'a TokenCache) -> Result<Self> {
+    pub fn new(cx: &'a Cx, mut config: HttpConfig, url: &mut Url, shared: &'a Shared) -> Result<Self> {
         let redactor = cx.secrets.layer();
         redactor.add_url(url.as_str());
         if let Some(basic) = take_user_info(url) {
@@ -202,13 +200,12 @@ impl<'a> Http<'a> {
             client,
             config,
             redactor,
-            tokens,
+            shared,
             home: url.origin(),
             neighbours,
             plain,
             private,
             login,
-            next_slot: Mutex::new(None),
             waits: AtomicU64::new(0),
         })
     }
@@ -258,7 +255,7 @@ impl<'a> Http<'a> {
                 Reply::Answer(answer) => return Ok(answer),
                 // The token may have been withdrawn before its time: one new one is tried.
                 Reply::Refused(error) if has_token && !refreshed && error.code() == codes::AUTH => {
-                    *self.tokens.0.lock().await = None;
+                    *self.shared.token.lock().await = None;
                     refreshed = true;
                 }
                 Reply::Refused(error) => return Err(error),
@@ -267,7 +264,7 @@ impl<'a> Http<'a> {
     }
 
     async fn token_login(&self) -> Result<Login> {
-        let mut cached = self.tokens.0.lock().await;
+        let mut cached = self.shared.token.lock().await;
         let token = match cached.take() {
             Some(token) if token.is_fresh(self.cx.clock.now()) => token,
             _ => self.fetch_token().await?,
@@ -485,7 +482,7 @@ impl<'a> Http<'a> {
     async fn slot(&self) {
         let Some(Rate { spacing }) = self.config.rate else { return };
         let start = {
-            let mut next = self.next_slot.lock().await;
+            let mut next = self.shared.next_slot.lock().await;
             let start = next.map_or_else(Instant::now, |next| next.max(Instant::now()));
             *next = Some(start + spacing);
             start

@@ -12,6 +12,8 @@ use object_store::ObjectStore;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use window::{Asked, Windows};
+
 pub mod config;
 pub mod decode;
 mod file;
@@ -20,6 +22,7 @@ mod probe;
 mod rest;
 mod spool;
 mod sql;
+pub mod window;
 
 /// Private functions, for the fuzz targets.
 #[doc(hidden)]
@@ -66,6 +69,29 @@ pub trait Source: Send + Sync {
 
     /// The address to show: no secret is in it.
     fn address(&self) -> String;
+
+    /// The windows of time by which it is read, if it is: then [`Source::read_window`] is called and
+    /// [`Source::read`] is not.
+    fn windows(&self) -> Option<&Windows> {
+        None
+    }
+
+    /// Reads all that the source has within a window. `from` is the position of the last load of this very
+    /// window: if nothing has changed since, nothing is handed over.
+    async fn read_window(
+        &self,
+        _cx: &Cx,
+        _asked: &Asked,
+        _from: Option<&Position>,
+        _out: &Chunks,
+    ) -> Result<Outcome> {
+        Err(Error::bug("a source without windows was asked for one"))
+    }
+
+    /// What is allowed and probably not what was meant, for `lagar check`.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What a read ended with.
@@ -75,6 +101,16 @@ pub enum Outcome {
     Nothing { why: String },
     /// All that was handed over becomes visible together with `position`.
     Read { position: Position, scope: Scope, notes: Vec<Note> },
+}
+
+impl Outcome {
+    /// The same of a read of one window.
+    fn of_window(self) -> Self {
+        match self {
+            Outcome::Read { position, notes, .. } => Outcome::Read { position, scope: Scope::Window, notes },
+            nothing => nothing,
+        }
+    }
 }
 
 /// All that a read may use; there is nothing global.

@@ -4,6 +4,7 @@
 //! The pages wait in the spool until the last one is there, because only then it is known whether
 //! anything changed since the last load: if not, nothing is handed over.
 
+mod order;
 mod paginate;
 mod saved;
 
@@ -26,14 +27,13 @@ use crate::{
     Chunks, Cx, Kind, Outcome, Source,
     config::{self, ConfigError},
     decode,
-    http::{
-        self, Answer, Fetched, Get, Http, TokenCache, http_url, remove_keys, unless_stopped, with_http_keys,
-    },
+    http::{self, Answer, Fetched, Get, Http, Shared, http_url, remove_keys, unless_stopped, with_http_keys},
     probe,
     spool::{
         Landing, MEMORY_BYTES_MAX, Spool, Spooled, blocking, hash_bytes, hex, land, position, to_position,
         too_large, write_error,
     },
+    window::{Asked, RestWindow, WindowParams, Windows},
 };
 use paginate::{EmptyPage, PageRead, Pages, Step, Walk, set_param, text_of};
 use saved::SavedAnswer;
@@ -50,7 +50,7 @@ const NO_CONTENT: u16 = 204;
 const ANSWER_CHARS_SHOWN: usize = 200;
 
 /// Keys of the contract that later versions bring.
-const LATER: &[&str] = &["window", "for_each", "children"];
+const LATER: &[&str] = &["for_each", "children"];
 
 with_http_keys! {
     struct Config {
@@ -68,6 +68,8 @@ with_http_keys! {
         rows: Option<String>,
         /// How to get from one page to the next.
         pages: Option<Pages>,
+        /// Read by windows of time, one load each. A saved answer of a window is `FOLDER/NAME/2024-01-31.json`.
+        window: Option<RestWindow>,
         /// Object keys that are removed, at any depth, before anything is stored.
         #[serde(default)]
         redact: Vec<String>,
@@ -85,7 +87,10 @@ enum Method {
 struct Rest {
     config: Config,
     place: Place,
-    tokens: TokenCache,
+    window: Option<WindowParams>,
+    /// Whether `$order` was put in.
+    is_ordered: bool,
+    shared: Shared,
 }
 
 enum Place {
@@ -143,7 +148,22 @@ fn parse(value: &Value) -> Result<Box<dyn Source>, ConfigError> {
             Place::Server(url)
         }
     };
-    Ok(Box::new(Rest { config, place, tokens: TokenCache::default() }))
+    let window = window_params(&config, &place)?;
+    let mut rest = Rest { config, place, window, is_ordered: false, shared: Shared::default() };
+    rest.heed_soda()?;
+    Ok(Box::new(rest))
+}
+
+/// `window:`, checked.
+fn window_params(config: &Config, place: &Place) -> Result<Option<WindowParams>, ConfigError> {
+    let Some(window) = config.window.clone().map(WindowParams::new).transpose()? else { return Ok(None) };
+    if let Place::Server(url) = place
+        && let Some(twice) = window.names().find(|name| url.query_pairs().any(|(known, _)| known == *name))
+    {
+        let message = format!("`{twice}` is also set outside of `window`: put both into one text here");
+        return Err(ConfigError::new(&["window", "params"], message));
+    }
+    Ok(Some(window))
 }
 
 #[async_trait]
@@ -153,11 +173,42 @@ impl Source for Rest {
         let seen: Option<Seen> = from.map(position).transpose()?;
         match &self.place {
             Place::Saved(saved) => self.read_saved(cx, saved, seen.as_ref(), out).await,
-            Place::Server(url) if self.config.pages.is_some() => {
-                self.read_pages(cx, url, seen.as_ref(), out).await
-            }
-            Place::Server(url) => self.read_one(cx, url, seen.as_ref(), out).await,
+            Place::Server(url) => self.read_server(cx, url, seen.as_ref(), out).await,
         }
+    }
+
+    fn windows(&self) -> Option<&Windows> {
+        self.window.as_ref().map(|window| &window.windows)
+    }
+
+    async fn read_window(
+        &self,
+        cx: &Cx,
+        asked: &Asked,
+        from: Option<&Position>,
+        out: &Chunks,
+    ) -> Result<Outcome> {
+        cx.check_cancelled()?;
+        let Some(window) = &self.window else { return Err(Error::bug("there are no windows to read")) };
+        let seen: Option<Seen> = from.map(position).transpose()?;
+        let outcome = match &self.place {
+            Place::Saved(saved) => {
+                let saved = saved.within(&window.file_name(&asked.window));
+                self.read_saved(cx, &saved, seen.as_ref(), out).await?
+            }
+            Place::Server(url) => {
+                let mut url = url.clone();
+                for (name, value) in window.of(&asked.window)? {
+                    set_param(&mut url, name, &value);
+                }
+                self.read_server(cx, &url, seen.as_ref(), out).await?
+            }
+        };
+        Ok(outcome.of_window())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.order_warning().into_iter().collect()
     }
 
     async fn probe(&self, cx: &Cx) -> Result<String> {
@@ -173,6 +224,13 @@ impl Source for Rest {
 }
 
 impl Rest {
+    async fn read_server(&self, cx: &Cx, url: &Url, seen: Option<&Seen>, out: &Chunks) -> Result<Outcome> {
+        match &self.config.pages {
+            Some(pages) => self.read_pages(cx, url, pages, seen, out).await,
+            None => self.read_one(cx, url, seen, out).await,
+        }
+    }
+
     async fn read_saved(
         &self,
         cx: &Cx,
@@ -197,7 +255,7 @@ impl Rest {
 
     async fn read_one(&self, cx: &Cx, url: &Url, seen: Option<&Seen>, out: &Chunks) -> Result<Outcome> {
         let mut url = url.clone();
-        let http = Http::new(cx, self.config.http(), &mut url, &self.tokens)?;
+        let http = Http::new(cx, self.config.http(), &mut url, &self.shared)?;
         let asked = http.identity(&url);
         let read_as = self.read_as(cx);
         let mut get = self.get(url, MEMORY_BYTES_MAX);
@@ -224,10 +282,16 @@ impl Rest {
         self.hand_over(cx, out, vec![chunk], seen, now).await
     }
 
-    async fn read_pages(&self, cx: &Cx, url: &Url, seen: Option<&Seen>, out: &Chunks) -> Result<Outcome> {
-        let Some(pages) = &self.config.pages else { return Err(Error::bug("no pages to read")) };
+    async fn read_pages(
+        &self,
+        cx: &Cx,
+        url: &Url,
+        pages: &Pages,
+        seen: Option<&Seen>,
+        out: &Chunks,
+    ) -> Result<Outcome> {
         let mut base = url.clone();
-        let http = Http::new(cx, self.config.http(), &mut base, &self.tokens)?;
+        let http = Http::new(cx, self.config.http(), &mut base, &self.shared)?;
         let mut walk = Walk::new(pages, &base);
         let mut next = walk.first();
         let mut chunks: Vec<Chunk> = Vec::new();

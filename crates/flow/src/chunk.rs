@@ -30,6 +30,8 @@ pub enum Scope {
     Files,
     /// Rows that no earlier load has.
     Increment,
+    /// All that the source has within a window of time: it takes the place of what was loaded of it before.
+    Window,
 }
 
 /// One raw file, checked, and what was found in it.

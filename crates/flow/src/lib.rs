@@ -13,6 +13,7 @@ pub mod kill;
 mod name;
 mod redact;
 mod schema;
+mod window;
 
 pub use body::{Body, ReadSeek};
 pub use chunk::{Batches, Chunk, InPlace, Note, Origin, Position, RawFile, Reject, Scope};
@@ -24,3 +25,4 @@ pub use kill::KillPoint;
 pub use name::{Name, TableName, Zone};
 pub use redact::{Redactor, Secret, percent_decoded, redact_url};
 pub use schema::{Column, columns_of, evolve, schema_of};
+pub use window::{Covered, Window};

@@ -9,8 +9,8 @@ use std::{collections::HashSet, io::Read, sync::Arc};
 use arrow::datatypes::Schema;
 use chrono::{DateTime, Utc};
 use lagar_flow::{
-    Body, Chunk, Column, Error, Format, InPlace, KillPoint, Name, Note, Origin, Position, Reject, Result,
-    Scope, codes, columns_of, evolve, kill, redact_url, schema_of,
+    Body, Chunk, Column, Covered, Error, Format, InPlace, KillPoint, Name, Note, Origin, Position, Reject,
+    Result, Scope, Window, codes, columns_of, evolve, kill, redact_url, schema_of,
 };
 use object_store::{ObjectStoreExt, path::Path};
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,9 @@ pub struct Manifest {
     pub lagar_version: String,
     /// How its rows stand to those of earlier loads.
     pub scope: Scope,
+    /// Of a load by window: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<LoadWindow>,
     pub files: Vec<ManifestFile>,
     /// The source's columns after this load.
     pub columns: Vec<Column>,
@@ -56,6 +59,17 @@ pub struct Manifest {
     /// The file of the rejected rows, relative to `raw/<source>/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<String>,
+}
+
+/// The window of a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadWindow {
+    #[serde(flatten)]
+    pub window: Window,
+    /// Earlier windows that were due were all read at this time or later. `None` when only this window and
+    /// its like were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier_read_at: Option<DateTime<Utc>>,
 }
 
 /// One raw file of a load.
@@ -134,6 +148,7 @@ impl Lake {
             schemas: Vec::new(),
             rejected: 0,
             notes: Vec::new(),
+            window: None,
             quarantine: None,
             written: Vec::new(),
         }
@@ -195,6 +210,7 @@ pub struct LoadWriter {
     schemas: Vec<Arc<Schema>>,
     rejected: u64,
     notes: Vec<Note>,
+    window: Option<LoadWindow>,
     quarantine: Option<Upload>,
     /// The objects that were put so far.
     written: Vec<Path>,
@@ -204,6 +220,17 @@ impl LoadWriter {
     /// The id of the load, as it stands in `_load`.
     pub fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// Says which window it holds; its scope is [`Scope::Window`].
+    pub fn of_window(mut self, window: LoadWindow) -> Self {
+        self.window = Some(window);
+        self
+    }
+
+    /// When it was begun: before its rows were read, if it is begun before that.
+    pub fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
     }
 
     /// Copies the bytes of `chunk` into the lake (not of an `in_place` file) and keeps its rejects.
@@ -346,6 +373,7 @@ impl LoadWriter {
             created_at: self.created_at,
             lagar_version: lagar_version(),
             scope,
+            window: self.window,
             columns: columns_of(&schema),
             rows: self.files.iter().map(|f| f.rows).sum(),
             rejected: self.rejected,
@@ -400,16 +428,26 @@ fn asked(schema: &Schema, files: &[ManifestFile]) -> Schema {
 pub fn newest_state(loads: &[Arc<Manifest>]) -> Vec<Vec<bool>> {
     let mut replaced = HashSet::new();
     let mut history = false;
+    let mut covered = Covered::default();
+    let mut by_window = false;
     let mut state: Vec<Vec<bool>> = loads
         .iter()
         .rev()
         .map(|load| {
-            let of_file = |file: &ManifestFile| !history && !replaced.contains(&file.origin.url);
-            let files = load.files.iter().map(of_file).collect();
+            let window = load.window.map(|of| of.window);
+            // Once a source is read by windows, what it gave before that is history.
+            let is_replaced = window.map_or(by_window, |window| covered.holds(&window));
+            let is_newest =
+                |file: &ManifestFile| !(history || is_replaced || replaced.contains(&file.origin.url));
+            let files = load.files.iter().map(is_newest).collect();
             match load.scope {
                 Scope::Snapshot => history = true,
                 Scope::Files => replaced.extend(load.files.iter().map(|file| file.origin.url.clone())),
                 Scope::Increment => {}
+                Scope::Window => {
+                    by_window = true;
+                    window.into_iter().for_each(|window| covered.add(window));
+                }
             }
             files
         })

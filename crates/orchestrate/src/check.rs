@@ -45,7 +45,12 @@ pub async fn check(draft: Draft, clock: Arc<dyn Clock>) -> Result<Checked> {
         models: project.models.len(),
         unplanned: Vec::new(),
         problems,
-        warnings: project.notes.iter().map(|note| project.secrets.text(note)).collect(),
+        warnings: project
+            .notes
+            .iter()
+            .map(|note| project.secrets.text(note))
+            .chain(of_sources(&project))
+            .collect(),
     };
     // Without its lake nothing is known of the columns of a project.
     if !project.gaps.lake {
@@ -64,6 +69,20 @@ pub async fn check(draft: Draft, clock: Arc<dyn Clock>) -> Result<Checked> {
         (problem.blame() != Blame::Usage, place.file, place.line, place.column)
     });
     Ok(checked)
+}
+
+/// What sources say that are probably not meant as they are written.
+fn of_sources(project: &Project) -> impl Iterator<Item = String> {
+    let said = |source: &SourceDef| {
+        let place = &source.place;
+        source
+            .source
+            .warnings()
+            .into_iter()
+            .map(|what| format!("`{}`: {what} ({place})", source.name))
+            .collect::<Vec<_>>()
+    };
+    project.sources.values().flat_map(said).collect::<Vec<_>>().into_iter()
 }
 
 async fn planned(project: Arc<Project>, graph: &Graph, clock: Arc<dyn Clock>) -> Result<Planned> {

@@ -1,5 +1,6 @@
 //! A project, and what is done with it: check, plan, run, test, read, remember.
 
+mod backfill;
 mod base;
 mod build;
 mod check;
@@ -25,15 +26,17 @@ mod system;
 mod unit;
 mod upkeep;
 mod vars;
+mod windows;
 mod workplace;
 
+pub use backfill::{BackfillOptions, backfill};
 pub use check::{Checked, check};
 pub use doctor::{Finding, doctor};
 pub use history::History;
 pub use plan::{Action, PlannedStep, plan};
 pub use project::{Draft, LoadOptions, Project, project_schema};
 pub use reader::Reader;
-pub use report::{CheckReport, Report, Status, StepKind, StepReport};
+pub use report::{CheckReport, Report, Status, StepKind, StepReport, WindowCounts};
 pub use run::{RunOptions, Unwatched, Watcher, run};
 pub use unit::{TestResult, test};
 pub use upkeep::{CompactReport, CompactedTable, compact};

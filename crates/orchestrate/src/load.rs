@@ -1,33 +1,29 @@
 //! The load step: source → raw files → one manifest.
 
 use lagar_connectors::{Chunks, Cx, Outcome};
-use lagar_flow::{Error, KillPoint, Result, codes, kill, schema_of};
+use lagar_flow::{Error, KillPoint, Note, Position, Result, Scope, codes, kill, schema_of};
+use lagar_lake::{LoadWriter, Manifest};
 
 use crate::{
     project::{MaxRejected, SourceDef},
     report::{Status, StepReport},
     run::Context,
+    windows,
 };
 
 /// Files that may wait between a source and the lake: one is written while the next is fetched.
-const CHUNKS_WAITING_MAX: usize = 2;
+pub(crate) const CHUNKS_WAITING_MAX: usize = 2;
 
-/// Reads what is new of `source` and commits it as one load. `report` is filled as far as the load came.
+/// Reads what is new of `source` and commits it as one load, or as one for each window. `report` is filled
+/// as far as the load came.
 pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut StepReport) -> Result<()> {
+    if let Some(windows) = source.source.windows() {
+        return windows::load(context, source, windows, report).await;
+    }
     let lake = &context.lake;
     let loads = lake.loads(&source.name).await?;
-    let previous = loads.last();
-    let cx = Cx {
-        clock: context.clock.clone(),
-        project_dir: context.project.dir.clone(),
-        spool_dir: context.spool_dir.clone(),
-        stores: context.stores.clone(),
-        columns: source.common.columns.clone(),
-        known: previous.map(|manifest| schema_of(&manifest.columns)).transpose()?,
-        secrets: context.project.secrets.clone(),
-        seed: context.seed,
-        cancel: context.cancel.clone(),
-    };
+    let previous = loads.last().map(|manifest| manifest.as_ref());
+    let cx = cx(context, source, previous)?;
     let from = match context.full_refresh {
         true => None,
         false => previous.and_then(|manifest| manifest.position.as_ref()),
@@ -67,16 +63,8 @@ pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut Ste
         Outcome::Read { position, scope, notes } => (position, scope, notes),
     };
 
-    if let Some(error) = refuse(source, &counts) {
-        match counts.rejected {
-            0 => writer.abandon().await,
-            _ => writer.refuse(previous.map(|manifest| manifest.number)).await?,
-        }
-        return Err(error);
-    }
     let number = previous.map(|manifest| manifest.number);
-    let manifest = writer.commit(number, Some(position), scope, notes).await?;
-    kill::at(KillPoint::LoadCommitted);
+    let manifest = commit(source, writer, &counts, number, (position, scope, notes)).await?;
     report.rows_out = counts.rows;
     report.bytes_out = manifest.bytes;
     report.version = Some(manifest.number);
@@ -89,17 +77,52 @@ pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut Ste
     Ok(())
 }
 
+/// What a read of `source` may use; `previous` is its newest load.
+pub(crate) fn cx(context: &Context, source: &SourceDef, previous: Option<&Manifest>) -> Result<Cx> {
+    Ok(Cx {
+        clock: context.clock.clone(),
+        project_dir: context.project.dir.clone(),
+        spool_dir: context.spool_dir.clone(),
+        stores: context.stores.clone(),
+        columns: source.common.columns.clone(),
+        known: previous.map(|manifest| schema_of(&manifest.columns)).transpose()?,
+        secrets: context.project.secrets.clone(),
+        seed: context.seed,
+        cancel: context.cancel.clone(),
+    })
+}
+
+/// Makes all that was added to `writer` visible behind load `previous`, unless these rows must not be.
+pub(crate) async fn commit(
+    source: &SourceDef,
+    writer: LoadWriter,
+    counts: &Counts,
+    previous: Option<u64>,
+    (position, scope, notes): (Position, Scope, Vec<Note>),
+) -> Result<Manifest> {
+    if let Some(error) = refuse(source, counts) {
+        match counts.rejected {
+            0 => writer.abandon().await,
+            _ => writer.refuse(previous).await?,
+        }
+        return Err(error);
+    }
+    let manifest = writer.commit(previous, Some(position), scope, notes).await?;
+    kill::at(KillPoint::LoadCommitted);
+    Ok(manifest)
+}
+
 #[derive(Default)]
-struct Counts {
-    rows: u64,
-    rejected: u64,
-    bytes: u64,
+pub(crate) struct Counts {
+    pub rows: u64,
+    pub rejected: u64,
+    pub bytes: u64,
     /// At least one file was only sampled: `rows` is not the whole truth.
     sampled: bool,
 }
 
 impl Counts {
-    fn add(&mut self, chunk: &lagar_flow::Chunk) {
+    pub fn add(&mut self, chunk: &lagar_flow::Chunk) {
         self.rows += chunk.file.rows.unwrap_or(0);
         self.rejected += chunk.rejects.len() as u64;
         self.bytes += chunk.file.bytes;

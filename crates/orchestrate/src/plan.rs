@@ -1,12 +1,17 @@
 //! What a run would do, and why, without doing it.
 
+use std::sync::Arc;
+
+use lagar_connectors::window::Windows;
 use lagar_flow::{Result, TableName};
+use lagar_lake::Manifest;
 use serde::Serialize;
 
 use crate::{
     build,
     graph::{Graph, NodeKind},
     report::StepKind,
+    windows::{self, Standing},
     workplace::Workplace,
 };
 
@@ -41,6 +46,12 @@ impl Action {
     }
 }
 
+/// What there is to read of a source by windows.
+fn windows_due(workplace: &Workplace, windows: &Windows, loads: &[Arc<Manifest>]) -> Result<String> {
+    let (zone, now) = (workplace.project.timezone, workplace.clock.now());
+    windows::plan_text(&Standing::new(windows, loads, zone, now))
+}
+
 /// The steps of a run of `select`, in order.
 pub async fn plan(workplace: &Workplace, select: &[String]) -> Result<Vec<PlannedStep>> {
     let graph = Graph::of(&workplace.project)?;
@@ -68,13 +79,15 @@ pub async fn plan(workplace: &Workplace, select: &[String]) -> Result<Vec<Planne
             }
             _ => {
                 let loads = workplace.lake.loads(&node.name).await?;
-                let why = match loads.last() {
-                    Some(last) => format!(
+                let source = workplace.project.sources.get(&node.name);
+                let why = match (source.and_then(|source| source.source.windows()), loads.last()) {
+                    (Some(windows), _) => windows_due(workplace, windows, &loads)?,
+                    (None, Some(last)) => format!(
                         "load {} of {} is the newest",
                         last.number,
                         last.created_at.format("%Y-%m-%d %H:%M UTC")
                     ),
-                    None => "it has no load yet".into(),
+                    (None, None) => "it has no load yet".into(),
                 };
                 (Action::Ask, why)
             }

@@ -269,9 +269,12 @@ impl Project {
                 files.tests.iter().filter_map(|f| model_tests::parse(f, &models, broken, &mut problems)),
             );
         }
-        if config.timezone != chrono_tz::UTC {
+        let by_window = config.sources.values().any(|source| source.source.windows().is_some());
+        if config.timezone != chrono_tz::UTC && !options.reading && !by_window {
             let place = tree.value_place(&["timezone".to_owned()]);
-            files.notes.push(format!("`timezone` has no effect yet: SQL works in UTC ({place})"));
+            files.notes.push(format!(
+                "`timezone` has no effect here: it says when the windows of sources are over, and SQL works in UTC ({place})"
+            ));
         }
         let shown = tree.shown(&tree.value);
         let settings = settings(&tree, &shown, &config.limits);

@@ -74,8 +74,31 @@ pub struct StepReport {
     /// Why nothing was done, and what a person should know ("2 zero dates are null now").
     pub notes: Vec<String>,
     pub checks: Vec<CheckReport>,
+    /// Of a source that is read by windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<WindowCounts>,
     #[serde(serialize_with = "error_json")]
     pub error: Option<Error>,
+}
+
+/// What became of the windows of a source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct WindowCounts {
+    /// To be read, when the step began.
+    pub due: u64,
+    /// Read, with a new load each.
+    pub loaded: u64,
+    /// Of those, without a row.
+    pub empty: u64,
+    /// Read, with nothing new.
+    pub unchanged: u64,
+}
+
+impl WindowCounts {
+    /// Due and not read, because the step ended before.
+    pub fn left(&self) -> u64 {
+        self.due - self.loaded - self.unchanged
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -106,6 +129,7 @@ impl StepReport {
             spilled_bytes: 0,
             notes: Vec::new(),
             checks: Vec::new(),
+            windows: None,
             error: None,
         }
     }

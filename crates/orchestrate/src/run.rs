@@ -22,7 +22,7 @@ use crate::{
     lock::RunLock,
     project::Project,
     report::{Report, Status, StepKind, StepReport},
-    workplace::Workplace,
+    workplace::{Scratch, Workplace},
 };
 
 /// A step is tried this often when its error's blame is outside.
@@ -47,6 +47,8 @@ pub trait Watcher: Send + Sync {
     fn run_started(&self, _steps: usize) {}
     fn step_started(&self, _name: &str, _kind: StepKind) {}
     fn step_retried(&self, _name: &str, _attempt: u32, _error: &Error) {}
+    /// `done` of `total` parts of a step are through.
+    fn step_progressed(&self, _name: &str, _done: usize, _total: usize) {}
     fn step_finished(&self, _report: &StepReport) {}
 }
 
@@ -70,6 +72,7 @@ pub(crate) struct Context {
     pub release: Option<Release>,
     /// The release whose tables a rollback took back: they are not published again by themselves.
     pub taken_back: Option<Release>,
+    pub watcher: Arc<dyn Watcher>,
     /// The versions that steps behind must read: what this run made or found up to date.
     versions: Mutex<BTreeMap<TableName, u64>>,
 }
@@ -79,6 +82,33 @@ impl Context {
     pub fn version(&self, table: &TableName) -> Option<u64> {
         let versions = self.versions.lock().unwrap_or_else(|e| e.into_inner());
         versions.get(table).copied().or_else(|| self.released(table))
+    }
+
+    /// For a run that is called `run_id`.
+    pub async fn new(
+        workplace: &Workplace,
+        scratch: &Scratch,
+        engine: Engine,
+        options: &RunOptions,
+        run_id: &str,
+    ) -> Result<Self> {
+        let (release, taken_back) = releases(&workplace.lake).await?;
+        Ok(Self {
+            lake: workplace.lake.clone(),
+            engine,
+            stores: workplace.stores(),
+            spool_dir: scratch.spool_dir(),
+            clock: workplace.clock.clone(),
+            seed: options.seed,
+            cancel: options.cancel.clone(),
+            run_id: run_id.to_owned(),
+            full_refresh: options.full_refresh,
+            release,
+            taken_back,
+            watcher: options.watcher.clone(),
+            versions: Mutex::default(),
+            project: workplace.project.clone(),
+        })
     }
 
     pub fn released(&self, table: &TableName) -> Option<u64> {
@@ -137,7 +167,7 @@ pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
     let engine = workplace.engine(&scratch)?;
     check::before_run(workplace, &engine, &graph, &selected).await?;
     let run_id = uuid::Uuid::now_v7().to_string();
-    let (release, taken_back) = releases(&workplace.lake).await?;
+    let context = Arc::new(Context::new(workplace, &scratch, engine, &options, &run_id).await?);
 
     let mut warnings = Vec::new();
     let history = note_failure(&mut warnings, workplace.history().await);
@@ -146,22 +176,6 @@ pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
         note_failure(&mut warnings, begun);
         kill::at(KillPoint::HistoryBegun);
     }
-
-    let context = Arc::new(Context {
-        lake: workplace.lake.clone(),
-        engine,
-        stores: workplace.stores(),
-        spool_dir: scratch.spool_dir(),
-        clock: workplace.clock.clone(),
-        seed: options.seed,
-        cancel: options.cancel.clone(),
-        run_id: run_id.clone(),
-        full_refresh: options.full_refresh,
-        release,
-        taken_back,
-        versions: Mutex::default(),
-        project: project.clone(),
-    });
 
     options.watcher.run_started(selected.len());
     let steps =
@@ -215,7 +229,7 @@ async fn releases(lake: &Lake) -> Result<(Option<Release>, Option<Release>)> {
 }
 
 /// The history is a convenience: its failure is said, and the run goes on.
-fn note_failure<T>(warnings: &mut Vec<String>, result: Result<T>) -> Option<T> {
+pub(crate) fn note_failure<T>(warnings: &mut Vec<String>, result: Result<T>) -> Option<T> {
     result.map_err(|error| warnings.push(format!("the history is not complete: {error}"))).ok()
 }
 
@@ -297,7 +311,7 @@ async fn run_steps(
     reports
 }
 
-async fn finish(
+pub(crate) async fn finish(
     mut report: StepReport,
     watcher: &Arc<dyn Watcher>,
     history: Option<&History>,
@@ -361,7 +375,7 @@ fn worth_another_attempt(error: &Error) -> bool {
     error.blame() == Blame::Outside && !in_vain.contains(&error.code())
 }
 
-fn status_of(steps: &[StepReport]) -> Status {
+pub(crate) fn status_of(steps: &[StepReport]) -> Status {
     if steps.iter().any(|step| matches!(step.status, Status::Failed | Status::UpstreamFailed)) {
         Status::Failed
     } else if steps.iter().any(|step| step.status == Status::Skipped) {

@@ -15,7 +15,7 @@ pub fn project_schema() -> Value {
         "name": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$", "maxLength": 128, "description": "The project's name."},
         "lake": {"type": "string", "default": crate::config::LAKE_DEFAULT,
                  "description": "A folder, relative to this file, or s3://bucket/prefix."},
-        "timezone": {"type": "string", "default": "UTC", "description": "A name such as America/Bogota. It has no effect yet: SQL works in UTC."},
+        "timezone": {"type": "string", "default": "UTC", "description": "A name such as America/Bogota: the times of the windows of sources are those of its clocks. SQL works in UTC."},
         "dialect": {"enum": ["datafusion"], "description": "The SQL of the models."},
         "limits": limits,
         "vars": {"type": "object", "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$"},

@@ -559,7 +559,7 @@ async fn a_time_zone_has_no_effect_yet_and_that_is_said() {
     let folder = folder(&[("lagar.yaml", "name: shop\ntimezone: America/Bogota\n")]);
     let checked = check(folder.path()).await;
     assert!(checked.problems.is_empty());
-    assert!(checked.warnings[0].contains("`timezone` has no effect yet"), "{:?}", checked.warnings);
+    assert!(checked.warnings[0].contains("`timezone` has no effect here"), "{:?}", checked.warnings);
     assert!(checked.warnings[0].contains("lagar.yaml:2:11"), "{:?}", checked.warnings);
     let folder = self::folder(&[("lagar.yaml", "name: shop\ntimezone: UTC\n")]);
     assert!(check(folder.path()).await.warnings.is_empty());

@@ -1,5 +1,6 @@
 //! One file a command: it asks the other crates, and prints.
 
+mod backfill;
 mod check;
 mod completions;
 mod config;
@@ -20,7 +21,7 @@ mod version;
 use std::sync::Arc;
 
 use lagar_flow::{Clock, Result, SystemClock};
-use lagar_orchestrate::{LoadOptions, Project, Workplace};
+use lagar_orchestrate::{BackfillOptions, LoadOptions, Project, Workplace};
 
 use crate::args::{Args, Command, Global};
 
@@ -35,6 +36,11 @@ pub async fn run(args: Args) -> Result<u8> {
                 return plan::run(&global, selection.select).await;
             }
             run::run(&global, run::Options { select: selection.select, full_refresh, skip_exit_code }).await
+        }
+        Command::Backfill { source, project, from, to, parallel, force } => {
+            let parallel = usize::from(parallel);
+            let what = BackfillOptions { source, from, to, parallel, force };
+            backfill::run(&at(global, project.dir), what).await
         }
         Command::Check { project } => check::run(&at(global, project.dir)).await,
         Command::Plan { project, selection } => plan::run(&at(global, project.dir), selection.select).await,

@@ -17,40 +17,47 @@ pub struct Options {
 
 pub async fn run(global: &Global, options: Options) -> Result<u8> {
     let workplace = super::open(global).await?;
-    let cancel = signals::stop_on_signal()?;
+    let how = how(global, options.select, options.full_refresh)?;
+    let report = lagar_orchestrate::run(&workplace, how).await?;
+    tell(global, &report, &summary(&report))?;
+    Ok(exit_code(&report, options.skip_exit_code))
+}
+
+/// How a run of this process goes.
+pub(super) fn how(global: &Global, select: Vec<String>, full_refresh: bool) -> Result<RunOptions> {
     let watcher: Arc<dyn Watcher> =
         if global.quiet { Arc::new(Unwatched) } else { Arc::new(Progress::new()) };
-    let report = lagar_orchestrate::run(
-        &workplace,
-        RunOptions {
-            select: options.select,
-            full_refresh: options.full_refresh,
-            // Only the jitter between retries hangs on it: two machines must not knock in step.
-            seed: u64::from(std::process::id()),
-            cancel,
-            watcher,
-        },
-    )
-    .await?;
+    Ok(RunOptions {
+        select,
+        full_refresh,
+        // Only the jitter between retries hangs on it: two machines must not knock in step.
+        seed: u64::from(std::process::id()),
+        cancel: signals::stop_on_signal()?,
+        watcher,
+    })
+}
+
+/// Prints what came of a run.
+pub(super) fn tell(global: &Global, report: &Report, summary: &str) -> Result<()> {
     // The steps themselves said what went wrong when they ended; the release is no step of its own.
     let untold = |step: &&StepReport| global.quiet || step.kind == StepKind::Release;
     let failed = report.steps.iter().filter(|step| step.status == Status::Failed);
     failed.filter(untold).filter_map(|step| step.error.as_ref()).for_each(output::print_error);
     if !global.quiet {
-        eprint!("{}", summary(&report));
+        eprint!("{summary}");
     }
     for warning in &report.warnings {
         output::warn(warning);
     }
     if global.json {
-        let line = serde_json::to_string(&report)
+        let line = serde_json::to_string(report)
             .map_err(|error| Error::bug("the report cannot be written as JSON").caused_by(&error))?;
         output::stdout(&format!("{line}\n"));
     }
-    Ok(exit_code(&report, options.skip_exit_code))
+    Ok(())
 }
 
-fn exit_code(report: &Report, nothing_new: Option<u8>) -> u8 {
+pub(super) fn exit_code(report: &Report, nothing_new: Option<u8>) -> u8 {
     match report.status {
         Status::Ok => 0,
         Status::NothingNew => nothing_new.unwrap_or(0),
@@ -63,7 +70,7 @@ fn exit_code(report: &Report, nothing_new: Option<u8>) -> u8 {
     }
 }
 
-fn stopped(report: &Report) -> bool {
+pub(super) fn stopped(report: &Report) -> bool {
     report.worst_error().is_some_and(|error| error.blame() == Blame::Stopped)
 }
 

@@ -15,6 +15,8 @@ use super::{bytes, clean, print_error, seconds, style, thousands};
 
 /// Without a terminal a long step says every so often that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(30);
+/// And one that knows how far it is says that.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Prints steps to stderr.
 pub struct Progress {
@@ -26,7 +28,14 @@ pub struct Progress {
 struct State {
     total: usize,
     done: usize,
-    running: BTreeMap<String, (Instant, Option<ProgressBar>)>,
+    running: BTreeMap<String, Running>,
+}
+
+struct Running {
+    started: Instant,
+    bar: Option<ProgressBar>,
+    /// When a line said last how far it is.
+    told: Option<Instant>,
 }
 
 impl Progress {
@@ -57,8 +66,8 @@ async fn heartbeat(state: std::sync::Weak<Mutex<State>>) {
         tokio::time::sleep(HEARTBEAT).await;
         let Some(state) = state.upgrade() else { return };
         let state = state.lock().unwrap_or_else(|e| e.into_inner());
-        for (name, (started, _)) in &state.running {
-            eprintln!("  … {name} is running since {}", seconds(started.elapsed().as_secs_f64()));
+        for (name, running) in state.running.iter().filter(|(_, running)| running.told.is_none()) {
+            eprintln!("  … {name} is running since {}", seconds(running.started.elapsed().as_secs_f64()));
         }
     }
 }
@@ -78,7 +87,7 @@ impl Watcher for Progress {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        self.state().running.insert(name.to_owned(), (Instant::now(), bar));
+        self.state().running.insert(name.to_owned(), Running { started: Instant::now(), bar, told: None });
     }
 
     fn step_retried(&self, name: &str, attempt: u32, error: &Error) {
@@ -89,10 +98,33 @@ impl Watcher for Progress {
         ));
     }
 
+    fn step_progressed(&self, name: &str, done: usize, total: usize) {
+        let mut state = self.state();
+        let Some(running) = state.running.get_mut(name) else { return };
+        let text = format!("{done} of {total} windows{}", left(running.started.elapsed(), done, total));
+        match &running.bar {
+            Some(bar) => {
+                bar.set_length(total as u64);
+                bar.set_position(done as u64);
+                bar.set_message(format!("{name}  {text}"));
+                if done == 1
+                    && let Ok(style) = ProgressStyle::with_template("  {spinner} {bar:20} {msg}  {elapsed}")
+                {
+                    bar.set_style(style);
+                }
+            }
+            None if done < total && running.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) => {
+                running.told = Some(Instant::now());
+                eprintln!("  … {name}: {text}");
+            }
+            None => {}
+        }
+    }
+
     fn step_finished(&self, report: &StepReport) {
         let (done, total) = {
             let mut state = self.state();
-            if let Some((_, Some(bar))) = state.running.remove(&report.name) {
+            if let Some(Running { bar: Some(bar), .. }) = state.running.remove(&report.name) {
                 bar.finish_and_clear();
             }
             state.done += 1;
@@ -124,6 +156,15 @@ impl Watcher for Progress {
     }
 }
 
+/// How long the rest will take, if it goes on like this.
+fn left(elapsed: Duration, done: usize, total: usize) -> String {
+    let rest = total.saturating_sub(done);
+    if done == 0 || rest == 0 {
+        return String::new();
+    }
+    format!(", about {} left", seconds(elapsed.as_secs_f64() / done as f64 * rest as f64))
+}
+
 /// One line about a step that ended.
 fn summary(report: &StepReport) -> String {
     let notes = report.notes.iter().map(|note| clean(note)).collect::<Vec<_>>().join("; ");
@@ -143,10 +184,25 @@ fn summary(report: &StepReport) -> String {
             text
         }
         Status::NothingNew => format!("nothing new: {notes}"),
+        Status::Failed if report.windows.is_some() => {
+            format!("failed after {} ({notes})", seconds(report.seconds))
+        }
         Status::Failed => format!("failed after {}", seconds(report.seconds)),
         Status::Skipped => "not done: the run was asked to stop".into(),
         Status::UpstreamFailed => {
             format!("not done: {}", report.error.as_ref().map(|error| error.message()).unwrap_or_default())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_that_of_the_parts_so_far() {
+        assert_eq!(left(Duration::from_secs(10), 10, 70), format!(", about {} left", seconds(60.0)));
+        assert_eq!(left(Duration::from_secs(10), 10, 10), "");
+        assert_eq!(left(Duration::from_secs(10), 0, 10), "");
     }
 }

@@ -10,7 +10,7 @@ use reqwest::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use super::config::{map_only, secret_text};
 
@@ -124,7 +124,7 @@ impl Auth {
         }
     }
 
-    /// What every request carries; `None` for OAuth, whose token comes from [`TokenCache`].
+    /// What every request carries; `None` for OAuth, whose token comes from [`Shared`].
     pub(super) fn fixed(&self, client: &Client, redactor: &Redactor) -> Result<Option<Login>, &'static str> {
         const UNSENDABLE: &str = "a value of `auth` has characters that a header cannot carry";
         Ok(match &self.0 {
@@ -172,9 +172,14 @@ pub(super) fn basic_header(client: &Client, user: &str, password: &str) -> Optio
     request.headers().get(AUTHORIZATION).cloned()
 }
 
-/// The token given out last. It lives as long as its source, so that a later read can use it.
+/// What the reads of one source share. It lives as long as the source.
 #[derive(Default)]
-pub(crate) struct TokenCache(pub(super) Mutex<Option<Token>>);
+pub(crate) struct Shared {
+    /// The token given out last, so that a later read can use it.
+    pub(super) token: Mutex<Option<Token>>,
+    /// When the next request may start, whichever read asks: the rate is that of the source.
+    pub(super) next_slot: Mutex<Option<Instant>>,
+}
 
 pub(super) struct Token {
     pub value: Secret,

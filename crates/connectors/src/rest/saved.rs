@@ -26,6 +26,11 @@ impl SavedAnswer {
         Some(Self { path: path.with_file_name(name) })
     }
 
+    /// A saved answer that lies in a folder of this one's name.
+    pub fn within(&self, name: &str) -> Self {
+        Self { path: self.path.with_extension("").join(format!("{name}.json")) }
+    }
+
     /// The path to show and the one to open.
     pub fn find(&self, cx: &Cx) -> Result<(String, PathBuf)> {
         let path = cx.project_dir.join(&self.path);
@@ -60,5 +65,7 @@ mod tests {
             assert_eq!(SavedAnswer::parse(url).unwrap().path, Path::new(path), "{url}");
         }
         assert!(SavedAnswer::parse("https://a.example/x").is_none());
+        let of_day = SavedAnswer::parse("file:../api/v1.2/x").unwrap().within("2024-01-31");
+        assert_eq!(of_day.path, Path::new("../api/v1.2/x/2024-01-31.json"));
     }
 }

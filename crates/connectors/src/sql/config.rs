@@ -13,6 +13,7 @@ use super::quote::Dialect;
 use crate::{
     config::{ConfigError, duration, parse, parse_duration},
     spool::hash_bytes,
+    window::{SqlWindow, Windows},
 };
 
 /// A table or query of a database.
@@ -35,6 +36,9 @@ pub(super) struct Config {
     /// a time (`10m`), a number for a number
     #[serde(default)]
     lag: Option<LagText>,
+    /// Read by windows of time, one load each, instead of by `cursor`
+    #[serde(default)]
+    pub(super) window: Option<SqlWindow>,
     #[serde(default)]
     pub(super) split: Split,
     #[serde(default)]
@@ -239,6 +243,7 @@ pub(super) struct Checked {
     pub(super) address: Address,
     pub(super) subject: Subject,
     pub(super) lag: Option<Lag>,
+    pub(super) windows: Option<Windows>,
     pub(super) config: Config,
 }
 
@@ -259,13 +264,17 @@ impl Checked {
         if lag.is_some() && config.cursor.is_none() {
             return Err(ConfigError::new(&["lag"], "`lag` needs a `cursor`"));
         }
+        if config.window.is_some() && config.cursor.is_some() {
+            return Err(ConfigError::new(&["window"], "give either `cursor` or `window`, not both"));
+        }
+        let windows = config.window.as_ref().map(|window| window.windows()).transpose()?;
         if config.split.rows == 0 {
             return Err(ConfigError::new(&["split", "rows"], "a file needs at least one row"));
         }
         if config.retry.attempts == 0 {
             return Err(ConfigError::new(&["retry", "attempts"], "at least one attempt is needed"));
         }
-        Ok(Self { address, subject, lag, config })
+        Ok(Self { address, subject, lag, windows, config })
     }
 
     /// A hash of all that a position by cursor holds for: the database, what is read of it, and how.
@@ -483,6 +492,23 @@ mod tests {
             (json!({"url": "sqlite:x", "table": ""}), "table", "not the name"),
             (json!({"url": "sqlite:x", "query": "DELETE FROM t"}), "query", "one SELECT"),
             (json!({"url": "sqlite:x", "table": "t", "lag": "1h"}), "lag", "cursor"),
+            (
+                json!({"url": "sqlite:x", "table": "t", "cursor": "c",
+                       "window": {"column": "c", "size": "1d", "from": "2024-01-01"}}),
+                "window",
+                "not both",
+            ),
+            (
+                json!({"url": "sqlite:x", "table": "t",
+                       "window": {"column": "c", "size": "1d", "from": "2024-02-30"}}),
+                "window.from",
+                "there is no 2024-02-30",
+            ),
+            (
+                json!({"url": "sqlite:x", "table": "t", "window": {"size": "1d", "from": "2024-01-01"}}),
+                "window",
+                "column",
+            ),
             (json!({"url": "sqlite:x", "table": "t", "cursor": "c", "lag": "soon"}), "lag", "duration"),
             (json!({"url": "sqlite:x", "table": "t", "cursor": "c", "lag": -1}), "lag", "negative"),
             (json!({"url": "sqlite:x", "table": "t", "cursor": "c", "lag": [1]}), "lag", "duration"),

@@ -19,8 +19,13 @@ use self::{
     quote::{Dialect, quote},
     sink::{Memory, Sink, SinkOptions, wait},
     value::ContentHash,
+    window::Range,
 };
-use crate::{Chunks, Cx, Kind, Outcome, Source, config::ConfigError};
+use crate::{
+    Chunks, Cx, Kind, Outcome, Source,
+    config::ConfigError,
+    window::{Asked, Windows},
+};
 
 mod config;
 mod cursor;
@@ -34,6 +39,7 @@ mod quote;
 mod sink;
 mod sqlite;
 mod value;
+mod window;
 
 pub(crate) const KIND: Kind = Kind {
     name: "sql",
@@ -95,14 +101,21 @@ struct CursorSql {
 #[async_trait]
 impl Source for SqlSource {
     async fn read(&self, cx: &Cx, from: Option<&Position>, out: &Chunks) -> Result<Outcome> {
-        let address = &self.checked.address;
-        let mut session = self.connect(cx).await.map_err(|failure| failure.into_error(address, false))?;
-        let outcome = self.read_in(session.as_mut(), cx, from, out).await;
-        // After an error rows may still be on their way: then the connection is just dropped.
-        if outcome.is_ok() {
-            self.close(session).await;
-        }
-        outcome.map_err(|failure| failure.into_error(address, true))
+        self.read_connected(cx, None, from, out).await
+    }
+
+    fn windows(&self) -> Option<&Windows> {
+        self.checked.windows.as_ref()
+    }
+
+    async fn read_window(
+        &self,
+        cx: &Cx,
+        asked: &Asked,
+        from: Option<&Position>,
+        out: &Chunks,
+    ) -> Result<Outcome> {
+        Ok(self.read_connected(cx, Some(asked), from, out).await?.of_window())
     }
 
     async fn probe(&self, cx: &Cx) -> Result<String> {
@@ -185,10 +198,28 @@ impl SqlSource {
         let _ = tokio::time::timeout(self.checked.config.timeout.connect, session.close()).await;
     }
 
+    async fn read_connected(
+        &self,
+        cx: &Cx,
+        asked: Option<&Asked>,
+        from: Option<&Position>,
+        out: &Chunks,
+    ) -> Result<Outcome> {
+        let address = &self.checked.address;
+        let mut session = self.connect(cx).await.map_err(|failure| failure.into_error(address, false))?;
+        let outcome = self.read_in(session.as_mut(), cx, asked, from, out).await;
+        // After an error rows may still be on their way: then the connection is just dropped.
+        if outcome.is_ok() {
+            self.close(session).await;
+        }
+        outcome.map_err(|failure| failure.into_error(address, true))
+    }
+
     async fn read_in(
         &self,
         session: &mut dyn Session,
         cx: &Cx,
+        asked: Option<&Asked>,
         from: Option<&Position>,
         out: &Chunks,
     ) -> Result<Outcome, Failure> {
@@ -216,9 +247,10 @@ impl SqlSource {
             .map(|name| Ok(format!("q.{}", quote(address.dialect(), name)?)))
             .collect::<Result<Vec<_>>>()?;
         let read = Read { source: self, cx, out, relation: &relation, plan: &plan };
-        match &config.cursor {
-            None => read.snapshot(session, from, &order).await,
-            Some(cursor) => read.newer(session, from, cursor, order).await,
+        match (&config.cursor, config.window.as_ref().zip(asked)) {
+            (_, Some((window, asked))) => read.within(session, from, &window.column, asked, order).await,
+            (Some(cursor), None) => read.newer(session, from, cursor, order).await,
+            (None, None) => read.snapshot(session, from, None, &order).await,
         }
     }
 }
@@ -233,16 +265,41 @@ struct Read<'a> {
 }
 
 impl Read<'_> {
-    /// The whole table, unless its content is what it was.
+    /// The rows of one window, unless they are what they were.
+    async fn within(
+        &self,
+        session: &mut dyn Session,
+        from: Option<&Position>,
+        column: &str,
+        asked: &Asked,
+        order: Vec<String>,
+    ) -> Result<Outcome, Failure> {
+        let index = self.plan.index(column, "window.column")?;
+        let checked = &self.source.checked;
+        let range = Range::new(checked.address.dialect(), &self.plan.columns[index].described, asked)?;
+        let sql = format!("SELECT COUNT(*) {} WHERE {}", self.relation.clause(), range.in_none);
+        let lost = wait(self.cx, checked.config.timeout.statement, session.number(sql)).await?;
+        let order: Vec<String> = std::iter::once(range.expression.clone()).chain(order).collect();
+        let mut outcome = self.snapshot(session, from, Some(range), &order).await?;
+        if let (Outcome::Read { notes, .. }, true) = (&mut outcome, lost > 0) {
+            notes.push(Note(format!("{lost} rows have no time in `{column}`: they are in no window")));
+        }
+        Ok(outcome)
+    }
+
+    /// The whole table or a range of it, unless its content is what it was.
     async fn snapshot(
         &self,
         session: &mut dyn Session,
         from: Option<&Position>,
+        range: Option<Range>,
         order: &[String],
     ) -> Result<Outcome, Failure> {
         let before = from.and_then(|position| position.0.get("snapshot")).and_then(|hash| hash.as_str());
         let mut sink = self.sink(Memory::Content(ContentHash::default()), before.is_some())?;
-        let select = Select { sql: select_sql(self.plan, self.relation, None, order), bound: None };
+        let condition = range.as_ref().map(|range| range.condition.as_str());
+        let sql = select_sql(self.plan, self.relation, condition, order);
+        let select = Select { sql, bounds: range.map(|range| range.bounds).unwrap_or_default() };
         session.read(&select, self.plan, &mut sink).await?;
         sink.finish(true).await?;
         let Memory::Content(content) = &sink.memory else {
@@ -295,8 +352,10 @@ impl Read<'_> {
         }
         let mut sink = self.sink(Memory::Cursor(Box::new(boundary)), false)?;
         let order: Vec<String> = std::iter::once(sql.expression).chain(order).collect();
-        let select =
-            Select { sql: select_sql(self.plan, self.relation, condition.as_deref(), &order), bound };
+        let select = Select {
+            sql: select_sql(self.plan, self.relation, condition.as_deref(), &order),
+            bounds: bound.into_iter().collect(),
+        };
         session.read(&select, self.plan, &mut sink).await?;
         sink.finish(reached.is_none()).await?;
         let Memory::Cursor(boundary) = &sink.memory else {

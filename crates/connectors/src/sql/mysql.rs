@@ -163,7 +163,7 @@ impl Session for MySqlSession {
 
     async fn read(&mut self, select: &Select, plan: &Plan, sink: &mut Sink<'_>) -> Result<(), Failure> {
         let mut query = sqlx::query(AssertSqlSafe(select.sql.clone()));
-        if let Some(bound) = &select.bound {
+        for bound in &select.bounds {
             query = match (bound.kind, &bound.value) {
                 (CursorType::Date, value) => query.bind(bound_date(value)),
                 (CursorType::Timestamp, value) => query.bind(bound_time(value)),

@@ -248,18 +248,18 @@ fn stable_type(column: &Described, known: Option<&SchemaRef>, notes: &mut Vec<No
     stable
 }
 
-/// A lower bound of the cursor.
+/// A value to compare a column with.
 #[derive(Debug, Clone)]
 pub(super) struct Bound {
     pub(super) kind: CursorType,
     pub(super) value: CursorValue,
 }
 
-/// A statement with at most one value to bind.
+/// A statement and the values to bind, in the order of their places.
 #[derive(Debug, Clone)]
 pub(super) struct Select {
     pub(super) sql: String,
-    pub(super) bound: Option<Bound>,
+    pub(super) bounds: Vec<Bound>,
 }
 
 /// `SELECT` of all columns; `condition` and `order` are expressions of the dialect.

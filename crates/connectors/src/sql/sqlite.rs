@@ -212,7 +212,7 @@ impl Session for SqliteSession {
 
     async fn read(&mut self, select: &Select, _plan: &Plan, sink: &mut Sink<'_>) -> Result<(), Failure> {
         let mut query = sqlx::query(AssertSqlSafe(select.sql.clone()));
-        if let Some(bound) = &select.bound {
+        for bound in &select.bounds {
             query = match &bound.value {
                 CursorValue::Int(i) => query.bind(i64::try_from(*i).unwrap_or(i64::MIN)),
                 CursorValue::Float(f) => query.bind(*f),

@@ -7,6 +7,7 @@ use lagar_connectors::{
     Chunks, Cx, Outcome, Source, Stores,
     decode::{self, ReadOptions},
     kind,
+    window::Asked,
 };
 use lagar_flow::{Chunk, ColumnType, Error, FixedClock, Note, Position, Result, Scope, evolve};
 use object_store::ObjectStore;
@@ -151,6 +152,19 @@ impl Done {
 }
 
 pub async fn try_read(source: &dyn Source, cx: &Cx, from: Option<&Position>) -> Result<Done> {
+    collected(async |out: Chunks| source.read(cx, from, &out).await).await
+}
+
+pub async fn try_read_window(
+    source: &dyn Source,
+    cx: &Cx,
+    asked: &Asked,
+    from: Option<&Position>,
+) -> Result<Done> {
+    collected(async |out: Chunks| source.read_window(cx, asked, from, &out).await).await
+}
+
+async fn collected(read: impl AsyncFnOnce(Chunks) -> Result<Outcome>) -> Result<Done> {
     let (out, mut received) = Chunks::channel(1);
     let collect = tokio::spawn(async move {
         let mut chunks = Vec::new();
@@ -159,8 +173,7 @@ pub async fn try_read(source: &dyn Source, cx: &Cx, from: Option<&Position>) -> 
         }
         chunks
     });
-    let outcome = source.read(cx, from, &out).await;
-    drop(out);
+    let outcome = read(out).await;
     let chunks = collect.await.unwrap();
     Ok(Done { outcome: outcome?, chunks })
 }

@@ -219,3 +219,41 @@ async fn an_object_used_in_place_is_missing_only_when_it_is_gone() {
         assert!(error.message().contains(url), "{error}");
     }
 }
+
+/// A load of the days `from` to before `to` of January 2024.
+async fn window_load(lake: &lagar_lake::Lake, from: u32, to: u32) {
+    let edge = |day: u32| format!("2024-01-{day:02}T00:00:00").parse().unwrap();
+    let window = lagar_flow::Window { from: edge(from), to: edge(to) };
+    let events = name("events");
+    let previous = lake.newest_load(&events).await.unwrap().map(|load| load.number);
+    let of = lagar_lake::LoadWindow { window, earlier_read_at: None };
+    let mut load = lake.begin_load(&events, "run").of_window(of);
+    load.add(&chunk("{\"id\":1}\n", vec![])).await.unwrap();
+    let manifest = load.commit(previous, None, lagar_flow::Scope::Window, vec![]).await.unwrap();
+    assert_eq!(manifest.window, Some(of));
+}
+
+#[tokio::test]
+async fn a_window_takes_the_place_of_what_it_covers() {
+    let lake = lake_over(memory());
+    let newest = async || {
+        let loads = lake.loads(&name("events")).await.unwrap();
+        let newest = lagar_lake::newest_state(&loads);
+        newest.iter().map(|files| if files[0] { '+' } else { '-' }).collect::<String>()
+    };
+    // What the source gave before it was read by windows is history.
+    load(&lake, "{\"id\":1}\n", None).await.unwrap();
+    window_load(&lake, 1, 2).await;
+    window_load(&lake, 3, 4).await;
+    assert_eq!(newest().await, "-++");
+    window_load(&lake, 1, 2).await;
+    assert_eq!(newest().await, "--++");
+    // A longer window covers shorter ones; shorter ones cover it when they are all there.
+    window_load(&lake, 1, 4).await;
+    assert_eq!(newest().await, "----+");
+    window_load(&lake, 1, 2).await;
+    window_load(&lake, 3, 4).await;
+    assert_eq!(newest().await, "----+++");
+    window_load(&lake, 2, 3).await;
+    assert_eq!(newest().await, "-----+++");
+}

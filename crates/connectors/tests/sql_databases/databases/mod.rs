@@ -6,6 +6,7 @@ mod faults;
 mod names;
 mod snapshots;
 mod types;
+mod windows;
 
 use lagar_connectors::Source;
 use lagar_testing::env_number;
