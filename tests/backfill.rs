@@ -46,9 +46,9 @@ fn complaints(days: &[NaiveDate]) -> Vec<Row> {
             let mut row = json!({
                 "unique_key": (46_000_000 + rows.len()).to_string(),
                 "created_date": time(moment),
-                "agency": ["NYPD", "HPD", "DOT"][n % 3],
+                "agency": (["NYPD", "HPD", "DOT"][n % 3]),
                 "status": "Open",
-                "incident_zip": ["11235", "10016.0", "N/A"][n % 3],
+                "incident_zip": (["11235", "10016.0", "N/A"][n % 3]),
             });
             if n % 2 == 0 {
                 row["closed_date"] = time(moment + TimeDelta::days(3)).into();
@@ -194,7 +194,7 @@ fn sixty_days_killed_at_random_moments_are_there_once() {
 #[test]
 fn killed_at_each_point_of_a_load_the_next_one_goes_on() {
     let mut battery = Battery::new("R3");
-    for point in ["load_files_put", "load_committed"] {
+    for point in ["load-files-put", "load-committed"] {
         for pass in [1, 2, 7] {
             battery.case(&format!("{point}, window {pass}"), || {
                 let soda = Soda::start(complaints(&sixty_days()));
@@ -203,7 +203,7 @@ fn killed_at_each_point_of_a_load_the_next_one_goes_on() {
                 let done = Running::start(place.command(&SIXTY).env("LAGAR_KILL_POINT", plan)).end();
                 assert_eq!(done.code, -9, "{}", done.stderr);
                 let there = loads(&place, "created").len();
-                assert_eq!(there, if point == "load_committed" { pass } else { pass - 1 });
+                assert_eq!(there, if point == "load-committed" { pass } else { pass - 1 });
                 let asked = soda.requests().len();
                 let report = place.lagar(&[&SIXTY[..], &["--json"]].concat()).says(0, &[]).json();
                 assert_eq!(step(&report, "raw.created")["windows"]["loaded"], 60 - there);
@@ -241,6 +241,10 @@ fn two_feeds_land_as_two_sources() {
     let asked = soda.requests().len();
     assert_eq!(place.run(&[])["status"], "nothing_new");
     assert_eq!(soda.requests().len(), asked);
+    let told = place.rows(
+        "SELECT count(DISTINCT window_from) AS n, CAST(max(window_to) AS text) AS last FROM system.loads WHERE source = 'closed'",
+    );
+    assert_eq!(told[0], json!({"n": 60, "last": "2020-03-01T00:00:00"}));
     let plan = place.lagar(&["plan"]);
     assert!(plan.stdout.contains("no window is missing"), "{}", plan.stdout);
 }
@@ -511,7 +515,7 @@ fn another_size_of_windows_is_refused_until_all_is_read_again() {
     assert_eq!(loads(&place, "created").len(), 2);
     place.write("lagar.yaml", yaml("1d"));
     let hint = "put `size` and `from` back, or read all again with: lagar run -s raw.created --full-refresh";
-    place.lagar(&["run"]).says(1, &["is of the window 2020-01-01..2020-01-07", hint, "lagar.yaml:"]);
+    place.lagar(&["run"]).says(1, &["is of the window 2020-01-08..2020-01-14", hint, "lagar.yaml:"]);
     place.run(&["--full-refresh"]);
     let newest = place.rows("SELECT unique_key FROM raw.created WHERE _newest");
     assert_eq!(keys(&newest), expected(&soda));
@@ -536,7 +540,7 @@ fn a_backfill_is_a_run_of_its_own() {
     let report = place.run(&[]);
     assert_eq!(step(&report, "trusted.complaints")["rows_out"], soda.rows().len());
     // It takes the same lock.
-    let mut run = Running::start(place.command(&["run"]).env("LAGAR_KILL_POINT", "history_begun:stop"));
+    let mut run = Running::start(place.command(&["run"]).env("LAGAR_KILL_POINT", "history-begun:stop"));
     run.until(&passed(lagar_flow::KillPoint::HistoryBegun));
     run.until_stopped();
     place.lagar(&words).says(75, &["another run of this project is going on"]);

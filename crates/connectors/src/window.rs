@@ -376,7 +376,8 @@ fn written(moment: NaiveDateTime, format: &str) -> Option<String> {
     Some(text)
 }
 
-/// The smallest of the usual steps that makes a difference in `format`.
+/// The smallest of the usual steps that makes a difference in `format`; a day if none does. `None` if it is
+/// no format.
 fn precision_of(format: &str) -> Option<TimeDelta> {
     let moment = NaiveDate::from_ymd_opt(2001, 2, 3)?.and_hms_opt(4, 5, 6)?;
     let shown = written(moment, format)?;
@@ -389,7 +390,8 @@ fn precision_of(format: &str) -> Option<TimeDelta> {
         TimeDelta::hours(1),
         TimeDelta::days(1),
     ];
-    steps.into_iter().find(|step| written(moment + *step, format).is_some_and(|later| later != shown))
+    let differs = |step: &TimeDelta| written(moment + *step, format).is_some_and(|later| later != shown);
+    Some(steps.into_iter().find(differs).unwrap_or(TimeDelta::days(1)))
 }
 
 #[cfg(test)]
@@ -553,13 +555,20 @@ mod tests {
     }
 
     #[test]
+    fn months_may_be_written_without_their_days() {
+        let params = params(json!({"size": "1mo", "format": "%Y-%m"})).unwrap();
+        let window = params.windows.between(at("2024-01-31"), at("2024-02-01")).unwrap()[0];
+        assert_eq!(params.of(&window).unwrap(), [("w", "2024-01 2024-01 2024-02".to_owned())]);
+    }
+
+    #[test]
     fn what_would_lose_rows_is_refused() {
         for (more, part) in [
             (json!({"format": "%Y"}), "window.format: `%Y` does not tell one window from the next"),
             (json!({"size": "6h", "format": "%F"}), "does not tell one window from the next"),
             (json!({"format": "%Q"}), "does not show a time"),
             (json!({"format": "%F %z"}), "does not show a time"),
-            (json!({"format": "x"}), "does not show a time"),
+            (json!({"format": "x"}), "does not tell one window from the next"),
             (json!({"params": {"a": "{from}"}}), "window.params: the parameters must hold"),
             (json!({"params": {}}), "the parameters must hold"),
             (json!({"params": {"a": "2024"}}), "the parameters must hold"),

@@ -154,10 +154,22 @@ const PROJECT_FILES: &[Broken] = &[
         "did you mean `delimiter`?",
     ),
     Broken(
-        "name: shop\nsources:\n  calls:\n    type: rest\n    url: https://a.example\n    window: {size: 1d}\n",
-        "6:13",
+        "name: shop\nsources:\n  calls:\n    type: rest\n    url: https://a.example\n    for_each: {a: b}\n",
+        "6:15",
         codes::CONFIG_LATER,
-        "`window` is not supported yet",
+        "`for_each` is not supported yet",
+    ),
+    Broken(
+        "name: shop\nsources:\n  calls:\n    type: rest\n    url: https://a.example\n    window: {size: 1d}\n",
+        "6:5",
+        codes::CONFIG,
+        "needs the key `from`",
+    ),
+    Broken(
+        "name: shop\nsources:\n  calls:\n    type: rest\n    url: https://a.example\n    window: {size: 1d, from: 2011-02-31}\n",
+        "6:30",
+        codes::CONFIG,
+        "there is no 2011-02-31: that month has 28 days",
     ),
     Broken(
         "name: shop\nsources:\n  calls: {type: rest, url: 'https://a.example', pages: {type: ofset, size: 5}}\n",

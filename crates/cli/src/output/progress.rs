@@ -16,7 +16,7 @@ use super::{bytes, clean, print_error, seconds, style, thousands};
 /// Without a terminal a long step says every so often that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// And one that knows how far it is says that.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
+const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// Prints steps to stderr.
 pub struct Progress {
@@ -113,7 +113,7 @@ impl Watcher for Progress {
                     bar.set_style(style);
                 }
             }
-            None if done < total && running.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) => {
+            None if done < total && running.told.unwrap_or(running.started).elapsed() >= TOLD_EVERY => {
                 running.told = Some(Instant::now());
                 eprintln!("  … {name}: {text}");
             }

@@ -72,7 +72,6 @@ fn has_param(url: &Url, name: &str) -> bool {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
     use crate::{Source, rest::parse};
 
     const SODA: &str = "https://data.example/resource/erm2-nwe9.json";
