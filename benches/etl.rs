@@ -79,7 +79,12 @@ impl Workshop {
     fn load(&self, source: &str, path: &Path, format: Format) -> Arc<Manifest> {
         let source: Name = source.parse().unwrap();
         let body = Body::Local(path.to_path_buf());
-        let limits = decode::Limits { max_bytes: u64::MAX, batch_rows: 8192, sample_bytes: Some(1 << 20) };
+        let limits = decode::Limits {
+            max_bytes: u64::MAX,
+            batch_rows: 8192,
+            sample_bytes: Some(1 << 20),
+            new_columns: Default::default(),
+        };
         let inspected = decode::inspect(&body, &format, None, &limits).unwrap();
         let url = path.display().to_string();
         let file = RawFile {
@@ -93,7 +98,8 @@ impl Workshop {
             sha256: None,
             origin: Origin { url, ..Origin::default() },
         };
-        let chunk = Chunk { file, rejects: inspected.rejects, notes: inspected.notes };
+        let chunk =
+            Chunk { file, rejects: inspected.rejects, notes: inspected.notes, drift: inspected.drift };
         self.runtime.block_on(async {
             let mut writer = self.lake.begin_load(&source, "bench");
             writer.add(&chunk).await.unwrap();
@@ -215,6 +221,7 @@ fn requests_format() -> Format {
         kind: FormatKind::Ndjson,
         compression: Compression::None,
         columns: texts.map(|name| ((*name).to_owned(), ColumnType::Text)).collect(),
+        misfits: Default::default(),
     }
 }
 
@@ -279,6 +286,7 @@ fn orders_format() -> Format {
         kind: FormatKind::Csv(CsvOptions::default()),
         compression: Compression::None,
         columns: BTreeMap::new(),
+        misfits: Default::default(),
     }
 }
 

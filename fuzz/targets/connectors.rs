@@ -123,8 +123,13 @@ pub fn link_header(data: &[u8]) {
 /// Both passes over a file, at two sizes of batches.
 fn both(data: &[u8], kind: FormatKind, compression: Compression) {
     let body = Body::Memory(Bytes::copy_from_slice(data));
-    let format = Format { kind, compression, columns: BTreeMap::new() };
-    let limits = Limits { max_bytes: UNPACKED_BYTES_MAX, batch_rows: 64, sample_bytes: None };
+    let format = Format { kind, compression, columns: BTreeMap::new(), misfits: Default::default() };
+    let limits = Limits {
+        max_bytes: UNPACKED_BYTES_MAX,
+        batch_rows: 64,
+        sample_bytes: None,
+        new_columns: Default::default(),
+    };
     let Ok(found) = inspect(&body, &format, None, &limits) else { return };
     for batch_rows in [64, 3] {
         keeps_its_promise(&body, &format, &found, batch_rows);

@@ -7,8 +7,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use lagar_flow::{Chunk, Clock, ColumnType, Error, Note, Position, Redactor, Result, Scope, codes};
+use lagar_flow::{Chunk, Clock, ColumnType, Error, Misfits, Note, Position, Redactor, Result, Scope, codes};
 use object_store::ObjectStore;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -113,6 +115,22 @@ impl Outcome {
     }
 }
 
+/// What happens when the columns of a source change after its first load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SchemaPolicy {
+    /// New columns appear, missing ones are null, integers widen to doubles. A row with another value that
+    /// does not fit its column goes to quarantine.
+    #[default]
+    Evolve,
+    /// Any change fails the load.
+    Freeze,
+    /// A row with a value in a new column, or with one that does not fit its column, goes to quarantine.
+    DiscardRow,
+    /// New columns are left out, and values that do not fit their column are null.
+    DiscardValue,
+}
+
 /// All that a read may use; there is nothing global.
 #[derive(Clone)]
 pub struct Cx {
@@ -126,6 +144,7 @@ pub struct Cx {
     pub columns: BTreeMap<String, ColumnType>,
     /// The columns of this source's loads so far.
     pub known: Option<SchemaRef>,
+    pub schema: SchemaPolicy,
     /// The secrets of the project; a source adds those that it learns.
     pub secrets: Redactor,
     /// Seed of the retry jitter.
@@ -134,6 +153,21 @@ pub struct Cx {
 }
 
 impl Cx {
+    /// What becomes of columns that are not known. Before the first load with columns all are new.
+    fn new_columns(&self) -> decode::NewColumns {
+        let is_known = self.known.as_ref().is_some_and(|known| !known.fields().is_empty());
+        match self.schema {
+            SchemaPolicy::DiscardRow if is_known => decode::NewColumns::RejectRow,
+            SchemaPolicy::DiscardValue if is_known => decode::NewColumns::LeaveOut,
+            _ => decode::NewColumns::Take,
+        }
+    }
+
+    /// What becomes of values that do not fit their column.
+    fn misfits(&self) -> Misfits {
+        if self.schema == SchemaPolicy::DiscardValue { Misfits::Null } else { Misfits::Reject }
+    }
+
     /// `Err` once the run was asked to stop; call it between files, pages and batches.
     pub fn check_cancelled(&self) -> Result<()> {
         if self.cancel.is_cancelled() { Err(Error::new(codes::STOPPED, "stopped")) } else { Ok(()) }

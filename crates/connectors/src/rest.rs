@@ -450,6 +450,7 @@ impl Rest {
                 kind: FormatKind::Json { rows: self.config.rows.clone() },
                 compression: Compression::None,
                 columns: BTreeMap::new(),
+                misfits: Default::default(),
             },
             bytes: spooled.bytes,
             sha256: Some(spooled.sha256),

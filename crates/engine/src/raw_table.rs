@@ -26,7 +26,7 @@ use datafusion::{
     },
 };
 use lagar_connectors::decode::{self, Decoded, ReadOptions};
-use lagar_flow::{Body, Compression, Error, FormatKind, Name, Result, codes};
+use lagar_flow::{Body, Compression, Error, FormatKind, Misfits, Name, Result, codes, schema_of};
 use lagar_lake::{Lake, Manifest, ManifestFile, newest_state};
 use tokio::sync::mpsc::Sender;
 
@@ -381,7 +381,14 @@ impl Reader {
             row_numbers: projected.column_with_name("_row").is_some(),
         };
         self.bytes.add(usize::try_from(piece.bytes.min(file.bytes)).unwrap_or(usize::MAX));
-        for decoded in decode::read(body, &file.format, Arc::new(Schema::new(wanted)), options)? {
+        let wanted = Arc::new(Schema::new(wanted));
+        let batches = match file.format.misfits {
+            Misfits::Reject => decode::read(body, &file.format, wanted, options)?,
+            Misfits::Null => {
+                decode::read_checked(body, &file.format, schema_of(&file.columns)?.as_ref(), wanted, options)?
+            }
+        };
+        for decoded in batches {
             let decoded = decoded.map_err(|error| error.context(&file.path))?;
             self.refuse_rejects(piece, &decoded)?;
             let mut batch = assemble(&projected, piece, decoded)?;

@@ -56,8 +56,12 @@ impl Place {
         let mut writer = self.lake.begin_load(&source, "run");
         for text in files {
             let body = Body::Memory(text.as_bytes().to_vec().into());
-            let format =
-                Format { kind: kind.clone(), compression: compression.clone(), columns: Default::default() };
+            let format = Format {
+                kind: kind.clone(),
+                compression: compression.clone(),
+                columns: Default::default(),
+                misfits: Default::default(),
+            };
             writer.add(&chunk(body, format, None)).await.unwrap();
         }
         let before = self.lake.loads(&source).await.unwrap();
@@ -76,8 +80,12 @@ impl Place {
         let source: Name = source.parse().unwrap();
         let mut writer = self.lake.begin_load(&source, "run");
         let url = path.to_str().unwrap().to_owned();
-        let format =
-            Format { kind: FormatKind::Ndjson, compression: Compression::None, columns: Default::default() };
+        let format = Format {
+            kind: FormatKind::Ndjson,
+            compression: Compression::None,
+            columns: Default::default(),
+            misfits: Default::default(),
+        };
         let mut chunk = chunk(Body::Local(path.to_path_buf()), format, sample);
         chunk.file.in_place = Some(InPlace { url, fingerprint: "size".into() });
         writer.add(&chunk).await.unwrap();
@@ -135,7 +143,12 @@ impl Place {
 }
 
 fn chunk(body: Body, format: Format, sample_bytes: Option<u64>) -> Chunk {
-    let limits = decode::Limits { max_bytes: 1 << 30, batch_rows: 1024, sample_bytes };
+    let limits = decode::Limits {
+        max_bytes: 1 << 30,
+        batch_rows: 1024,
+        sample_bytes,
+        new_columns: Default::default(),
+    };
     let found = decode::inspect(&body, &format, None, &limits).unwrap();
     let bytes = body.len().unwrap();
     let file = RawFile {
@@ -149,7 +162,7 @@ fn chunk(body: Body, format: Format, sample_bytes: Option<u64>) -> Chunk {
         sha256: None,
         origin: Origin::default(),
     };
-    Chunk { file, rejects: found.rejects, notes: found.notes }
+    Chunk { file, rejects: found.rejects, notes: found.notes, drift: found.drift }
 }
 
 pub(crate) fn raw_schema(loads: &[Arc<Manifest>]) -> SchemaRef {

@@ -1,8 +1,11 @@
 //! What a source hands over: raw files, the rows in them that cannot be used, and how far it has read.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
 use chrono::{DateTime, Utc};
 use futures::Stream;
 use serde::{Deserialize, Serialize};
@@ -41,6 +44,33 @@ pub struct Chunk {
     /// Rows that cannot be decoded or do not fit an asked type. `rows + rejects.len()` is what came in.
     pub rejects: Vec<Reject>,
     pub notes: Vec<Note>,
+    pub drift: Drift,
+}
+
+/// What a file holds whatever its columns are read as, to be compared with what was known.
+#[derive(Debug, Clone)]
+pub struct Drift {
+    /// The columns as the file itself has them, without asked types and those of earlier loads;
+    /// [`arrow::datatypes::DataType::Null`] where every value is null.
+    pub found: SchemaRef,
+    /// The file says of which types its columns are; else `found` is what their values look like.
+    pub declared: bool,
+    /// What was left out.
+    pub discarded: Vec<Discarded>,
+}
+
+impl Default for Drift {
+    fn default() -> Self {
+        Self { found: Arc::new(Schema::empty()), declared: false, discarded: Vec::new() }
+    }
+}
+
+/// Values that were left out of the rows of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discarded {
+    /// With the objects it is in: `location.lat`.
+    pub column: String,
+    pub values: u64,
 }
 
 #[derive(Debug)]

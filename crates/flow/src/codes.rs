@@ -39,6 +39,7 @@ codes! {
     DECODE = "E2101", Data, "an answer or file cannot be decoded";
     REJECTED = "E2102", Data, "more rows were rejected than allowed";
     TOO_LARGE = "E2103", Data, "an answer or file is larger than the limit";
+    FROZEN = "E2104", Data, "the columns of a source changed, and its schema is frozen";
     HTTP_STATUS = "E2201", Data, "a server refused a request";
     HTTP_TEMPORARY = "E2202", Outside, "a server did not answer, or asked to come back later";
     HTTP_ANSWER = "E2203", Data, "a server answered something that is not the data asked for";

@@ -16,6 +16,26 @@ pub struct Format {
     /// Asked types by column; they win over inferred ones.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, ColumnType>,
+    /// What becomes of a value that does not fit its column.
+    #[serde(default, skip_serializing_if = "Misfits::is_default")]
+    pub misfits: Misfits,
+}
+
+/// What becomes of a value that does not fit its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Misfits {
+    /// Its row is rejected.
+    #[default]
+    Reject,
+    /// It is null. Columns that the file's own list does not have are null too, whatever the file holds.
+    Null,
+}
+
+impl Misfits {
+    fn is_default(&self) -> bool {
+        *self == Misfits::default()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

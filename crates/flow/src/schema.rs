@@ -1,6 +1,6 @@
 //! Column lists as they are stored in manifests, and how they grow.
 
-use std::{str::FromStr, sync::Arc};
+use std::{borrow::Cow, str::FromStr, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,24 @@ fn evolve_type(known: &DataType, next: &DataType) -> DataType {
         }
         (DataType::Struct(a), DataType::Struct(b)) => DataType::Struct(evolve_fields(a, b).into()),
         (known, _) => known.clone(),
+    }
+}
+
+/// The name that people use for a type: that of `columns:` where it has one there.
+pub fn type_word(data_type: &DataType) -> Cow<'static, str> {
+    match data_type {
+        DataType::Boolean => "bool".into(),
+        DataType::Int64 => "int".into(),
+        DataType::Float64 => "double".into(),
+        DataType::Utf8 => "text".into(),
+        DataType::Date32 => "date".into(),
+        DataType::Timestamp(_, None) => "timestamp".into(),
+        DataType::Timestamp(_, Some(_)) => "timestamptz".into(),
+        DataType::Binary => "binary".into(),
+        DataType::List(_) => "list".into(),
+        DataType::Struct(_) => "object".into(),
+        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})").into(),
+        other => other.to_string().into(),
     }
 }
 

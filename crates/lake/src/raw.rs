@@ -9,8 +9,8 @@ use std::{collections::HashSet, io::Read, sync::Arc};
 use arrow::datatypes::Schema;
 use chrono::{DateTime, Utc};
 use lagar_flow::{
-    Body, Chunk, Column, Covered, Error, Format, InPlace, KillPoint, Name, Note, Origin, Position, Reject,
-    Result, Scope, Window, codes, columns_of, evolve, kill, redact_url, schema_of,
+    Body, Chunk, Column, Covered, Error, Event, Format, InPlace, KillPoint, Name, Note, Origin, Position,
+    Reject, Result, Scope, Window, codes, columns_of, evolve, kill, redact_url, schema_of,
 };
 use object_store::{ObjectStoreExt, path::Path};
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,12 @@ pub struct Manifest {
     pub position: Option<Position>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
+    /// What changed in the columns since the load before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+    /// Columns of the source that are in no row of this load.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// The file of the rejected rows, relative to `raw/<source>/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<String>,
@@ -149,6 +155,8 @@ impl Lake {
             rejected: 0,
             notes: Vec::new(),
             window: None,
+            events: Vec::new(),
+            missing: Vec::new(),
             quarantine: None,
             written: Vec::new(),
         }
@@ -211,6 +219,8 @@ pub struct LoadWriter {
     rejected: u64,
     notes: Vec<Note>,
     window: Option<LoadWindow>,
+    events: Vec<Event>,
+    missing: Vec<String>,
     quarantine: Option<Upload>,
     /// The objects that were put so far.
     written: Vec<Path>,
@@ -273,6 +283,12 @@ impl LoadWriter {
             origin: file.origin.clone(),
         });
         Ok(())
+    }
+
+    /// What the manifest says of changed columns; see [`Manifest::events`] and [`Manifest::missing`].
+    pub fn drifted(&mut self, events: Vec<Event>, missing: Vec<String>) {
+        self.events = events;
+        self.missing = missing;
     }
 
     async fn reject(&mut self, source_file: &str, reject: &Reject) -> Result<()> {
@@ -381,6 +397,8 @@ impl LoadWriter {
             files: self.files,
             position,
             notes: self.notes,
+            events: self.events,
+            missing: self.missing,
             quarantine,
         })
     }

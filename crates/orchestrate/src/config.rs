@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+pub use lagar_connectors::SchemaPolicy;
 use lagar_connectors::{KINDS, Source, config};
 use lagar_engine::suggest;
 use lagar_flow::{ColumnType, Error, Name, Place, Result, codes};
@@ -173,32 +174,11 @@ pub struct CommonConfig {
     pub max_rejected: MaxRejected,
     /// An answer without rows fails the load.
     pub require_rows: bool,
-    /// What happens when the columns change: `evolve` adds new ones.
+    /// What happens when the columns change: `evolve` (default) adds new ones, `freeze` fails the load,
+    /// `discard_row` sends rows that do not fit to quarantine, `discard_value` leaves out what does not fit.
     pub schema: SchemaPolicy,
     pub description: Option<String>,
     pub tags: Vec<String>,
-}
-
-/// What happens when the columns of a source change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SchemaPolicy {
-    /// New columns appear, missing ones are null.
-    #[default]
-    Evolve,
-}
-
-impl<'de> Deserialize<'de> for SchemaPolicy {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const LATER: &[&str] = &["freeze", "discard_row", "discard_value"];
-        match String::deserialize(deserializer)?.as_str() {
-            "evolve" => Ok(SchemaPolicy::Evolve),
-            later if LATER.contains(&later) => {
-                Err(de::Error::custom(format!("`{later}` is not supported yet")))
-            }
-            other => Err(de::Error::unknown_variant(other, &["evolve"])),
-        }
-    }
 }
 
 /// Something outside to read from, as the project names it.

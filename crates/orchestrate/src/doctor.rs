@@ -120,6 +120,7 @@ async fn sources(workplace: &Workplace) -> Vec<Finding> {
         stores: workplace.stores(),
         columns: BTreeMap::new(),
         known: None,
+        schema: Default::default(),
         secrets: project.secrets.clone(),
         seed: 0,
         cancel: CancellationToken::new(),

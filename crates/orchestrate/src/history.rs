@@ -10,6 +10,7 @@
 //!   └──── missing ─────────────────┴→ made new, `Opened` says so → rebuild(from the lake)
 //! ```
 
+mod events;
 mod process;
 mod read;
 mod seal;
@@ -42,7 +43,7 @@ pub const INTERRUPTED: &str = "interrupted";
 pub const UNKNOWN: &str = "unknown";
 
 /// Grows with every change of the tables; kept in the file's `user_version`.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 /// Together with the version the file's `application_id`, so that a damaged number is not a newer Lagar's.
 const APPLICATION: i32 = 0x4C47_5200;
 const FILE: &str = "history.db";
@@ -70,6 +71,11 @@ CREATE TABLE IF NOT EXISTS checks (
     run_id TEXT NOT NULL, table_name TEXT NOT NULL, check_name TEXT NOT NULL, severity TEXT NOT NULL,
     rows_tested INTEGER NOT NULL, rows_failed INTEGER NOT NULL, sample_json TEXT, seal INTEGER,
     PRIMARY KEY (run_id, table_name, check_name)
+) STRICT;
+CREATE TABLE IF NOT EXISTS events (
+    run_id TEXT NOT NULL, step TEXT NOT NULL, number INTEGER NOT NULL, at TEXT NOT NULL, table_name TEXT NOT NULL,
+    kind TEXT NOT NULL, column_name TEXT, before TEXT, after TEXT, count INTEGER, seal INTEGER,
+    PRIMARY KEY (run_id, step, number)
 ) STRICT;
 ";
 
@@ -208,7 +214,7 @@ impl History {
         self.write(run_id, insert).await
     }
 
-    /// Remembers a step that ended at `now`, with its checks. The same step again replaces itself.
+    /// Remembers a step that ended at `now`, with its checks and events. The same step again replaces itself.
     ///
     /// # Errors
     /// [`codes::HISTORY`]
@@ -233,6 +239,7 @@ impl History {
             for check in &checks {
                 write_check(&mut transaction, check).await?;
             }
+            events::write(&mut transaction, run_id, report).await?;
             seal::seal(&mut transaction, Some(run_id)).await?;
             transaction.commit().await
         };
@@ -285,6 +292,8 @@ impl History {
                 if write_run(&mut transaction, &run.record(project)).await? {
                     for (report, time) in &run.steps {
                         write_step(&mut transaction, &step_record(&run.run_id, report, *time)).await?;
+                        // One step may have made several loads.
+                        events::add(&mut transaction, &run.run_id, report).await?;
                     }
                 }
             }
@@ -338,6 +347,7 @@ async fn prepare(pool: &SqlitePool, path: &Path) -> Result<Opened, Fault> {
             "SELECT run_id FROM runs LIMIT 1",
             "SELECT run_id FROM steps LIMIT 1",
             "SELECT run_id FROM checks LIMIT 1",
+            "SELECT run_id FROM events LIMIT 1",
         ] {
             sqlx::query(probe).fetch_optional(pool).await?;
         }

@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod doctor;
 mod dotenv;
+mod drift;
 mod files;
 mod graph;
 mod history;

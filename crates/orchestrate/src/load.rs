@@ -1,10 +1,12 @@
 //! The load step: source → raw files → one manifest.
 
+use arrow::datatypes::SchemaRef;
 use lagar_connectors::{Chunks, Cx, Outcome};
-use lagar_flow::{Error, KillPoint, Note, Position, Result, Scope, codes, kill, schema_of};
+use lagar_flow::{Chunk, Error, KillPoint, Note, Position, Result, Scope, codes, kill, schema_of};
 use lagar_lake::{LoadWriter, Manifest};
 
 use crate::{
+    drift::Drift,
     project::{MaxRejected, SourceDef},
     report::{Status, StepReport},
     run::Context,
@@ -29,20 +31,20 @@ pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut Ste
         false => previous.and_then(|manifest| manifest.position.as_ref()),
     };
 
+    let mut seen = Seen::new(source, cx.known.as_ref(), previous);
     let mut writer = lake.begin_load(&source.name, &context.run_id);
     let (chunks, mut waiting) = Chunks::channel(CHUNKS_WAITING_MAX);
     // `chunks` moves in: the loop below ends when the read has.
     let read = async move { source.source.read(&cx, from, &chunks).await };
     let write = async {
-        let mut counts = Counts::default();
         while let Some(chunk) = waiting.recv().await {
-            counts.add(&chunk);
+            seen.add(&chunk);
             writer.add(&chunk).await?;
         }
-        Ok(counts)
+        Ok(())
     };
-    let (outcome, counts) = match tokio::try_join!(read, write) {
-        Ok(done) => done,
+    let outcome = match tokio::try_join!(read, write) {
+        Ok((outcome, ())) => outcome,
         Err(error) => {
             writer.abandon().await;
             return Err(error);
@@ -50,9 +52,7 @@ pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut Ste
     };
     kill::at(KillPoint::LoadFilesPut);
 
-    report.rows_in = counts.rows + counts.rejected;
-    report.rows_rejected = counts.rejected;
-    report.bytes_in = counts.bytes;
+    seen.count(report);
     let (position, scope, notes) = match outcome {
         Outcome::Nothing { why } => {
             report.status = Status::NothingNew;
@@ -63,15 +63,11 @@ pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut Ste
         Outcome::Read { position, scope, notes } => (position, scope, notes),
     };
 
-    let number = previous.map(|manifest| manifest.number);
-    let manifest = commit(source, writer, &counts, number, (position, scope, notes)).await?;
-    report.rows_out = counts.rows;
-    report.bytes_out = manifest.bytes;
-    report.version = Some(manifest.number);
+    let manifest = commit(context, writer, &seen, previous, (position, scope, notes), report).await?;
     report.notes.extend(manifest.notes.into_iter().map(|note| note.0));
-    if counts.sampled {
+    if seen.sampled {
         report.notes.push("read in place: rows are counted when a model reads them".into());
-    } else if counts.rows == 0 {
+    } else if seen.rows == 0 {
         report.notes.push("no rows".into());
     }
     Ok(())
@@ -86,70 +82,110 @@ pub(crate) fn cx(context: &Context, source: &SourceDef, previous: Option<&Manife
         stores: context.stores.clone(),
         columns: source.common.columns.clone(),
         known: previous.map(|manifest| schema_of(&manifest.columns)).transpose()?,
+        schema: source.common.schema,
         secrets: context.project.secrets.clone(),
         seed: context.seed,
         cancel: context.cancel.clone(),
     })
 }
 
-/// Makes all that was added to `writer` visible behind load `previous`, unless these rows must not be.
+/// Makes all that was added to `writer` visible behind load `previous`, unless these rows must not be. Adds
+/// to `report` what became visible, and what the columns did.
 pub(crate) async fn commit(
-    source: &SourceDef,
-    writer: LoadWriter,
-    counts: &Counts,
-    previous: Option<u64>,
+    context: &Context,
+    mut writer: LoadWriter,
+    seen: &Seen<'_>,
+    previous: Option<&Manifest>,
     (position, scope, notes): (Position, Scope, Vec<Note>),
+    report: &mut StepReport,
 ) -> Result<Manifest> {
-    if let Some(error) = refuse(source, counts) {
-        match counts.rejected {
+    let found = seen.drift.found(context.clock.now(), &context.run_id);
+    report.events.extend(found.events.iter().cloned());
+    let frozen = seen.drift.frozen(&found.events);
+    writer.drifted(found.events, found.missing);
+    let number = previous.map(|manifest| manifest.number);
+    if let Some(error) = frozen.or_else(|| refuse(seen)) {
+        match seen.rejected {
             0 => writer.abandon().await,
-            _ => writer.refuse(previous).await?,
+            _ => writer.refuse(number).await?,
         }
         return Err(error);
     }
-    let manifest = writer.commit(previous, Some(position), scope, notes).await?;
+    let manifest = writer.commit(number, Some(position), scope, notes).await?;
     kill::at(KillPoint::LoadCommitted);
+    report.rows_out += seen.rows;
+    report.bytes_out += manifest.bytes;
+    report.version = Some(manifest.number);
     Ok(manifest)
 }
 
-#[derive(Default)]
-pub(crate) struct Counts {
+/// What came of a source for one load.
+pub(crate) struct Seen<'a> {
+    source: &'a SourceDef,
     pub rows: u64,
     pub rejected: u64,
-    pub bytes: u64,
+    bytes: u64,
     /// At least one file was only sampled: `rows` is not the whole truth.
     sampled: bool,
+    drift: Drift<'a>,
 }
 
-impl Counts {
-    pub fn add(&mut self, chunk: &lagar_flow::Chunk) {
+impl<'a> Seen<'a> {
+    /// Nothing yet; `previous` is the newest load.
+    pub fn new(source: &'a SourceDef, known: Option<&SchemaRef>, previous: Option<&Manifest>) -> Self {
+        let drift = Drift::new(source, known, previous);
+        Self { source, rows: 0, rejected: 0, bytes: 0, sampled: false, drift }
+    }
+
+    pub fn add(&mut self, chunk: &Chunk) {
         self.rows += chunk.file.rows.unwrap_or(0);
         self.rejected += chunk.rejects.len() as u64;
         self.bytes += chunk.file.bytes;
         self.sampled |= chunk.file.rows.is_none();
+        self.drift.see(chunk);
+    }
+
+    /// Adds to `report` what came in.
+    pub fn count(&self, report: &mut StepReport) {
+        report.rows_in += self.rows + self.rejected;
+        report.rows_rejected += self.rejected;
+        report.bytes_in += self.bytes;
     }
 }
 
 /// Why these rows must not become visible, if so.
-fn refuse(source: &SourceDef, counts: &Counts) -> Option<Error> {
+fn refuse(seen: &Seen<'_>) -> Option<Error> {
+    let source = seen.source;
     let name = &source.name;
-    let all = counts.rows + counts.rejected;
+    let all = seen.rows + seen.rejected;
+    let discarded = seen.drift.rows_discarded();
     let allowed = match source.common.max_rejected {
         MaxRejected::Rows(rows) => rows,
         MaxRejected::Share(share) => (all as f64 * share).floor() as u64,
     };
-    if counts.rejected > allowed {
+    if discarded > 0 && seen.rejected == all {
+        return Some(
+            Error::new(codes::REJECTED, format!("none of the {all} rows of `{name}` fits its columns"))
+                .hint(format!(
+                    "see them with: lagar sql \"SELECT * FROM quarantine.{name}\"; run once with `schema: evolve` to take their columns"
+                )),
+        );
+    }
+    if seen.rejected - discarded > allowed {
         return Some(
             Error::new(
                 codes::REJECTED,
-                format!("{} of {all} rows of `{name}` were rejected, {allowed} may be", counts.rejected),
+                format!(
+                    "{} of {all} rows of `{name}` were rejected, {allowed} may be",
+                    seen.rejected - discarded
+                ),
             )
             .hint(format!(
                 "see them with: lagar sql \"SELECT * FROM quarantine.{name}\"; `max_rejected` of the source sets the limit"
             )),
         );
     }
-    if source.common.require_rows && all == 0 && !counts.sampled {
+    if source.common.require_rows && all == 0 && !seen.sampled {
         return Some(
             Error::new(codes::SOURCE_EMPTY, format!("`{name}` answered without a single row"))
                 .hint("the rows loaded before stay; ask the source why, or take `require_rows` away if it may be empty"),

@@ -134,6 +134,7 @@ impl<'w> Reader<'w> {
         let batch = match table {
             "loads" => crate::system::loads(&self.workplace.lake, &self.sources).await?,
             "runs" => self.workplace.history().await?.runs_batch().await?,
+            "events" => self.workplace.history().await?.events_batch().await?,
             "steps" => self.workplace.history().await?.steps_batch().await?,
             _ => self.workplace.history().await?.checks_batch().await?,
         };
@@ -149,4 +150,4 @@ async fn sources(workplace: &Workplace) -> Result<Vec<Name>> {
     Ok(sources.into_iter().collect())
 }
 
-const SYSTEM_TABLES: &[&str] = &["checks", "loads", "runs", "steps"];
+const SYSTEM_TABLES: &[&str] = &["checks", "events", "loads", "runs", "steps"];

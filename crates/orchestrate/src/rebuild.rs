@@ -21,6 +21,7 @@ pub(crate) async fn runs_of(lake: &Lake) -> Result<Vec<RebuiltRun>> {
             step.rows_in = step.rows_out + step.rows_rejected;
             step.bytes_out = load.bytes;
             step.version = Some(load.number);
+            step.events.clone_from(&load.events);
             let run = runs
                 .entry(load.run_id.clone())
                 .or_insert_with(|| RebuiltRun::new(&load.run_id, load.created_at));

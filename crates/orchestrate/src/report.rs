@@ -1,6 +1,6 @@
 //! What a run did, as people and scripts read it.
 
-use lagar_flow::{Blame, Error};
+use lagar_flow::{Blame, Error, Event};
 use serde::Serialize;
 
 /// How a run or a step ended.
@@ -77,6 +77,8 @@ pub struct StepReport {
     /// Of a source that is read by windows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub windows: Option<WindowCounts>,
+    /// What happened to its table that is no error: see [`lagar_flow::EventKind`].
+    pub events: Vec<Event>,
     #[serde(serialize_with = "error_json")]
     pub error: Option<Error>,
 }
@@ -130,6 +132,7 @@ impl StepReport {
             notes: Vec::new(),
             checks: Vec::new(),
             windows: None,
+            events: Vec::new(),
             error: None,
         }
     }

@@ -321,6 +321,11 @@ pub(crate) async fn finish(
 ) {
     report.error = report.error.map(|error| error.without(&context.project.secrets));
     report.notes.iter_mut().for_each(|note| *note = context.project.secrets.text(note));
+    for event in &mut report.events {
+        for text in [&mut event.column, &mut event.before, &mut event.after].into_iter().flatten() {
+            *text = context.project.secrets.text(text);
+        }
+    }
     watcher.step_finished(&report);
     if let Some(history) = history {
         let recorded = history.record_step(&context.run_id, &report, context.clock.now()).await;

@@ -86,9 +86,18 @@ async fn run_case(workplace: &Workplace, session: &Session, test: &ModelTest, ca
 fn add_json_rows(session: &Session, name: &TableName, rows: &[Value]) -> Result<()> {
     let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
     let body = Body::Memory(text.into());
-    let format =
-        Format { kind: FormatKind::Ndjson, compression: Compression::None, columns: BTreeMap::new() };
-    let limits = decode::Limits { max_bytes: u64::MAX, batch_rows: ROWS_MAX, sample_bytes: None };
+    let format = Format {
+        kind: FormatKind::Ndjson,
+        compression: Compression::None,
+        columns: BTreeMap::new(),
+        misfits: Default::default(),
+    };
+    let limits = decode::Limits {
+        max_bytes: u64::MAX,
+        batch_rows: ROWS_MAX,
+        sample_bytes: None,
+        new_columns: Default::default(),
+    };
     let schema = decode::inspect(&body, &format, None, &limits)?.schema;
     let options = ReadOptions { batch_rows: ROWS_MAX, ..ReadOptions::default() };
     let batches = decode::read(&body, &format, schema.clone(), options)?

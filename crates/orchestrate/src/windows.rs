@@ -15,11 +15,11 @@ use lagar_connectors::{
     Chunks, Outcome,
     window::{Asked, Windows},
 };
-use lagar_flow::{Chunk, Column, Covered, Error, KillPoint, Result, Scope, Window, codes, kill};
+use lagar_flow::{Chunk, Column, Covered, Error, KillPoint, Result, Scope, Window, codes, kill, schema_of};
 use lagar_lake::{LoadWindow, LoadWriter, Manifest};
 
 use crate::{
-    load::{self, CHUNKS_WAITING_MAX, Counts},
+    load::{self, CHUNKS_WAITING_MAX, Seen},
     project::SourceDef,
     report::{Status, StepReport, WindowCounts},
     run::Context,
@@ -311,28 +311,24 @@ async fn commit(
     };
     let window = LoadWindow { window: due.asked.window, earlier_read_at: how.earlier_read_at };
     let mut writer = writer.of_window(window);
-    let mut counts = Counts::default();
+    let known = newest.map(|load| schema_of(&load.columns)).transpose()?;
+    let mut seen = Seen::new(source, known.as_ref(), newest);
     for chunk in &chunks {
-        counts.add(chunk);
+        seen.add(chunk);
         if let Err(error) = writer.add(chunk).await {
             writer.abandon().await;
             return Err(error);
         }
     }
     kill::at(KillPoint::LoadFilesPut);
-    report.rows_in += counts.rows + counts.rejected;
-    report.rows_rejected += counts.rejected;
-    report.bytes_in += counts.bytes;
-    let previous = newest.map(|load| load.number);
-    let manifest = load::commit(source, writer, &counts, previous, (position, Scope::Window, notes)).await?;
-    report.rows_out += counts.rows;
-    report.bytes_out += manifest.bytes;
-    report.version = Some(manifest.number);
+    seen.count(report);
+    let what = (position, Scope::Window, notes);
+    let manifest = load::commit(context, writer, &seen, newest, what, report).await?;
     windows.loaded += 1;
-    windows.empty += u64::from(counts.rows + counts.rejected == 0);
+    windows.empty += u64::from(seen.rows + seen.rejected == 0);
     report.windows = Some(windows);
     // That a window has no row is counted and not told for each.
-    if counts.rows + counts.rejected > 0 && report.notes.len() < NOTES_MAX {
+    if seen.rows + seen.rejected > 0 && report.notes.len() < NOTES_MAX {
         report.notes.extend(manifest.notes.iter().map(|note| note.0.clone()));
     }
     Ok(Some(manifest))

@@ -142,10 +142,10 @@ const PROJECT_FILES: &[Broken] = &[
         "write true",
     ),
     Broken(
-        "name: shop\nsources:\n  orders:\n    type: file\n    url: a.csv\n    schema: freeze\n",
+        "name: shop\nsources:\n  orders:\n    type: file\n    url: a.csv\n    schema: frezee\n",
         "6:13",
-        codes::CONFIG_LATER,
-        "`freeze` is not supported yet",
+        codes::CONFIG,
+        "did you mean `freeze`?",
     ),
     Broken(
         "name: shop\nsources:\n  orders:\n    type: file\n    url: a.csv\n    csv: {delimeter: ';'}\n",
@@ -379,7 +379,7 @@ sources:
   b: {type: nothing, require_rows: maybe}
   c: {type: rest, params: {a: b}, timeout: {total: soon, raed: 1s}, rows: '$..['}
   d: {typ: file, url: d.csv}
-  e: {type: file, ulr: e.csv, schema: freeze}
+  e: {type: file, ulr: e.csv, schema: frezee}
   Bad Name: {type: file, url: x.csv}
   e: {type: file, url: e.csv}
 ";
@@ -417,7 +417,7 @@ sources:
             ("lagar.yaml:12:75", codes::CONFIG, "JSONPath"),
             ("lagar.yaml:13:7", codes::CONFIG_UNKNOWN, "did you mean `type`?"),
             ("lagar.yaml:14:19", codes::CONFIG_UNKNOWN, "did you mean `url`?"),
-            ("lagar.yaml:14:39", codes::CONFIG_LATER, "`freeze` is not supported yet"),
+            ("lagar.yaml:14:39", codes::CONFIG, "did you mean `freeze`?"),
             ("lagar.yaml:15:3", codes::NAME, "`Bad Name` is not a name"),
             ("lagar.yaml:16:3", codes::YAML, "`e` stands here a second time"),
         ],

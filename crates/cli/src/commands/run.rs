@@ -9,6 +9,9 @@ use crate::{
     signals,
 };
 
+/// More than this nobody reads at the end of a run.
+const EVENTS_SHOWN: usize = 20;
+
 pub struct Options {
     pub select: Vec<String>,
     pub full_refresh: bool,
@@ -44,7 +47,7 @@ pub(super) fn tell(global: &Global, report: &Report, summary: &str) -> Result<()
     let failed = report.steps.iter().filter(|step| step.status == Status::Failed);
     failed.filter(untold).filter_map(|step| step.error.as_ref()).for_each(output::print_error);
     if !global.quiet {
-        eprint!("{summary}");
+        eprint!("{summary}{}", events(report));
     }
     for warning in &report.warnings {
         output::warn(warning);
@@ -72,6 +75,23 @@ pub(super) fn exit_code(report: &Report, nothing_new: Option<u8>) -> u8 {
 
 pub(super) fn stopped(report: &Report) -> bool {
     report.worst_error().is_some_and(|error| error.blame() == Blame::Stopped)
+}
+
+/// One line an event, of the first ones.
+fn events(report: &Report) -> String {
+    let all: Vec<_> = report.steps.iter().flat_map(|step| &step.events).collect();
+    let mut text = String::new();
+    for event in all.iter().take(EVENTS_SHOWN) {
+        text.push_str(&format!("{}: {}\n", event.table, output::clean(&event.to_string())));
+    }
+    if all.len() > EVENTS_SHOWN {
+        let more = output::counted(all.len() - EVENTS_SHOWN, "more event");
+        text.push_str(&format!(
+            "{more}: lagar sql \"SELECT * FROM system.events WHERE run_id = '{}'\"\n",
+            report.run_id
+        ));
+    }
+    text
 }
 
 /// The final table and what became visible.

@@ -1,4 +1,4 @@
-use lagar_flow::{Error, Result, TableName, Zone, codes, schema_of};
+use lagar_flow::{Error, Name, Result, TableName, Zone, codes, schema_of};
 use lagar_orchestrate::{Reader, Workplace};
 
 use crate::{
@@ -6,13 +6,25 @@ use crate::{
     output::{self, bytes, rows::type_name, table::listing, thousands},
 };
 
+/// The latest drifts that are worth a line.
+const DRIFTS_SHOWN: usize = 10;
+
 pub async fn run(global: &Global, table: &str) -> Result<u8> {
     let workplace = super::open_to_read(global).await?;
-    let name: TableName = table.parse()?;
+    let name = named(&workplace, table)?;
     if name.zone == Zone::Raw {
         source(global, &workplace, &name).await
     } else {
         model(global, &workplace, &name).await
+    }
+}
+
+/// A table; a source may be named alone.
+fn named(workplace: &Workplace, table: &str) -> Result<TableName> {
+    let is_source = |source: &&Name| source.as_str() == table;
+    match workplace.project.source_names.iter().find(is_source) {
+        Some(source) => Ok(TableName { zone: Zone::Raw, name: source.clone() }),
+        None => table.parse(),
     }
 }
 
@@ -59,6 +71,24 @@ async fn source(global: &Global, workplace: &Workplace, name: &TableName) -> Res
         rows,
         &[0, 2, 3, 4, 5],
     ));
+    let drifts: Vec<_> = loads
+        .iter()
+        .rev()
+        .flat_map(|load| load.events.iter().map(|event| (load.number, event)))
+        .take(DRIFTS_SHOWN)
+        .map(|(load, event)| {
+            vec![
+                load.to_string(),
+                event.at.format("%Y-%m-%d %H:%M:%S").to_string(),
+                event.kind.to_string(),
+                global.secrets.text(&event.to_string()),
+            ]
+        })
+        .collect();
+    if !drifts.is_empty() {
+        output::stdout("\n");
+        output::stdout(&listing(&["load", "at", "drift", "of its columns"], drifts, &[0]));
+    }
     Ok(0)
 }
 

@@ -1,6 +1,6 @@
 //! Columns under construction: rows go in one at a time, and a row that does not fit leaves no trace.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{
@@ -11,7 +11,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Field, FieldRef, Fields, TimeUnit},
 };
-use lagar_flow::{ColumnType, Error, Result, codes};
+use lagar_flow::{ColumnType, Discarded, Error, Misfits, Result, codes, type_word};
 
 use super::{
     keys::Keys,
@@ -59,10 +59,34 @@ impl From<Syntax> for Problem {
 
 type Fit<T> = std::result::Result<T, Problem>;
 
+/// What becomes of what the columns do not foresee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Rules {
+    pub misfits: Misfits,
+    pub strangers: Strangers,
+}
+
+/// What becomes of values under names that are not among the columns. Null is no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Strangers {
+    /// Nobody asked for them.
+    #[default]
+    Skip,
+    /// Their row is rejected.
+    Reject,
+    /// They are counted.
+    Count,
+}
+
 pub(super) struct Column {
     field: FieldRef,
     valid: Vec<bool>,
     values: Values,
+    misfits: Misfits,
+    /// The places of the values that do not fit and are null for that, in the batch.
+    discarded: Vec<usize>,
+    /// How many there were in the batches before.
+    discarded_before: u64,
 }
 
 enum Values {
@@ -128,7 +152,7 @@ fn offsets(mut ends: Vec<i32>) -> OffsetBuffer<i32> {
 
 impl Column {
     /// An empty column, perhaps of a type that was `asked` for; an error if rows of text cannot hold it.
-    pub fn new(field: &FieldRef, asked: Option<&ColumnType>) -> Result<Self> {
+    pub fn new(field: &FieldRef, asked: Option<&ColumnType>, rules: Rules) -> Result<Self> {
         let doubles = if asked == Some(&ColumnType::Double) { Doubles::Nearest } else { Doubles::Exact };
         let values = match field.data_type() {
             DataType::Boolean => Values::Bool(Vec::new()),
@@ -144,15 +168,22 @@ impl Column {
             DataType::Utf8 if asked == Some(&ColumnType::Json) => Values::Json(Bytes::default()),
             DataType::Utf8 => Values::Text(Bytes::default()),
             DataType::Binary => Values::Binary(Bytes::default()),
-            DataType::List(item) => Values::List(Vec::new(), Box::new(Column::new(item, None)?)),
-            DataType::Struct(fields) => Values::Struct(Group::new(fields, &BTreeMap::new())?),
+            DataType::List(item) => Values::List(Vec::new(), Box::new(Column::new(item, None, rules)?)),
+            DataType::Struct(fields) => Values::Struct(Group::new(fields, &BTreeMap::new(), rules)?),
             other => {
                 let message =
                     format!("column `{}` has the type {other}, which rows of text cannot hold", field.name());
                 return Err(Error::new(codes::DECODE, message).hint("ask for another type under `columns:`"));
             }
         };
-        Ok(Self { field: field.clone(), valid: Vec::new(), values })
+        Ok(Self {
+            field: field.clone(),
+            valid: Vec::new(),
+            values,
+            misfits: rules.misfits,
+            discarded: Vec::new(),
+            discarded_before: 0,
+        })
     }
 
     fn len(&self) -> usize {
@@ -161,6 +192,7 @@ impl Column {
 
     pub fn truncate(&mut self, len: usize) {
         self.valid.truncate(len);
+        drop_behind(&mut self.discarded, len, |at| *at);
         // A list or object that broke off may have more inside than it has itself.
         match &mut self.values {
             Values::Bool(values) => values.truncate(len),
@@ -190,6 +222,18 @@ impl Column {
             Values::Text(bytes) | Values::Json(bytes) | Values::Binary(bytes) => bytes.push(b""),
             Values::List(ends, item) => ends.push(item.len() as i32),
             Values::Struct(group) => group.columns.iter_mut().for_each(Column::push_null),
+        }
+    }
+
+    /// `text` is no value of this column.
+    fn misfit(&mut self, text: &str, why: &Misfit) -> Fit<()> {
+        match self.misfits {
+            Misfits::Reject => Err(Problem::value(text, why).inside(self.field.name())),
+            Misfits::Null => {
+                self.discarded.push(self.len());
+                self.push_null();
+                Ok(())
+            }
         }
     }
 
@@ -225,7 +269,7 @@ impl Column {
                 self.valid.push(true);
                 Ok(())
             }
-            Err(misfit) => Err(Problem::value(text, &misfit).inside(self.field.name())),
+            Err(misfit) => self.misfit(text, &misfit),
         }
     }
 
@@ -287,14 +331,30 @@ impl Column {
                 }
                 let misfit =
                     Misfit::from(format!("is not of the type {}", type_word(self.field.data_type())));
-                Err(Problem::value(text, &misfit).inside(self.field.name()))
+                self.misfit(text, &misfit)
             }
+        }
+    }
+
+    /// Adds what was left out of this column and of what lies in it. `path` is that of what it lies in.
+    fn add_discarded(&self, path: &str, all: &mut Vec<Discarded>) {
+        let column = inside(path, self.field.name());
+        match &self.values {
+            Values::List(_, item) => item.add_discarded(&column, all),
+            Values::Struct(group) => group.add_discarded(&column, all),
+            _ => {}
+        }
+        let values = self.discarded_before + self.discarded.len() as u64;
+        if values > 0 {
+            all.push(Discarded { column, values });
         }
     }
 
     /// The values so far as an array; the column is empty afterwards.
     pub fn finish(&mut self) -> Result<ArrayRef> {
         let len = self.len();
+        self.discarded_before += self.discarded.len() as u64;
+        self.discarded.clear();
         let valid = taken(&mut self.valid);
         let nulls = if valid.iter().all(|v| *v) { None } else { Some(NullBuffer::from(valid)) };
         let array: ArrayRef = match &mut self.values {
@@ -343,6 +403,17 @@ impl Column {
     }
 }
 
+/// Takes away what stands at or behind `len`; the places ascend.
+fn drop_behind<T>(places: &mut Vec<T>, len: usize, place: impl Fn(&T) -> usize) {
+    while places.last().is_some_and(|last| place(last) >= len) {
+        places.pop();
+    }
+}
+
+fn inside(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
 static JSON: std::sync::LazyLock<Parse> = std::sync::LazyLock::new(Parse::default);
 
 fn nullable(field: &Field) -> FieldRef {
@@ -357,38 +428,57 @@ fn deep_enough(depth: usize) -> std::result::Result<(), Syntax> {
     if depth > DEPTH_MAX { Err(Syntax { at: 0, what: "it is nested too deeply" }) } else { Ok(()) }
 }
 
-/// The name that people use for a type.
-pub(super) fn type_word(data_type: &DataType) -> Cow<'static, str> {
-    match data_type {
-        DataType::Boolean => "bool".into(),
-        DataType::Int64 => "int".into(),
-        DataType::Float64 => "double".into(),
-        DataType::Utf8 => "text".into(),
-        DataType::Date32 => "date".into(),
-        DataType::Timestamp(_, None) => "timestamp".into(),
-        DataType::Timestamp(_, Some(_)) => "timestamptz".into(),
-        DataType::Binary => "binary".into(),
-        DataType::List(_) => "list".into(),
-        DataType::Struct(_) => "object".into(),
-        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})").into(),
-        other => other.to_string().into(),
-    }
-}
-
 /// The columns of a row, or of an object in it.
 pub(super) struct Group {
     pub columns: Vec<Column>,
     keys: Keys,
+    strangers: Strangers,
+    /// Values without a column, by their place in the batch.
+    strange: Vec<(usize, String)>,
+    strange_before: BTreeMap<String, u64>,
 }
 
 impl Group {
     /// `asked` are the types that were asked for, by column.
-    pub fn new(fields: &Fields, asked: &BTreeMap<String, ColumnType>) -> Result<Self> {
+    pub fn new(fields: &Fields, asked: &BTreeMap<String, ColumnType>, rules: Rules) -> Result<Self> {
         let columns = fields
             .iter()
-            .map(|field| Column::new(field, asked.get(field.name())))
+            .map(|field| Column::new(field, asked.get(field.name()), rules))
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { columns, keys: Keys::default() })
+        Ok(Self {
+            columns,
+            keys: Keys::default(),
+            strangers: rules.strangers,
+            strange: Vec::new(),
+            strange_before: BTreeMap::new(),
+        })
+    }
+
+    /// A value of the row at `row` has the name of no column.
+    pub fn stranger(&mut self, name: &str, row: usize) -> Fit<()> {
+        match self.strangers {
+            Strangers::Skip => Ok(()),
+            Strangers::Count => {
+                self.strange.push((row, name.to_owned()));
+                Ok(())
+            }
+            Strangers::Reject => {
+                Err(Problem { column: Some(name.to_owned()), reason: format!("`{name}` is a new column") })
+            }
+        }
+    }
+
+    /// What was left out so far.
+    pub fn discarded(&self) -> Vec<Discarded> {
+        let mut all = Vec::new();
+        self.add_discarded("", &mut all);
+        all
+    }
+
+    fn add_discarded(&self, path: &str, all: &mut Vec<Discarded>) {
+        self.columns.iter().for_each(|column| column.add_discarded(path, all));
+        let strange = self.strange_before.iter();
+        all.extend(strange.map(|(name, values)| Discarded { column: inside(path, name), values: *values }));
     }
 
     pub fn position(&self, name: &str) -> Option<usize> {
@@ -397,6 +487,7 @@ impl Group {
 
     pub fn truncate(&mut self, rows: usize) {
         self.columns.iter_mut().for_each(|column| column.truncate(rows));
+        drop_behind(&mut self.strange, rows, |(row, _)| *row);
     }
 
     /// Adds nulls to the columns that the row at `row` did not mention.
@@ -450,8 +541,12 @@ impl Group {
                     column.push_json(scanner, depth + 1, scratch)?;
                 }
                 None => {
+                    let stranger = (self.strangers != Strangers::Skip).then(|| name.to_owned());
                     let token = scanner.token()?;
                     scanner.skip(token, depth + 1)?;
+                    if let Some(name) = stranger.filter(|_| token != Token::Null) {
+                        self.stranger(&name, row)?;
+                    }
                 }
             }
         }
@@ -460,6 +555,9 @@ impl Group {
     }
 
     pub fn finish(&mut self) -> Result<Vec<ArrayRef>> {
+        for (_, name) in self.strange.drain(..) {
+            *self.strange_before.entry(name).or_default() += 1;
+        }
         self.columns.iter_mut().map(Column::finish).collect()
     }
 }

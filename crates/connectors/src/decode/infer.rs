@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 use lagar_flow::{ColumnType, Error, Note, Result, codes};
 
 use super::{
+    NewColumns,
     columns::{Problem, not_an_object},
     keys::Keys,
     rows::Row,
@@ -90,6 +91,10 @@ pub(super) struct Found {
     pub schema: Schema,
     /// Those with values that may not fit their type.
     pub doubtful: Schema,
+    /// There are values that no column of `schema` has a place for.
+    pub strangers: bool,
+    /// All that is there, as it looks by itself.
+    pub present: Schema,
     pub notes: Vec<Note>,
 }
 
@@ -158,14 +163,26 @@ impl Inference {
 
     /// The types: asked ones first, then those of earlier loads, then what was seen. `note_missing` says
     /// which asked columns were not seen.
-    pub fn found(&self, asked: &BTreeMap<String, ColumnType>, note_missing: bool) -> Found {
+    pub fn found(
+        &self,
+        asked: &BTreeMap<String, ColumnType>,
+        new_columns: NewColumns,
+        note_missing: bool,
+    ) -> Found {
         let (mut fields, mut doubtful, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut strangers = false;
+        let grows = new_columns == NewColumns::Take;
         for (name, seen) in &self.columns.list {
             let known =
                 self.known.as_ref().and_then(|schema| schema.fields().find(name)).map(|(_, f)| f.data_type());
-            let data_type = match asked.get(name) {
-                Some(asked) => asked.data_type(),
-                None => {
+            let data_type = match (asked.get(name), known) {
+                (Some(asked), _) => asked.data_type(),
+                (None, Some(known)) if !grows => known.clone(),
+                (None, None) if !grows => {
+                    strangers |= seen.set != 0;
+                    continue;
+                }
+                (None, known) => {
                     let (data_type, is_cut) = clip(&seen.near(known, name, &mut notes), NESTING_MAX);
                     if is_cut {
                         notes.push(Note(format!(
@@ -175,6 +192,7 @@ impl Inference {
                     data_type
                 }
             };
+            strangers |= !grows && seen.has_strangers(&data_type);
             let fits = seen.fits(&data_type);
             let field: FieldRef = Arc::new(Field::new(name, data_type, true));
             if !fits {
@@ -190,7 +208,14 @@ impl Inference {
                 }
             }
         }
-        Found { schema: Schema::new(fields), doubtful: Schema::new(doubtful), notes }
+        let present = self.columns.list.iter().map(|(name, seen)| Field::new(name, seen.found(), true));
+        Found {
+            schema: Schema::new(fields),
+            doubtful: Schema::new(doubtful),
+            strangers,
+            present: Schema::new(present.collect::<Vec<_>>()),
+            notes,
+        }
     }
 }
 
@@ -340,6 +365,30 @@ impl Seen {
             }
         }
         fields.into()
+    }
+
+    /// What the values look like by themselves; null if there is none.
+    fn found(&self) -> DataType {
+        if self.set == 0 { DataType::Null } else { clip(&self.plain("", &mut Vec::new()), NESTING_MAX).0 }
+    }
+
+    /// Whether an object that is read as `data_type` has values for which there is no field in it.
+    fn has_strangers(&self, data_type: &DataType) -> bool {
+        match data_type {
+            DataType::List(item) => {
+                self.item.as_deref().is_some_and(|seen| seen.has_strangers(item.data_type()))
+            }
+            DataType::Struct(fields) => {
+                let list = self.names.as_deref().map_or(&[][..], |names| &names.list);
+                // Of a dictionary not all names are known.
+                self.any(seen::DICTIONARY)
+                    || list.iter().any(|(name, seen)| match fields.find(name) {
+                        Some((_, field)) => seen.has_strangers(field.data_type()),
+                        None => seen.set != 0,
+                    })
+            }
+            _ => false,
+        }
     }
 
     /// The type of a new column.

@@ -15,8 +15,11 @@ use arrow::{
     array::{RecordBatch, RecordBatchOptions},
     datatypes::{Schema, SchemaRef},
 };
-use lagar_flow::{Body, Compression, Error, Format, FormatKind, Note, Reject, Result, codes};
+use lagar_flow::{
+    Body, Compression, Discarded, Drift, Error, Format, FormatKind, Note, Reject, Result, codes,
+};
 
+mod checked;
 mod columns;
 mod csv;
 mod infer;
@@ -34,7 +37,8 @@ mod window;
 
 pub(crate) use path::{has_empty_list, parse as parse_json_path, selected};
 
-use columns::{Group, Problem};
+pub use checked::read_checked;
+use columns::{Group, Problem, Rules, Strangers};
 use infer::Inference;
 use rows::{Cursor, Row};
 use value::Parse;
@@ -58,6 +62,29 @@ pub struct Limits {
     pub batch_rows: usize,
     /// Infer from the rows that start in the first so many bytes only.
     pub sample_bytes: Option<u64>,
+    pub new_columns: NewColumns,
+}
+
+/// What becomes of columns and nested fields that are neither known nor asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NewColumns {
+    /// They are columns from now on, and integers widen to doubles.
+    #[default]
+    Take,
+    /// Rows with a value in them are rejected.
+    RejectRow,
+    /// They are left out, and their values counted.
+    LeaveOut,
+}
+
+impl NewColumns {
+    fn strangers(self) -> Strangers {
+        match self {
+            NewColumns::Take => Strangers::Skip,
+            NewColumns::RejectRow => Strangers::Reject,
+            NewColumns::LeaveOut => Strangers::Count,
+        }
+    }
 }
 
 /// What the first pass found.
@@ -71,6 +98,7 @@ pub struct Inspected {
     pub notes: Vec<Note>,
     /// There is not one row, good or bad.
     pub empty: bool,
+    pub drift: Drift,
 }
 
 /// How a file is read.
@@ -130,16 +158,24 @@ pub fn inspect(body: &Body, format: &Format, known: Option<&Schema>, limits: &Li
     }
     let counted = cursor.number();
     // What is not in a sample may come later in the file.
-    let found = inference.found(&format.columns, !cursor.was_cut() && counted > 0);
-    if !found.doubtful.fields().is_empty() {
-        // The same pass as a later read makes, over the columns whose values must be tried.
+    let found = inference.found(&format.columns, limits.new_columns, !cursor.was_cut() && counted > 0);
+    let mut discarded = Vec::new();
+    if found.strangers || !found.doubtful.fields().is_empty() {
+        // The same pass as a later read makes, over the columns whose values must be tried. Only beside
+        // all columns it shows what is none.
+        let (schema, strangers) = match found.strangers {
+            true => (found.schema.clone(), limits.new_columns.strangers()),
+            false => (found.doubtful, Strangers::Skip),
+        };
         let cursor = Cursor::open(body, format, limits.max_bytes, range)?;
         let options = ReadOptions { batch_rows: limits.batch_rows, ..ReadOptions::default() };
         rejects = Rejects::default();
-        for decoded in RowReader::new(cursor, format, Arc::new(found.doubtful), options)? {
+        let mut rows = RowReader::new(cursor, format, Arc::new(schema), options, strangers)?;
+        for decoded in &mut rows {
             rejects.list.extend(decoded?.rejects);
             refuse_too_many(&rejects.list)?;
         }
+        discarded = rows.discarded();
     }
     let mut notes = std::mem::take(&mut cursor.notes);
     notes.extend(found.notes);
@@ -149,6 +185,7 @@ pub fn inspect(body: &Body, format: &Format, known: Option<&Schema>, limits: &Li
         empty: counted == 0,
         rejects: rejects.list,
         notes,
+        drift: Drift { found: Arc::new(found.present), declared: false, discarded },
     })
 }
 
@@ -168,7 +205,7 @@ pub fn read(body: &Body, format: &Format, schema: SchemaRef, options: ReadOption
     }
     let range = options.range.clone().unwrap_or(0..u64::MAX);
     let cursor = Cursor::open(body, format, u64::MAX, range)?;
-    Ok(Box::new(RowReader::new(cursor, format, schema, options)?))
+    Ok(Box::new(RowReader::new(cursor, format, schema, options, Strangers::Skip)?))
 }
 
 /// Shows `see` each row of a text file as it is written there.
@@ -235,10 +272,17 @@ struct RowReader {
 }
 
 impl RowReader {
-    fn new(cursor: Cursor, format: &Format, schema: SchemaRef, options: ReadOptions) -> Result<Self> {
+    fn new(
+        cursor: Cursor,
+        format: &Format,
+        schema: SchemaRef,
+        options: ReadOptions,
+        strangers: Strangers,
+    ) -> Result<Self> {
+        let rules = Rules { misfits: format.misfits, strangers };
         Ok(Self {
             cursor,
-            group: Group::new(schema.fields(), &format.columns)?,
+            group: Group::new(schema.fields(), &format.columns, rules)?,
             parse: parse_of(format)?,
             schema,
             options,
@@ -249,6 +293,11 @@ impl RowReader {
             rejected_bytes: 0,
             done: false,
         })
+    }
+
+    /// What was left out of the rows so far.
+    fn discarded(&self) -> Vec<Discarded> {
+        self.group.discarded()
     }
 
     fn next_batch(&mut self) -> Result<Option<Decoded>> {
@@ -277,7 +326,8 @@ impl RowReader {
                         self.fields = self.header.iter().map(|name| self.group.position(name)).collect();
                     }
                     record.fields().and_then(|fields| {
-                        push_fields(&mut self.group, fields, &self.fields, count, &self.parse)
+                        let names = self.header.iter().zip(&self.fields);
+                        push_fields(&mut self.group, fields.zip(names), count, &self.parse)
                     })
                 }
             };
@@ -317,14 +367,15 @@ impl Iterator for RowReader {
 
 fn push_fields<'a>(
     group: &mut Group,
-    fields: impl Iterator<Item = Option<&'a str>>,
-    columns: &[Option<usize>],
+    fields: impl Iterator<Item = (Option<&'a str>, (&'a String, &'a Option<usize>))>,
     row: usize,
     parse: &Parse,
 ) -> std::result::Result<(), Problem> {
-    for (field, column) in fields.zip(columns) {
-        if let (Some(text), Some(column)) = (field, column) {
-            group.columns[*column].push_field(text, parse)?;
+    for (field, (name, column)) in fields {
+        match (field, column) {
+            (Some(text), Some(column)) => group.columns[*column].push_field(text, parse)?,
+            (Some(_), None) => group.stranger(name, row)?,
+            (None, _) => {}
         }
     }
     group.fill(row);

@@ -23,7 +23,10 @@ use arrow::{
     util::display::array_value_to_string,
 };
 use bytes::Bytes;
-use lagar_flow::{Body, ColumnType, Compression, Error, Format, Note, Reject, Result, codes, evolve};
+use lagar_flow::{
+    Body, ColumnType, Compression, Discarded, Drift, Error, Format, Misfits, Note, Reject, Result, codes,
+    evolve, type_word,
+};
 use parquet::{
     arrow::{
         ProjectionMask,
@@ -36,8 +39,8 @@ use parquet::{
 };
 
 use super::{
-    Decoded, DecodedBatches, Inspected, Limits, ReadOptions, Rejects, batch_of,
-    columns::{Column, Problem, type_word},
+    Decoded, DecodedBatches, Inspected, Limits, NewColumns, ReadOptions, Rejects, batch_of,
+    columns::{Column, Problem, Rules, Strangers},
     infer::{NESTING_MAX, clip},
     input::{Members, read_error},
     refuse_too_many,
@@ -82,11 +85,11 @@ impl Opened {
         self.metadata.schema()
     }
 
-    /// The columns of the file that `wanted` names, in the file's order.
-    fn batches(self, wanted: &Schema, batch_rows: usize) -> Result<ParquetRecordBatchReader> {
+    /// The columns of the file that `wanted` names, or all, in the file's order.
+    fn batches(self, wanted: Option<&Schema>, batch_rows: usize) -> Result<ParquetRecordBatchReader> {
         let schema = self.schema().clone();
-        let roots =
-            (0..schema.fields().len()).filter(|at| wanted.fields().find(schema.field(*at).name()).is_some());
+        let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted.fields().find(name).is_some());
+        let roots = (0..schema.fields().len()).filter(|at| is_wanted(schema.field(*at).name()));
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
         let batches = match self.input {
             Input::Memory(bytes) => ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, self.metadata)
@@ -170,10 +173,20 @@ pub(super) fn inspect(
         sources.push(file.schema().clone());
     }
     let mut fields: Vec<FieldRef> = Vec::new();
+    let grows = limits.new_columns == NewColumns::Take;
+    let mut strangers = false;
     for field in schema.fields() {
         let name = field.name();
         let data_type = match (format.columns.get(name), known.and_then(|known| known.fields().find(name))) {
             (Some(asked), _) => asked.data_type(),
+            (None, Some((_, known))) if !grows => {
+                strangers |= has_strangers(field.data_type(), known.data_type());
+                known.data_type().clone()
+            }
+            (None, None) if !grows => {
+                strangers = true;
+                continue;
+            }
             (None, Some((_, known))) => {
                 let grown = evolve(&Schema::new(vec![known.clone()]), &Schema::new(vec![field.clone()]));
                 grown.field(0).data_type().clone()
@@ -190,18 +203,22 @@ pub(super) fn inspect(
             }
         }
     }
+    let found = Arc::new(schema);
     let schema = Arc::new(Schema::new(fields));
     let sure = sources.iter().flat_map(|source| source.fields()).all(|from| {
         let to = schema.fields().find(from.name()).map(|(_, field)| field.data_type());
         to.is_none_or(|to| surely_fits(from.data_type(), to))
     });
-    let mut rejects = Vec::new();
-    if !sure {
+    let (mut rejects, mut discarded) = (Vec::new(), Vec::new());
+    if strangers || !sure {
         let options = ReadOptions { batch_rows: limits.batch_rows, ..ReadOptions::default() };
-        for decoded in read(body, format, schema.clone(), options)? {
+        let mut rows = Reading::open(body, format, schema.clone(), options)?;
+        rows.rules.strangers = limits.new_columns.strangers();
+        for decoded in &mut rows {
             rejects.extend(decoded?.rejects);
             refuse_too_many(&rejects)?;
         }
+        discarded = rows.discarded();
     }
     Ok(Inspected {
         schema,
@@ -209,7 +226,19 @@ pub(super) fn inspect(
         empty: counted == 0,
         rejects,
         notes,
+        drift: Drift { found, declared: true, discarded },
     })
+}
+
+/// Whether an object of the type `from` has fields for which `to` has no place.
+fn has_strangers(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (DataType::List(from), DataType::List(to)) => has_strangers(from.data_type(), to.data_type()),
+        (DataType::Struct(from), DataType::Struct(to)) => from.iter().any(|field| {
+            to.find(field.name()).is_none_or(|(_, to)| has_strangers(field.data_type(), to.data_type()))
+        }),
+        _ => false,
+    }
 }
 
 pub(super) fn read(
@@ -218,19 +247,7 @@ pub(super) fn read(
     schema: SchemaRef,
     options: ReadOptions,
 ) -> Result<DecodedBatches> {
-    let files = Files::open(body, format, u64::MAX)?;
-    let columns = format.columns.clone();
-    Ok(Box::new(Reading {
-        files,
-        batches: None,
-        schema,
-        columns,
-        options,
-        row: 0,
-        skipped: 0,
-        rejected_bytes: 0,
-        done: false,
-    }))
+    Ok(Box::new(Reading::open(body, format, schema, options)?))
 }
 
 struct Reading {
@@ -240,18 +257,43 @@ struct Reading {
     columns: BTreeMap<String, ColumnType>,
     options: ReadOptions,
     /// Rows before the next batch.
+    rules: Rules,
     row: u64,
     skipped: usize,
     rejected_bytes: usize,
+    /// What was left out so far, by column.
+    discarded: BTreeMap<Arc<str>, u64>,
     done: bool,
 }
 
 impl Reading {
+    fn open(body: &Body, format: &Format, schema: SchemaRef, options: ReadOptions) -> Result<Self> {
+        Ok(Self {
+            files: Files::open(body, format, u64::MAX)?,
+            batches: None,
+            schema,
+            columns: format.columns.clone(),
+            options,
+            rules: Rules { misfits: format.misfits, ..Rules::default() },
+            row: 0,
+            skipped: 0,
+            rejected_bytes: 0,
+            discarded: BTreeMap::new(),
+            done: false,
+        })
+    }
+
+    fn discarded(&self) -> Vec<Discarded> {
+        let each = self.discarded.iter();
+        each.map(|(column, values)| Discarded { column: column.to_string(), values: *values }).collect()
+    }
+
     fn next_batch(&mut self) -> Result<Option<Decoded>> {
         loop {
             if self.batches.is_none() {
                 let Some(file) = self.files.advance()? else { return Ok(None) };
-                self.batches = Some(file.batches(&self.schema, self.options.batch_rows.max(1))?);
+                let wanted = (self.rules.strangers == Strangers::Skip).then_some(self.schema.as_ref());
+                self.batches = Some(file.batches(wanted, self.options.batch_rows.max(1))?);
             }
             match guarded(|| self.batches.as_mut().and_then(Iterator::next))? {
                 Some(batch) => {
@@ -275,24 +317,34 @@ impl Reading {
             }
             self.skipped += 1;
         }
-        let mut rejects = Rejects { list: Vec::new(), bytes: self.rejected_bytes };
+        let mut sieve = Sieve {
+            rules: self.rules,
+            batch,
+            first,
+            keep,
+            rejects: Rejects { list: Vec::new(), bytes: self.rejected_bytes },
+            discarded: &mut self.discarded,
+        };
+        let strangers = self.rules.strangers != Strangers::Skip;
         let mut arrays = Vec::with_capacity(self.schema.fields().len());
         for field in self.schema.fields() {
             let Some(array) = batch.column_by_name(field.name()) else {
                 arrays.push(new_null_array(field.data_type(), batch.num_rows()));
                 continue;
             };
-            let asked = self.columns.get(field.name());
-            let Conformed { array: fitting, misfits } =
-                conform(field.name(), array, field.data_type(), asked)?;
-            for at in misfits {
-                if std::mem::replace(&mut keep[at], false) {
-                    let problem = misfit(field, array, at);
-                    rejects.add(first + at as u64, problem, || row_text(batch, at));
-                }
-            }
-            arrays.push(fitting);
+            let how = How { asked: self.columns.get(field.name()), strangers };
+            let conformed = conform(field.name(), array, field.data_type(), how)?;
+            sieve.sort(conformed.strays, field, array);
+            arrays.push(conformed.array);
         }
+        let fields = batch.schema();
+        let new = fields.fields().iter().zip(batch.columns());
+        for (field, array) in
+            new.filter(|(field, _)| strangers && self.schema.fields().find(field.name()).is_none())
+        {
+            sieve.sort(strangers_in(field.name(), array), field, array);
+        }
+        let Sieve { keep, rejects, .. } = sieve;
         self.rejected_bytes = rejects.bytes;
         let whole = batch_of(&self.schema, arrays, batch.num_rows())?;
         let rows = self
@@ -303,6 +355,36 @@ impl Reading {
         let mut rejects: Vec<Reject> = rejects.list;
         rejects.sort_by_key(|reject| reject.row);
         Ok(Decoded { batch, rows, rejects })
+    }
+}
+
+/// Parts the rows of a batch.
+struct Sieve<'a> {
+    rules: Rules,
+    batch: &'a RecordBatch,
+    /// Number of its first row.
+    first: u64,
+    /// The rows that are not rejected.
+    keep: Vec<bool>,
+    rejects: Rejects,
+    discarded: &'a mut BTreeMap<Arc<str>, u64>,
+}
+
+impl Sieve<'_> {
+    /// Counts what is left out and rejects the rows of the rest; `strays` are those of one column.
+    fn sort(&mut self, strays: Vec<Stray>, field: &Field, array: &ArrayRef) {
+        for stray in strays {
+            let leaves_out = match stray.is_new {
+                true => self.rules.strangers == Strangers::Count,
+                false => self.rules.misfits == Misfits::Null,
+            };
+            if leaves_out {
+                *self.discarded.entry(stray.path).or_default() += 1;
+            } else if std::mem::replace(&mut self.keep[stray.row], false) {
+                let problem = stray.problem(field, array);
+                self.rejects.add(self.first + stray.row as u64, problem, || row_text(self.batch, stray.row));
+            }
+        }
     }
 }
 
@@ -332,17 +414,16 @@ fn defect(error: &ArrowError) -> Error {
     Error::bug("a Parquet column could not be turned into its type").caused_by(error)
 }
 
-fn misfit(field: &Field, array: &ArrayRef, at: usize) -> Problem {
-    let value = array_value_to_string(array, at).unwrap_or_default();
-    let shown: String = value.chars().take(60).collect();
-    Problem {
-        column: Some(field.name().clone()),
-        reason: format!("`{shown}` does not fit into {}", type_word(field.data_type())),
-    }
+/// The values of a column that is not among those asked for.
+fn strangers_in(name: &str, array: &ArrayRef) -> Vec<Stray> {
+    let path: Arc<str> = name.into();
+    let nulls = array.logical_nulls();
+    let is_value = |row: &usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*row));
+    (0..array.len()).filter(is_value).map(|row| Stray { row, path: path.clone(), is_new: true }).collect()
 }
 
 /// A row as JSON, for people.
-fn row_text(batch: &RecordBatch, row: usize) -> String {
+pub(super) fn row_text(batch: &RecordBatch, row: usize) -> String {
     let array = StructArray::from(batch.clone());
     let field: FieldRef = Arc::new(Field::new("row", array.data_type().clone(), true));
     json_text(&field, &array, row).unwrap_or_default()
@@ -448,59 +529,112 @@ fn surely_fits(from: &DataType, to: &DataType) -> bool {
     }
 }
 
-/// A column in its new type. Values that do not fit are null; the rows they stand in, ascending.
+/// A column in its new type, with null in place of what does not fit.
 struct Conformed {
     array: ArrayRef,
-    misfits: Vec<usize>,
+    /// By row.
+    strays: Vec<Stray>,
+}
+
+/// A value that has no place in the new type.
+struct Stray {
+    row: usize,
+    path: Arc<str>,
+    /// It stands in a field that the new type does not have.
+    is_new: bool,
+}
+
+impl Stray {
+    /// Why its row is not taken. `array` is the column `field` that it stands in.
+    fn problem(&self, field: &Field, array: &ArrayRef) -> Problem {
+        let reason = if self.is_new {
+            format!("`{}` is a new column", self.path)
+        } else {
+            let value = array_value_to_string(array, self.row).unwrap_or_default();
+            let shown: String = value.chars().take(60).collect();
+            format!("`{shown}` does not fit into {}", type_word(field.data_type()))
+        };
+        Problem { column: Some(self.path.to_string()), reason }
+    }
 }
 
 impl Conformed {
     fn all(array: ArrayRef) -> Self {
-        Self { array, misfits: Vec::new() }
+        Self { array, strays: Vec::new() }
+    }
+
+    /// `misfits`: the rows whose value does not fit, ascending.
+    fn without(path: &str, array: ArrayRef, misfits: impl IntoIterator<Item = usize>) -> Self {
+        let path: Arc<str> = path.into();
+        let strays = misfits.into_iter().map(|row| Stray { row, path: path.clone(), is_new: false });
+        Self { array, strays: strays.collect() }
     }
 }
 
-fn conform(name: &str, array: &ArrayRef, to: &DataType, asked: Option<&ColumnType>) -> Result<Conformed> {
+/// How a column is turned into another type.
+#[derive(Clone, Copy, Default)]
+struct How<'a> {
+    asked: Option<&'a ColumnType>,
+    /// Look also for values in fields that the new type does not have.
+    strangers: bool,
+}
+
+/// The column as one of the type of `field`; the rows with values that do not fit, which are null.
+pub(super) fn turned(field: &Field, array: &ArrayRef) -> Result<(ArrayRef, Vec<(usize, Problem)>)> {
+    let conformed = conform(field.name(), array, field.data_type(), How::default())?;
+    let misfits = conformed.strays.iter().map(|stray| (stray.row, stray.problem(field, array)));
+    Ok((conformed.array, misfits.collect()))
+}
+
+fn conform(path: &str, array: &ArrayRef, to: &DataType, how: How<'_>) -> Result<Conformed> {
     let from = array.data_type();
-    if from == to && !(asked == Some(&ColumnType::Json) && is_nested(from)) {
+    if from == to && !(how.asked == Some(&ColumnType::Json) && is_nested(from)) {
         return Ok(Conformed::all(array.clone()));
     }
     match (from, to) {
         (DataType::Dictionary(_, value), _) => {
-            conform(name, &cast(array, value).map_err(|e| defect(&e))?, to, asked)
+            conform(path, &cast(array, value).map_err(|e| defect(&e))?, to, how)
         }
         (DataType::RunEndEncoded(_, value), _) => {
-            conform(name, &cast(array, value.data_type()).map_err(|e| defect(&e))?, to, asked)
+            conform(path, &cast(array, value.data_type()).map_err(|e| defect(&e))?, to, how)
         }
-        (DataType::Struct(_), DataType::Struct(fields)) => conform_struct(name, array, fields),
-        (from, DataType::List(item)) if is_list(from) => conform_list(name, array, item),
-        (from, DataType::Utf8) if is_nested(from) => nested_text(name, array),
-        (from, _) if is_text(from) && !is_text(to) && *to != DataType::Binary => parse_text(array, to),
-        _ => conform_plain(array, to, asked == Some(&ColumnType::Double)),
+        (DataType::Struct(_), DataType::Struct(fields)) => conform_struct(path, array, fields, how),
+        (from, DataType::List(item)) if is_list(from) => conform_list(path, array, item, how),
+        (from, DataType::Utf8) if is_nested(from) => nested_text(path, array),
+        (from, _) if is_text(from) && !is_text(to) && *to != DataType::Binary => parse_text(path, array, to),
+        _ => conform_plain(path, array, to, how.asked == Some(&ColumnType::Double)),
     }
 }
 
-fn conform_struct(name: &str, array: &ArrayRef, fields: &Fields) -> Result<Conformed> {
+fn conform_struct(path: &str, array: &ArrayRef, fields: &Fields, how: How<'_>) -> Result<Conformed> {
     let from = array.as_struct();
-    let (mut arrays, mut misfits) = (Vec::new(), Vec::new());
+    let (mut arrays, mut strays) = (Vec::new(), Vec::new());
+    let inner_how = How { asked: None, ..how };
     for field in fields {
         match from.column_by_name(field.name()) {
             Some(inner) => {
-                let conformed = conform(&format!("{name}.{}", field.name()), inner, field.data_type(), None)?;
-                // What a null object has inside does not count.
-                misfits.extend(conformed.misfits.into_iter().filter(|at| array.is_valid(*at)));
+                let path = format!("{path}.{}", field.name());
+                let conformed = conform(&path, inner, field.data_type(), inner_how)?;
+                strays.extend(conformed.strays);
                 arrays.push(conformed.array);
             }
             None => arrays.push(new_null_array(field.data_type(), array.len())),
         }
     }
-    misfits.sort_unstable();
-    misfits.dedup();
+    if how.strangers {
+        let new =
+            from.fields().iter().zip(from.columns()).filter(|(field, _)| fields.find(field.name()).is_none());
+        strays
+            .extend(new.flat_map(|(field, inner)| strangers_in(&format!("{path}.{}", field.name()), inner)));
+    }
+    // What a null object has inside does not count.
+    strays.retain(|stray| array.is_valid(stray.row));
+    strays.sort_by_key(|stray| stray.row);
     let array = StructArray::try_new_with_length(fields.clone(), arrays, from.nulls().cloned(), array.len());
-    Ok(Conformed { array: Arc::new(array.map_err(|e| defect(&e))?), misfits })
+    Ok(Conformed { array: Arc::new(array.map_err(|e| defect(&e))?), strays })
 }
 
-fn conform_list(name: &str, array: &ArrayRef, item: &FieldRef) -> Result<Conformed> {
+fn conform_list(path: &str, array: &ArrayRef, item: &FieldRef, how: How<'_>) -> Result<Conformed> {
     let from_item = match array.data_type() {
         DataType::List(item)
         | DataType::LargeList(item)
@@ -511,16 +645,22 @@ fn conform_list(name: &str, array: &ArrayRef, item: &FieldRef) -> Result<Conform
     };
     let lists = cast(array, &DataType::List(from_item)).map_err(|e| defect(&e))?;
     let lists = lists.as_list::<i32>();
-    let conformed = conform(name, lists.values(), item.data_type(), None)?;
+    let inner_how = How { asked: None, ..how };
+    let conformed = conform(&format!("{path}.item"), lists.values(), item.data_type(), inner_how)?;
     let offsets = lists.offsets();
-    let misfits = (0..lists.len()).filter(|row| {
-        let (start, end) = (offsets[*row] as usize, offsets[*row + 1] as usize);
-        let next = conformed.misfits.partition_point(|at| *at < start);
-        lists.is_valid(*row) && conformed.misfits.get(next).is_some_and(|at| *at < end)
-    });
-    let misfits = misfits.collect();
+    let mut strays = Vec::new();
+    let mut inner = conformed.strays.into_iter().peekable();
+    for row in 0..lists.len() {
+        let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
+        // What lies between two lists belongs to none.
+        while let Some(stray) = inner.next_if(|stray| stray.row < end) {
+            if stray.row >= start && lists.is_valid(row) {
+                strays.push(Stray { row, ..stray });
+            }
+        }
+    }
     let array = ListArray::try_new(item.clone(), offsets.clone(), conformed.array, lists.nulls().cloned());
-    Ok(Conformed { array: Arc::new(array.map_err(|e| defect(&e))?), misfits })
+    Ok(Conformed { array: Arc::new(array.map_err(|e| defect(&e))?), strays })
 }
 
 /// Lists, objects and maps as JSON.
@@ -537,10 +677,11 @@ fn nested_text(name: &str, array: &ArrayRef) -> Result<Conformed> {
 }
 
 /// Texts by the same rules as those of JSON.
-fn parse_text(array: &ArrayRef, to: &DataType) -> Result<Conformed> {
+fn parse_text(path: &str, array: &ArrayRef, to: &DataType) -> Result<Conformed> {
     let texts = cast(array, &DataType::Utf8).map_err(|e| defect(&e))?;
     let field: FieldRef = Arc::new(Field::new("", to.clone(), true));
-    let (mut column, mut misfits, parse) = (Column::new(&field, None)?, Vec::new(), Parse::default());
+    let mut column = Column::new(&field, None, Rules::default())?;
+    let (mut misfits, parse) = (Vec::new(), Parse::default());
     for (row, text) in texts.as_string::<i32>().iter().enumerate() {
         match text {
             Some(text) if column.push_field(text, &parse).is_ok() => {}
@@ -552,15 +693,15 @@ fn parse_text(array: &ArrayRef, to: &DataType) -> Result<Conformed> {
             None => column.push_null(),
         }
     }
-    Ok(Conformed { array: column.finish()?, misfits })
+    Ok(Conformed::without(path, column.finish()?, misfits))
 }
 
 /// `nearest`: a double was asked for, so numbers that it cannot hold exactly are rounded.
-fn conform_plain(array: &ArrayRef, to: &DataType, nearest: bool) -> Result<Conformed> {
+fn conform_plain(path: &str, array: &ArrayRef, to: &DataType, nearest: bool) -> Result<Conformed> {
     let from = array.data_type();
     if !may_cast(from, to) {
-        let misfits = (0..array.len()).filter(|row| array.is_valid(*row)).collect();
-        return Ok(Conformed { array: new_null_array(to, array.len()), misfits });
+        let misfits = (0..array.len()).filter(|row| array.is_valid(*row));
+        return Ok(Conformed::without(path, new_null_array(to, array.len()), misfits));
     }
     let fitting = cast_with_options(array, to, &CastOptions::default()).map_err(|e| defect(&e))?;
     let mut good: Vec<bool> =
@@ -577,7 +718,7 @@ fn conform_plain(array: &ArrayRef, to: &DataType, nearest: bool) -> Result<Confo
     }
     let nulls = NullBuffer::union(fitting.nulls(), Some(&NullBuffer::from(good)));
     let data = fitting.to_data().into_builder().nulls(nulls).build().map_err(|e| defect(&e))?;
-    Ok(Conformed { array: arrow::array::make_array(data), misfits })
+    Ok(Conformed::without(path, arrow::array::make_array(data), misfits))
 }
 
 fn may_cast(from: &DataType, to: &DataType) -> bool {

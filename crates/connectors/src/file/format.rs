@@ -120,7 +120,7 @@ impl Reading {
             Packing::Zstd => Compression::Zstd,
             Packing::Zip => Compression::Zip { members: self.members.clone() },
         };
-        Ok(Format { kind, compression, columns: Default::default() })
+        Ok(Format { kind, compression, columns: Default::default(), misfits: Default::default() })
     }
 }
 

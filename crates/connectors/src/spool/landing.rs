@@ -27,7 +27,9 @@ pub(crate) async fn land(cx: &Cx, landing: Landing, known: Option<&Schema>) -> R
     cx.check_cancelled()?;
     let Landing { body, in_place, mut format, bytes, sha256, origin, bytes_max, sample_bytes } = landing;
     format.columns = cx.columns.clone();
-    let limits = decode::Limits { max_bytes: bytes_max, batch_rows: BATCH_ROWS, sample_bytes };
+    format.misfits = cx.misfits();
+    let new_columns = cx.new_columns();
+    let limits = decode::Limits { max_bytes: bytes_max, batch_rows: BATCH_ROWS, sample_bytes, new_columns };
     let known = known.cloned();
     let (body, format, inspected) = blocking(move || {
         let inspected = decode::inspect(&body, &format, known.as_ref(), &limits)?;
@@ -62,7 +64,7 @@ pub(crate) async fn land(cx: &Cx, landing: Landing, known: Option<&Schema>) -> R
         sha256,
         origin,
     };
-    Ok(Chunk { file, rejects: inspected.rejects, notes })
+    Ok(Chunk { file, rejects: inspected.rejects, notes, drift: inspected.drift })
 }
 
 /// Runs work that reads files or computes for long where it holds up nobody.

@@ -232,7 +232,7 @@ impl SqlSource {
         };
         let relation = Relation::resolve(subject, address.dialect(), &tables)?;
         let described = wait(cx, timeout, session.describe(&relation, &settled(cx))).await?;
-        let plan = Plan::new(described, &cx.columns, cx.known.as_ref())?;
+        let plan = Plan::new(described, &cx.columns, cx.known.as_ref(), cx.new_columns())?;
         let mut order = Vec::new();
         if let Some(by) = &config.split.by {
             plan.index(by, "split.by")?;

@@ -13,6 +13,7 @@ use super::{
     cursor::{CursorType, CursorValue},
     quote::{Dialect, quote},
 };
+use crate::decode::NewColumns;
 
 /// How the bytes of a column become a [`super::value::Value`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub(super) struct Described {
 pub(super) struct Column {
     pub(super) described: Described,
     pub(super) target: DataType,
+    /// Neither known nor asked for where columns do not grow: it is written, and not read.
+    pub(super) is_left_out: bool,
 }
 
 /// A table or view of the database.
@@ -173,7 +176,12 @@ pub(super) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>)
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) columns: Vec<Column>,
+    /// Of the files that are written.
     pub(super) schema: SchemaRef,
+    /// The columns of `schema` that are read.
+    pub(super) read: SchemaRef,
+    /// The columns as the database has them.
+    pub(super) found: SchemaRef,
     pub(super) notes: Vec<Note>,
 }
 
@@ -183,12 +191,14 @@ impl Plan {
         described: Vec<Described>,
         asked: &BTreeMap<String, ColumnType>,
         known: Option<&SchemaRef>,
+        new_columns: NewColumns,
     ) -> Result<Self> {
         let mut names = HashSet::new();
         if let Some(twice) = described.iter().find(|column| !names.insert(column.name.as_str())) {
             return Err(Error::new(codes::DATABASE, format!("two columns are called `{}`", twice.name))
                 .hint("give them different names in the query: SELECT a.id AS a_id, b.id AS b_id"));
         }
+        let grows = new_columns == NewColumns::Take;
         let mut notes: Vec<Note> = asked
             .keys()
             .filter(|name| !names.contains(name.as_str()))
@@ -201,15 +211,23 @@ impl Plan {
                     Some(asked) => asked.data_type(),
                     None => {
                         notes.extend(column.note.clone().map(Note));
-                        stable_type(&column, known, &mut notes)
+                        stable_type(&column, known, grows, &mut notes)
                     }
                 };
-                Column { described: column, target }
+                let is_known = known.is_some_and(|known| known.fields().find(&column.name).is_some());
+                let is_left_out = !grows && !is_known && !asked.contains_key(&column.name);
+                Column { described: column, target, is_left_out }
             })
             .collect();
-        let fields: Vec<Field> =
-            columns.iter().map(|c| Field::new(&c.described.name, c.target.clone(), true)).collect();
-        Ok(Self { columns, schema: Arc::new(Schema::new(fields)), notes })
+        let field = |column: &Column, data_type: &DataType| {
+            Field::new(&column.described.name, data_type.clone(), true)
+        };
+        let schema: Vec<Field> = columns.iter().map(|c| field(c, &c.target)).collect();
+        let kept = columns.iter().filter(|c| !c.is_left_out);
+        let read: Vec<Field> = kept.map(|c| field(c, &c.target)).collect();
+        let found: Vec<Field> = columns.iter().map(|c| field(c, &c.described.data_type)).collect();
+        let [schema, read, found] = [schema, read, found].map(|fields| Arc::new(Schema::new(fields)));
+        Ok(Self { columns, schema, read, found, notes })
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -232,11 +250,19 @@ impl Plan {
     }
 }
 
-fn stable_type(column: &Described, known: Option<&SchemaRef>, notes: &mut Vec<Note>) -> DataType {
+fn stable_type(
+    column: &Described,
+    known: Option<&SchemaRef>,
+    grows: bool,
+    notes: &mut Vec<Note>,
+) -> DataType {
     let now = &column.data_type;
     let Some(before) = known.and_then(|known| known.field_with_name(&column.name).ok()) else {
         return now.clone();
     };
+    if !grows {
+        return before.data_type().clone();
+    }
     let of = |data_type: &DataType| Schema::new(vec![Field::new(&column.name, data_type.clone(), true)]);
     let stable = evolve(&of(before.data_type()), &of(now)).field(0).data_type().clone();
     if stable != *now {
@@ -325,11 +351,11 @@ mod tests {
         let described =
             vec![column("a", DataType::Float64), column("b", DataType::Utf8), column("c", DataType::Utf8)];
         let asked = BTreeMap::from([("c".to_owned(), ColumnType::Double), ("z".to_owned(), ColumnType::Int)]);
-        let plan = Plan::new(described, &asked, Some(&known)).unwrap();
+        let plan = Plan::new(described, &asked, Some(&known), NewColumns::Take).unwrap();
         let targets: Vec<&DataType> = plan.columns.iter().map(|c| &c.target).collect();
         assert_eq!(targets, [&DataType::Float64, &DataType::Int64, &DataType::Float64]);
         assert_eq!(plan.notes.len(), 2, "{:?}", plan.notes);
         let twice = vec![column("a", DataType::Utf8), column("a", DataType::Utf8)];
-        assert!(Plan::new(twice, &BTreeMap::new(), None).is_err());
+        assert!(Plan::new(twice, &BTreeMap::new(), None, NewColumns::Take).is_err());
     }
 }

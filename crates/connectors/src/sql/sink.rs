@@ -4,7 +4,10 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use arrow::datatypes::SchemaRef;
 use futures::{Stream, TryStreamExt};
-use lagar_flow::{Body, Chunk, Error, Format, FormatKind, Note, Origin, RawFile, Reject, Result, codes};
+use lagar_flow::{
+    Body, Chunk, Discarded, Drift, Error, Format, FormatKind, Misfits, Note, Origin, RawFile, Reject, Result,
+    codes,
+};
 
 use super::{
     cursor::Boundary,
@@ -14,7 +17,7 @@ use super::{
     plan::Plan,
     value::{ContentHash, Value, hex, row_hash, row_json},
 };
-use crate::{Chunks, Cx, spool::blocking};
+use crate::{Chunks, Cx, decode::NewColumns, spool::blocking};
 
 const BATCH_ROWS_MAX: usize = 8192;
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -53,6 +56,8 @@ pub(super) struct Sink<'a> {
     rejects: Vec<Reject>,
     rejects_bytes: usize,
     zero_dates: Vec<u64>,
+    /// Values that the rows of the current file leave out, by column.
+    discarded: Vec<u64>,
     held: Vec<Chunk>,
     files: u64,
     /// Rows that were written, the rejected ones included.
@@ -79,6 +84,7 @@ impl<'a> Sink<'a> {
             rejects: Vec::new(),
             rejects_bytes: 0,
             zero_dates: vec![0; plan.columns.len()],
+            discarded: vec![0; plan.columns.len()],
             held: Vec::new(),
             files: 0,
             rows: 0,
@@ -126,11 +132,24 @@ impl<'a> Sink<'a> {
                     if *value == Value::ZeroDate && fitting == Value::Null {
                         self.zero_dates[index] += 1;
                     }
+                    if column.is_left_out && fitting != Value::Null {
+                        match self.cx.new_columns() {
+                            NewColumns::RejectRow => {
+                                misfit.get_or_insert((index, "a new column".to_owned()));
+                            }
+                            _ => self.discarded[index] += 1,
+                        }
+                    }
                     self.batch.push(index, &fitting);
                 }
                 Err(reason) => {
                     self.batch.push(index, &Value::Null);
-                    misfit.get_or_insert((index, reason));
+                    match self.cx.misfits() {
+                        Misfits::Reject => {
+                            misfit.get_or_insert((index, reason));
+                        }
+                        Misfits::Null => self.discarded[index] += 1,
+                    }
                 }
             }
         }
@@ -200,6 +219,7 @@ impl<'a> Sink<'a> {
         let file = blocking(move || file.finish()).await?;
         let rejects = std::mem::take(&mut self.rejects);
         let rows = std::mem::take(&mut self.file_rows);
+        let discarded = self.take_discarded();
         let chunk = Chunk {
             file: RawFile {
                 body: Body::Temp(Arc::new(file.path)),
@@ -209,8 +229,9 @@ impl<'a> Sink<'a> {
                     kind: FormatKind::Parquet,
                     compression: Default::default(),
                     columns: Default::default(),
+                    misfits: self.cx.misfits(),
                 },
-                schema: SchemaRef::clone(&self.plan.schema),
+                schema: SchemaRef::clone(&self.plan.read),
                 rows: Some(rows - rejects.len() as u64),
                 bytes: file.bytes,
                 sha256: Some(file.sha256),
@@ -218,6 +239,7 @@ impl<'a> Sink<'a> {
             },
             rejects,
             notes: Vec::new(),
+            drift: Drift { found: SchemaRef::clone(&self.plan.found), declared: true, discarded },
         };
         self.files += 1;
         if self.options.hold {
@@ -226,6 +248,12 @@ impl<'a> Sink<'a> {
         }
         self.rejects_bytes = 0;
         self.out.send(chunk).await
+    }
+
+    fn take_discarded(&mut self) -> Vec<Discarded> {
+        let counts = self.discarded.iter_mut().map(std::mem::take).zip(&self.plan.columns);
+        let some = counts.filter(|(values, _)| *values > 0);
+        some.map(|(values, column)| Discarded { column: column.described.name.clone(), values }).collect()
     }
 
     /// Completes the last file. With `even_empty` there is at least one, so that the columns are known.

@@ -154,9 +154,10 @@ impl Session for SqliteSession {
                 }
                 declared = tables[&table].get(&column).cloned().unwrap_or_default();
             }
-            let wish = match settled.get(&name) {
-                Some(data_type) => Wish::Type(data_type.clone()),
-                None => wish_of(&declared),
+            // Where the table says it clearly, it is asked each time: its type may have changed.
+            let wish = match (wish_of(&declared), settled.get(&name)) {
+                (wish @ Wish::Type(_), _) | (wish, None) => wish,
+                (_, Some(data_type)) => Wish::Type(data_type.clone()),
             };
             columns.push(Described {
                 expression: format!("q.{}", quote(Dialect::Sqlite, &name)?),

@@ -40,6 +40,7 @@ impl Place {
             stores: Arc::new(NoStores),
             columns: BTreeMap::new(),
             known: None,
+            schema: Default::default(),
             secrets: Default::default(),
             seed: 7,
             cancel: CancellationToken::new(),

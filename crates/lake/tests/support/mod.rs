@@ -104,12 +104,14 @@ pub fn chunk_with(text: &str, rejects: Vec<Reject>, schema: Schema) -> Chunk {
                 kind: FormatKind::Ndjson,
                 compression: Compression::None,
                 columns: BTreeMap::new(),
+                misfits: Default::default(),
             },
             schema: Arc::new(schema),
             origin: Origin { url: "test://events".into(), ..Origin::default() },
         },
         rejects,
         notes: Vec::new(),
+        drift: Default::default(),
     }
 }
 

@@ -236,12 +236,12 @@ fn count(row: &SqliteRow, column: &str) -> Result<u64, sqlx::Error> {
     u64::try_from(number).map_err(|e| wrong(column, e))
 }
 
-fn optional_count(row: &SqliteRow, column: &str) -> Result<Option<u64>, sqlx::Error> {
+pub(super) fn optional_count(row: &SqliteRow, column: &str) -> Result<Option<u64>, sqlx::Error> {
     let number: Option<i64> = row.try_get(column)?;
     number.map(u64::try_from).transpose().map_err(|e| wrong(column, e))
 }
 
-fn time(row: &SqliteRow, column: &str) -> Result<DateTime<Utc>, sqlx::Error> {
+pub(super) fn time(row: &SqliteRow, column: &str) -> Result<DateTime<Utc>, sqlx::Error> {
     let text: String = row.try_get(column)?;
     parse_time(&text).map_err(|e| wrong(column, e))
 }

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, SqliteConnection, SqlitePool};
 
 /// The tables with the columns that the checksum is over. A change of them needs a new schema version.
-const SEALED: [(&str, &[&str]); 3] = [
+const SEALED: [(&str, &[&str]); 4] = [
     (
         "runs",
         &[
@@ -50,11 +50,18 @@ const SEALED: [(&str, &[&str]); 3] = [
         "checks",
         &["run_id", "table_name", "check_name", "severity", "rows_tested", "rows_failed", "sample_json"],
     ),
+    (
+        "events",
+        &["run_id", "step", "number", "at", "table_name", "kind", "column_name", "before", "after", "count"],
+    ),
 ];
 
-/// Gives the tables of an older version their column for it.
+/// The tables of the first version, which had no seals.
+const UNSEALED: [&str; 3] = ["runs", "steps", "checks"];
+
+/// Gives the tables of the first version their column for it.
 pub(super) async fn add_columns(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    for (table, _) in SEALED {
+    for table in UNSEALED {
         let add = AssertSqlSafe(format!("ALTER TABLE {table} ADD COLUMN seal INTEGER"));
         sqlx::query(add).execute(&mut *connection).await?;
     }

@@ -151,14 +151,14 @@ impl History {
     }
 }
 
-enum Kind {
+pub(super) enum Kind {
     Text,
     Time,
     Float,
     Int,
 }
 
-fn schema(columns: &[(&str, Kind)]) -> SchemaRef {
+pub(super) fn schema(columns: &[(&str, Kind)]) -> SchemaRef {
     let field = |(name, kind): &(&str, Kind)| {
         let data_type = match kind {
             Kind::Text => DataType::Utf8,
@@ -171,20 +171,20 @@ fn schema(columns: &[(&str, Kind)]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
 }
 
-fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+pub(super) fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
     RecordBatch::try_new(schema.clone(), columns)
         .map_err(|e| Error::bug("a table of the history does not fit its columns").caused_by(&e))
 }
 
-fn strings<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
+pub(super) fn strings<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
     Arc::new(values.collect::<StringArray>())
 }
 
-fn counts(values: impl Iterator<Item = Option<u64>>) -> ArrayRef {
+pub(super) fn counts(values: impl Iterator<Item = Option<u64>>) -> ArrayRef {
     Arc::new(values.map(|value| value.map(super::integer)).collect::<Int64Array>())
 }
 
-fn times(values: impl Iterator<Item = Option<DateTime<Utc>>>) -> ArrayRef {
+pub(super) fn times(values: impl Iterator<Item = Option<DateTime<Utc>>>) -> ArrayRef {
     let micros = values.map(|value| value.map(|time| time.timestamp_micros()));
     Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
 }

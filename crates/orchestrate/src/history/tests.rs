@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use arrow::array::{Array, AsArray};
-use lagar_flow::codes;
+use lagar_flow::{Event, EventKind, codes};
 
 use super::*;
 use crate::report::{CheckReport, Status, StepKind};
@@ -83,6 +83,7 @@ async fn the_tables_have_their_columns_with_and_without_rows() {
     assert_eq!(history.runs_batch().await.unwrap().schema(), *tables::RUNS);
     assert_eq!(history.steps_batch().await.unwrap().schema(), *tables::STEPS);
     assert_eq!(history.checks_batch().await.unwrap().schema(), *tables::CHECKS);
+    assert_eq!(history.events_batch().await.unwrap().schema(), *events::EVENTS);
     history.start_run("r1", "shop", "run", time(0)).await.unwrap();
     history
         .record_step("r1", &step("a").failed(Error::new(codes::MEMORY, "too much")), time(3))
@@ -259,6 +260,7 @@ async fn remembered(folder: &tempfile::TempDir) -> (Vec<u8>, String) {
             rows_failed: 0,
             sample: vec![serde_json::json!({"a": number})],
         });
+        made.events.push(event(&id, number.into()));
         history.record_step(&id, &made, time(number)).await.unwrap();
         history.end_run(&report(&id, Status::Ok), time(number)).await.unwrap();
     }
@@ -284,7 +286,47 @@ async fn told(history: &History) -> String {
         let checks = history.checks(&run.run_id).await.unwrap();
         all.push_str(&format!("{run:?} {found:?} {steps:?} {checks:?}\n"));
     }
+    all.push_str(&events_of(history).await);
     all
+}
+
+async fn events_of(history: &History) -> String {
+    history.events().await.unwrap().iter().map(|event| format!("{event:?}\n")).collect()
+}
+
+fn event(run_id: &str, count: u64) -> Event {
+    Event {
+        at: time(1),
+        run_id: run_id.into(),
+        table: "raw.a".into(),
+        kind: EventKind::RowDiscarded,
+        column: Some("x".into()),
+        before: Some("int".into()),
+        after: None,
+        count: Some(count),
+    }
+}
+
+#[tokio::test]
+async fn the_events_of_a_step_are_those_of_its_last_attempt() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = open(&folder).await;
+    let mut made = step("raw.a");
+    made.events = vec![event("r", 1), event("r", 2)];
+    history.record_step("r", &made, time(1)).await.unwrap();
+    made.events = vec![event("r", 3)];
+    history.record_step("r", &made, time(1)).await.unwrap();
+    assert_eq!(history.events().await.unwrap(), [event("r", 3)]);
+    // In the lake one step may have left several loads.
+    let mut rebuilt = RebuiltRun::new("q", time(5));
+    for _ in 0..2 {
+        let mut load = step("raw.a");
+        load.events = vec![event("q", 4)];
+        rebuilt.add(load, time(5));
+    }
+    history.rebuild("shop", vec![rebuilt]).await.unwrap();
+    assert_eq!(history.events().await.unwrap().len(), 3);
+    assert_eq!(history.events_batch().await.unwrap().num_rows(), 3);
 }
 
 /// R11: a flipped bit is noticed, or it changes nothing that can be read.
@@ -350,29 +392,34 @@ async fn a_cut_history_is_noticed() {
     }
 }
 
-/// What the first version wrote, which had no seals, stays and is sealed.
+/// What older versions wrote stays and is sealed: the first had no seals, the second no events.
 #[tokio::test]
 async fn an_older_history_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let (_, before) = remembered(&folder).await;
-    let history = open(&folder).await;
-    for table in ["runs", "steps", "checks"] {
-        let drop = sqlx::AssertSqlSafe(format!("ALTER TABLE {table} DROP COLUMN seal"));
-        sqlx::query(drop).execute(&history.pool).await.unwrap();
+    for version in [1, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, before) = remembered(&folder).await;
+        let history = open(&folder).await;
+        let before = before.replace(&events_of(&history).await, "");
+        let mut older = "DROP TABLE events;".to_owned();
+        if version == 1 {
+            for table in ["runs", "steps", "checks"] {
+                older.push_str(&format!("ALTER TABLE {table} DROP COLUMN seal;"));
+            }
+        }
+        let signed = if version == 1 { 0 } else { APPLICATION + version };
+        older.push_str(&format!("PRAGMA user_version = {version}; PRAGMA application_id = {signed}"));
+        sqlx::raw_sql(sqlx::AssertSqlSafe(older)).execute(&history.pool).await.unwrap();
+        history.close().await;
+        let (history, opened) = History::open(folder.path()).await.unwrap();
+        assert_eq!(opened, Opened::Existing);
+        assert_eq!(told(&history).await, before);
+        history.start_run("new", "shop", "run", time(30)).await.unwrap();
+        sqlx::query("UPDATE runs SET status = 'failed' WHERE run_id = 'run-1'")
+            .execute(&history.pool)
+            .await
+            .unwrap();
+        history.close().await;
+        let opened = History::open(folder.path()).await.unwrap().1;
+        assert!(matches!(opened, Opened::Damaged(_)), "a row that nobody sealed");
     }
-    for pragma in ["PRAGMA user_version = 1", "PRAGMA application_id = 0"] {
-        sqlx::query(pragma).execute(&history.pool).await.unwrap();
-    }
-    history.close().await;
-    let (history, opened) = History::open(folder.path()).await.unwrap();
-    assert_eq!(opened, Opened::Existing);
-    assert_eq!(told(&history).await, before);
-    history.start_run("new", "shop", "run", time(30)).await.unwrap();
-    sqlx::query("UPDATE runs SET status = 'failed' WHERE run_id = 'run-1'")
-        .execute(&history.pool)
-        .await
-        .unwrap();
-    history.close().await;
-    let opened = History::open(folder.path()).await.unwrap().1;
-    assert!(matches!(opened, Opened::Damaged(_)), "a row that nobody sealed");
 }

@@ -21,17 +21,19 @@ use super::*;
 mod compression;
 mod csv_files;
 mod json_files;
+mod new_columns;
 mod parquet_files;
 mod properties;
 
-const LIMITS: Limits = Limits { max_bytes: 1 << 30, batch_rows: 3, sample_bytes: None };
+const LIMITS: Limits =
+    Limits { max_bytes: 1 << 30, batch_rows: 3, sample_bytes: None, new_columns: NewColumns::Take };
 
 fn memory(bytes: impl AsRef<[u8]>) -> Body {
     Body::Memory(Bytes::copy_from_slice(bytes.as_ref()))
 }
 
 fn format_of(kind: FormatKind) -> Format {
-    Format { kind, compression: Compression::None, columns: Default::default() }
+    Format { kind, compression: Compression::None, columns: Default::default(), misfits: Default::default() }
 }
 
 fn csv_format() -> Format {
@@ -67,7 +69,7 @@ struct Both {
 impl Both {
     fn types(&self) -> Vec<(String, String)> {
         let fields = self.found.schema.fields().iter();
-        fields.map(|f| (f.name().clone(), columns::type_word(f.data_type()).into_owned())).collect()
+        fields.map(|f| (f.name().clone(), lagar_flow::type_word(f.data_type()).into_owned())).collect()
     }
 
     fn values(&self, name: &str) -> Vec<String> {

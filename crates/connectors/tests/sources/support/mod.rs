@@ -35,6 +35,7 @@ pub fn cx(dir: &Path) -> Cx {
         stores: Arc::new(OneStore::default()),
         columns: BTreeMap::new(),
         known: None,
+        schema: Default::default(),
         secrets: Default::default(),
         seed: 1,
         cancel: CancellationToken::new(),
