@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, FieldRef, Fields, Schema};
 
+use crate::schema::by_name;
+
 /// What stands in the files of a load, whatever their columns are read as: every column and nested field
 /// that is there, with the types that its values look like.
 #[derive(Debug, Clone, Default)]
@@ -95,12 +97,13 @@ impl Present {
     }
 
     fn add_beyond(&self, prefix: &str, known: &Fields, beyond: &mut Vec<String>) {
+        let known = by_name(known);
         for (name, place) in &self.0 {
             let path = inside(prefix, name);
-            match known.find(name) {
+            match known.get(name.as_str()) {
                 None => beyond.push(path),
                 // What is no object there is no place for fields.
-                Some((_, field)) if place.types.iter().any(|found| same_shape(found, field.data_type())) => {
+                Some(field) if place.types.iter().any(|found| same_shape(found, field.data_type())) => {
                     let inner = fields_of(field.data_type()).unwrap_or_default();
                     place.inside.add_beyond(&path, &inner, beyond);
                 }
@@ -150,10 +153,11 @@ pub fn changes(known: &Schema, next: &Schema) -> Vec<Change> {
 }
 
 fn add_changes(prefix: &str, known: &Fields, next: &Fields, changes: &mut Vec<Change>) {
+    let known = by_name(known);
     for field in next {
         let column = inside(prefix, field.name());
         let after = field.data_type().clone();
-        let before = known.find(field.name()).map(|(_, before)| before.data_type().clone());
+        let before = known.get(field.name().as_str()).map(|before| before.data_type().clone());
         match before {
             Some(before) if before == after => {}
             Some(before) if same_shape(&before, &after) => {

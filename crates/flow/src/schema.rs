@@ -1,6 +1,6 @@
 //! Column lists as they are stored in manifests, and how they grow.
 
-use std::{borrow::Cow, str::FromStr, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, str::FromStr, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
@@ -60,21 +60,27 @@ pub fn evolve(known: &Schema, next: &Schema) -> Schema {
 }
 
 fn evolve_fields(known: &Fields, next: &Fields) -> Vec<FieldRef> {
+    let (by_name, next_by_name) = (by_name(known), by_name(next));
     let mut fields: Vec<FieldRef> = known
         .iter()
-        .map(|field| match next.find(field.name()) {
-            Some((_, other)) => {
+        .map(|field| match next_by_name.get(field.name().as_str()) {
+            Some(other) => {
                 Arc::new(Field::new(field.name(), evolve_type(field.data_type(), other.data_type()), true))
             }
             None => Arc::new(field.as_ref().clone().with_nullable(true)),
         })
         .collect();
     for field in next {
-        if known.find(field.name()).is_none() {
+        if !by_name.contains_key(field.name().as_str()) {
             fields.push(Arc::new(field.as_ref().clone().with_nullable(true)));
         }
     }
     fields
+}
+
+/// The fields by their names: of thousands each would else be looked for among all.
+pub(crate) fn by_name(fields: &Fields) -> HashMap<&str, &FieldRef> {
+    fields.iter().rev().map(|field| (field.name().as_str(), field)).collect()
 }
 
 fn evolve_type(known: &DataType, next: &DataType) -> DataType {

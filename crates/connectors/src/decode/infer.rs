@@ -1,6 +1,9 @@
 //! Finds the columns of a file and their types, in one pass that builds no values.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 use lagar_flow::{ColumnType, Error, Note, Result, codes};
@@ -134,9 +137,8 @@ impl Inference {
         self.header = header.clone();
         let columns = &mut self.columns;
         self.fields = header.iter().filter_map(|name| columns.index(&mut 0, name, COLUMNS_MAX + 1)).collect();
-        let known =
-            |name: &str| self.known.as_ref().is_some_and(|schema| schema.fields().find(name).is_some());
-        self.free = columns.list.iter().map(|(name, _)| !known(name)).collect();
+        let known = known_types(self.known.as_deref());
+        self.free = columns.list.iter().map(|(name, _)| !known.contains_key(name.as_str())).collect();
     }
 
     fn observe_fields<'a>(&mut self, fields: impl Iterator<Item = Option<&'a str>>) {
@@ -172,9 +174,9 @@ impl Inference {
         let (mut fields, mut doubtful, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         let mut strangers = false;
         let grows = new_columns == NewColumns::Take;
+        let all_known = known_types(self.known.as_deref());
         for (name, seen) in &self.columns.list {
-            let known =
-                self.known.as_ref().and_then(|schema| schema.fields().find(name)).map(|(_, f)| f.data_type());
+            let known = all_known.get(name.as_str()).copied();
             let data_type = match (asked.get(name), known) {
                 (Some(asked), _) => asked.data_type(),
                 (None, Some(known)) if !grows => known.clone(),
@@ -217,6 +219,11 @@ impl Inference {
             notes,
         }
     }
+}
+
+fn known_types(known: Option<&Schema>) -> HashMap<&str, &DataType> {
+    let fields = known.into_iter().flat_map(|known| known.fields());
+    fields.map(|field| (field.name().as_str(), field.data_type())).collect()
 }
 
 /// The text of a row of JSON.

@@ -25,6 +25,7 @@ fn cell_name(change: &Change, policy: &str, format: Format) -> String {
 /// D1
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_is_met_as_the_policy_says() {
+    assert_eq!(cells().len(), 248, "as docs/reliability.md says");
     let mut project = String::from("name: drift\nlimits: {threads: 2, memory: 256MiB}\nsources:\n");
     for (change, policy, format) in cells() {
         let keys = format!("schema: {policy}, max_rejected: 1");
