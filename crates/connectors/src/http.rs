@@ -152,6 +152,17 @@ impl From<Error> for Failure {
     }
 }
 
+fn client(timeout: &Timeouts, neighbours: &Neighbours) -> Result<Client> {
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(timeout.connect)
+        .read_timeout(timeout.read)
+        .dns_resolver(neighbours.clone())
+        .build()
+        .map_err(|error| Error::bug("the HTTP client cannot be set up").caused_by(&error))
+}
+
 impl<'a> Http<'a> {
     /// For requests that start at `url`, whose host alone gets the secrets.
     pub fn new(cx: &'a Cx, mut config: HttpConfig, url: &mut Url, shared: &'a Shared) -> Result<Self> {
@@ -179,15 +190,17 @@ impl<'a> Http<'a> {
         }
         let token_url = config.auth.as_ref().and_then(Auth::client_credentials);
         let token_url = token_url.and_then(|client| http_url(&client.token_url));
-        let neighbours = Neighbours::of(url, token_url);
-        let client = Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(config.timeout.connect)
-            .read_timeout(config.timeout.read)
-            .dns_resolver(neighbours.clone())
-            .build()
-            .map_err(|error| Error::bug("the HTTP client cannot be set up").caused_by(&error))?;
+        let home = url.origin();
+        let (client, neighbours) = match shared.client.get() {
+            Some((known, client, neighbours)) if *known == home => (client.clone(), neighbours.clone()),
+            _ => {
+                let neighbours = Neighbours::of(url, token_url);
+                let client = client(&config.timeout, &neighbours)?;
+                // Where another read was faster, each goes on with its own.
+                let _ = shared.client.set((home.clone(), client.clone(), neighbours.clone()));
+                (client, neighbours)
+            }
+        };
         let login = match &config.auth {
             Some(auth) => {
                 auth.add_secrets(&redactor);
@@ -201,7 +214,7 @@ impl<'a> Http<'a> {
             config,
             redactor,
             shared,
-            home: url.origin(),
+            home,
             neighbours,
             plain,
             private,

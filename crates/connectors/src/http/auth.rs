@@ -1,6 +1,6 @@
 //! The ways to log in at an HTTP server.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use chrono::{DateTime, Utc};
 use lagar_flow::{Redactor, Secret};
@@ -11,8 +11,12 @@ use reqwest::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 use tokio::{sync::Mutex, time::Instant};
+use url::Origin;
 
-use super::config::{map_only, secret_text};
+use super::{
+    config::{map_only, secret_text},
+    inside::Neighbours,
+};
 
 /// A token is not used in its last seconds: it could expire on the way.
 const TOKEN_MARGIN: Duration = Duration::from_secs(30);
@@ -179,6 +183,9 @@ pub(crate) struct Shared {
     pub(super) token: Mutex<Option<Token>>,
     /// When the next request may start, whichever read asks: the rate is that of the source.
     pub(super) next_slot: Mutex<Option<Instant>>,
+    /// The client for one home, and where it may go. To make one takes longer than many an answer, because it
+    /// reads all the certificates of the system; and its connections stay for the next read.
+    pub(super) client: OnceLock<(Origin, Client, Neighbours)>,
 }
 
 pub(super) struct Token {

@@ -73,7 +73,7 @@ fn text_at(moment: NaiveDateTime) -> String {
     let form = if moment.time() == NaiveTime::MIN { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M:%S" };
     let text = moment.format(form).to_string();
     // Cut at the minute: a prefix sorts before all that begin with it, with or without seconds.
-    text.strip_suffix(":00").map_or(text.clone(), str::to_owned)
+    text.strip_suffix(":00").unwrap_or(&text).to_owned()
 }
 
 fn no_time(column: &Described) -> Error {
