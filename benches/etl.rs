@@ -163,6 +163,7 @@ impl Workshop {
                 rows_out: written.rows(),
                 description: None,
                 compacted: None,
+                code_version: None,
             },
             base,
             column_docs: BTreeMap::new(),

@@ -22,6 +22,8 @@ fn help_names_every_command() {
         "test",
         "sql",
         "show",
+        "profile",
+        "lineage",
         "ls",
         "runs",
         "releases",

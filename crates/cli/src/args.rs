@@ -162,6 +162,10 @@ pub enum Command {
         /// zone.name
         table: String,
     },
+    /// Looks at the columns of a table: nulls, distinct values, bounds, histograms; suggests a model
+    Profile(ProfileArgs),
+    /// Draws what a table or a column is made from, or what is made from it
+    Lineage(LineageArgs),
     /// Lists sources and tables
     Ls {
         #[command(flatten)]
@@ -201,6 +205,65 @@ pub enum Command {
     Completions { shell: clap_complete::Shell },
     /// Prints the version
     Version,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ProfileArgs {
+    /// raw.x, trusted.x, refined.x, quarantine.x, system.x
+    pub table: String,
+    /// Only these columns, with commas between them
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// Only the rows for which this holds (_newest, day > '2024-01-01')
+    #[arg(long = "where", value_name = "SQL")]
+    pub filter: Option<String>,
+    /// Writes a page with pictures, which needs no other file
+    #[arg(long, value_name = "FILE", conflicts_with = "suggest")]
+    pub html: Option<PathBuf>,
+    /// Prints a model that cleans the table: without columns that are mostly null or always the same
+    #[arg(long)]
+    pub suggest: bool,
+    /// Writes the model to a file that is not there yet
+    #[arg(short, long, value_name = "FILE", requires = "suggest")]
+    pub output: Option<PathBuf>,
+    /// Writes over a file that is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
+    /// Columns go when more than this share is null
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, requires = "suggest", value_parser = share)]
+    pub null_share: f64,
+    /// Columns go when they have at most so many different values
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "suggest")]
+    pub distinct: u64,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("write a number between 0 and 1".into()),
+    }
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct LineageArgs {
+    /// zone.name; default: all tables
+    pub table: Option<String>,
+    /// One column of the table, through all models
+    #[arg(short, long, requires = "table")]
+    pub column: Option<String>,
+    /// What is made from it, in place of what it is made from
+    #[arg(long)]
+    pub down: bool,
+    /// Draws for another program
+    #[arg(short, long, value_name = "FORMAT")]
+    pub format: Option<GraphFormat>,
+}
+
+/// How a lineage is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    Mermaid,
+    Dot,
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -24,6 +24,7 @@ use object_store::ObjectStore;
 use crate::{
     errors,
     lake_table::FilesTable,
+    lineage,
     memory::{self, Limits},
     quarantine::QuarantineTable,
     query::{self, Query},
@@ -305,6 +306,13 @@ impl Session {
             all = Error::all([all, newest.clone()]).unwrap_or(newest.clone());
         }
         all
+    }
+
+    /// Where each column of a query comes from, without running it.
+    ///
+    /// Fails as [`Self::describe`] does.
+    pub async fn lineage(&self, sql: &str) -> Result<Vec<lineage::Origin>> {
+        Ok(lineage::of_plan(&self.plan(sql, Allowed::Query).await?))
     }
 
     /// [`Self::describe`] for a query whose result becomes a table: the columns are those of the table,

@@ -128,6 +128,7 @@ impl Place {
             rows_out: all.iter().map(|file| file.rows).sum(),
             description: None,
             compacted: None,
+            code_version: None,
         };
         let commit = TableCommit {
             name,

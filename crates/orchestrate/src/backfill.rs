@@ -56,7 +56,11 @@ pub async fn backfill(workplace: &Workplace, what: BackfillOptions, options: Run
     let scratch = workplace.scratch()?;
     let engine = workplace.engine(&scratch)?;
     let run_id = uuid::Uuid::now_v7().to_string();
-    let context = Context::new(workplace, &scratch, engine, &options, &run_id).await?;
+    let mut context = Context::new(workplace, &scratch, engine, &options, &run_id).await?;
+    context.provenance.parameters["backfill"] = serde_json::json!({
+        "source": source.name.as_str(), "from": what.from.to_string(), "to": what.to.to_string(),
+        "parallel": what.parallel, "force": what.force,
+    });
 
     let mut warnings = Vec::new();
     let history = note_failure(&mut warnings, workplace.history().await);

@@ -9,14 +9,14 @@ use lagar_engine::{
     checks::{self, Severity},
     model::{Materialize, Model},
 };
-use lagar_flow::{Error, KillPoint, Result, Scope, TableName, Zone, codes, kill, schema_of};
+use lagar_flow::{Error, KillPoint, Result, Scope, TableName, Zone, codes, columns_of, kill, schema_of};
 use lagar_lake::{
     DataFile, Lake, Manifest, Release, Table, TableCommit, TableMeta, WriteOptions, delta_schema,
     newest_state,
 };
 
 use crate::{
-    project::hash,
+    project::{hash, schema_hash},
     report::{CheckReport, Status, StepReport},
     run::Context,
 };
@@ -27,6 +27,9 @@ pub(crate) const TARGET_FILE_BYTES: u64 = 256 << 20;
 /// Builds `model` if anything that it depends on has changed. `report` is filled as far as the build came.
 pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepReport) -> Result<()> {
     let mut inputs = Inputs::of(context, model).await?;
+    report.provenance.inputs =
+        inputs.numbers.iter().map(|(table, number)| (table.to_string(), *number)).collect();
+    report.provenance.code_hash = Some(definition(model));
     let fingerprint = fingerprint(model, &inputs.ids);
     let newest = context.lake.table(&model.name, None).await?;
     if let Some(up_to_date) = up_to_date(context, model, &fingerprint, newest.as_ref()).await? {
@@ -96,6 +99,7 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
                 rows_out,
                 description: model.description.clone(),
                 compacted: None,
+                code_version: context.provenance.code_version.clone(),
             },
             base: newest,
             column_docs: model.column_docs.clone(),
@@ -103,6 +107,7 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
         .await?;
     kill::at(KillPoint::TableCommitted);
     report.version = Some(table.version);
+    report.provenance.schema_hash = Some(schema_hash(&columns_of(&table.schema)));
     Ok(())
 }
 

@@ -171,7 +171,7 @@ async fn plan_model(
 
 /// The columns of the newest load with the types that are asked for now: the next load is read so. `None`
 /// without a load.
-async fn columns_of(workplace: &Workplace, source: &SourceDef) -> Result<Option<SchemaRef>> {
+pub(crate) async fn columns_of(workplace: &Workplace, source: &SourceDef) -> Result<Option<SchemaRef>> {
     let Some(newest) = workplace.lake.newest_load(&source.name).await? else { return Ok(None) };
     let asked = &source.common.columns;
     let columns = schema_of(&newest.columns)?;

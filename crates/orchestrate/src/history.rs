@@ -29,6 +29,7 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
+pub(crate) use process::machine;
 pub use read::{CheckRecord, RunRecord, StepRecord};
 
 use crate::report::{Report, StepReport};
@@ -64,7 +65,8 @@ CREATE TABLE IF NOT EXISTS steps (
     attempts INTEGER NOT NULL, started_at TEXT NOT NULL, seconds REAL NOT NULL, rows_in INTEGER NOT NULL,
     rows_out INTEGER NOT NULL, rows_rejected INTEGER NOT NULL, bytes_in INTEGER NOT NULL,
     bytes_out INTEGER NOT NULL, version INTEGER, peak_memory_bytes INTEGER NOT NULL,
-    spilled_bytes INTEGER NOT NULL, note TEXT, error_json TEXT, seal INTEGER,
+    spilled_bytes INTEGER NOT NULL, note TEXT, error_json TEXT, seal INTEGER, inputs_json TEXT,
+    parameters_json TEXT, code_version TEXT, code_hash TEXT, schema_hash TEXT, machine TEXT,
     PRIMARY KEY (run_id, name)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS checks (
@@ -174,6 +176,11 @@ impl History {
             }
             Err(fault) => Err(fault.into_error(&path)),
         }
+    }
+
+    /// Whether `dir` has a history: to open one makes it.
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join(FILE).is_file()
     }
 
     /// The database file.
@@ -359,10 +366,8 @@ async fn prepare(pool: &SqlitePool, path: &Path) -> Result<Opened, Fault> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
     // Another process may have been first.
     let version = Format::of(&mut transaction).await?.refuse_newer()?;
-    if version == 1 {
-        seal::add_columns(&mut transaction).await?;
-    }
     sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+    seal::add_columns(&mut transaction).await?;
     seal::seal(&mut transaction, None).await?;
     // `PRAGMA` takes no bound values.
     let format = sqlx::AssertSqlSafe(format!(
@@ -533,6 +538,7 @@ fn step_record(run_id: &str, report: &StepReport, ended_at: DateTime<Utc>) -> St
         spilled_bytes: report.spilled_bytes,
         note: (!report.notes.is_empty()).then(|| report.notes.join("; ")),
         error: report.error.as_ref().map(Error::to_json),
+        provenance: report.provenance.clone(),
     }
 }
 
@@ -564,7 +570,10 @@ async fn write_run(transaction: &mut Transaction<'_, Sqlite>, run: &RunRecord) -
 
 async fn write_step(transaction: &mut Transaction<'_, Sqlite>, step: &StepRecord) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+        "INSERT OR REPLACE INTO steps (run_id, name, kind, status, attempts, started_at, seconds, rows_in, rows_out,
+             rows_rejected, bytes_in, bytes_out, version, peak_memory_bytes, spilled_bytes, note, error_json,
+             inputs_json, parameters_json, code_version, code_hash, schema_hash, machine)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&step.run_id)
     .bind(&step.name)
@@ -583,6 +592,12 @@ async fn write_step(transaction: &mut Transaction<'_, Sqlite>, step: &StepRecord
     .bind(integer(step.spilled_bytes))
     .bind(&step.note)
     .bind(step.error.as_ref().map(ToString::to_string))
+    .bind((!step.provenance.inputs.is_empty()).then(|| serde_json::json!(step.provenance.inputs).to_string()))
+    .bind((!step.provenance.parameters.is_null()).then(|| step.provenance.parameters.to_string()))
+    .bind(&step.provenance.code_version)
+    .bind(&step.provenance.code_hash)
+    .bind(&step.provenance.schema_hash)
+    .bind(&step.provenance.machine)
     .execute(&mut **transaction)
     .await?;
     Ok(())

@@ -9,13 +9,16 @@ mod doctor;
 mod dotenv;
 mod drift;
 mod files;
+mod git;
 mod graph;
 mod history;
+mod lineage;
 mod load;
 mod lock;
 mod model_tests;
 mod overlay;
 mod plan;
+mod profile;
 pub mod project;
 mod reader;
 mod rebuild;
@@ -34,10 +37,15 @@ pub use backfill::{BackfillOptions, backfill};
 pub use check::{Checked, check};
 pub use doctor::{Finding, doctor};
 pub use history::History;
+pub use lineage::{
+    ColumnEdge, ColumnLineage, ColumnNode, Direction, Edge, EdgeKind, LastRun, Lineage, Node, column_lineage,
+    lineage,
+};
 pub use plan::{Action, PlannedStep, plan};
+pub use profile::{ProfileOptions, TableProfile, profile};
 pub use project::{Draft, LoadOptions, Project, project_schema};
 pub use reader::Reader;
-pub use report::{CheckReport, Report, Status, StepKind, StepReport, WindowCounts};
+pub use report::{CheckReport, Provenance, Report, Status, StepKind, StepReport, WindowCounts};
 pub use run::{RunOptions, Unwatched, Watcher, run};
 pub use unit::{TestResult, test};
 pub use upkeep::{CompactReport, CompactedTable, compact};

@@ -7,7 +7,7 @@ use lagar_lake::{LoadWriter, Manifest};
 
 use crate::{
     drift::Drift,
-    project::{MaxRejected, SourceDef},
+    project::{MaxRejected, SourceDef, schema_hash},
     report::{Status, StepReport},
     run::Context,
     windows,
@@ -116,6 +116,7 @@ pub(crate) async fn commit(
     report.rows_out += seen.rows;
     report.bytes_out += manifest.bytes;
     report.version = Some(manifest.number);
+    report.provenance.schema_hash = Some(schema_hash(&manifest.columns));
     Ok(manifest)
 }
 

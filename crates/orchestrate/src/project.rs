@@ -311,6 +311,11 @@ impl Project {
         self.settings.clone()
     }
 
+    /// The folder that the project's files were read from; `None` for an object store.
+    pub(crate) fn code_folder(&self) -> Option<&std::path::Path> {
+        (!self.in_store).then_some(self.dir.as_path())
+    }
+
     /// The folder for what the project keeps on this machine (history, scratch files): `.lagar` beside
     /// `lagar.yaml`; for a project in an object store a folder in the user's state folder.
     ///
@@ -554,6 +559,11 @@ fn leaves(value: &Value, path: &mut Vec<String>, found: &mut dyn FnMut(&[String]
         Value::String(text) => found(path, text.clone()),
         other => found(path, other.to_string()),
     }
+}
+
+/// What tells a list of columns from every other: the hash of their names and types, in order.
+pub(crate) fn schema_hash(columns: &[lagar_flow::Column]) -> String {
+    hash(&serde_json::json!(columns))
 }
 
 /// The SHA-256 of a value's JSON, in hex.

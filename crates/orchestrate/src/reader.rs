@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use arrow::datatypes::SchemaRef;
 use lagar_engine::{Engine, Query, RawOptions, Session, suggest, tables_of};
 use lagar_flow::{Error, Name, Result, TableName, codes, schema_of};
 use lagar_lake::{Release, Table};
@@ -81,6 +82,16 @@ impl<'w> Reader<'w> {
             }
         }
         session.inspect(sql).await
+    }
+
+    /// The columns of a table that a query can name.
+    ///
+    /// # Errors
+    /// There is no such table, or it has no rows yet from which its columns are known.
+    pub async fn columns(&self, table: &str) -> Result<SchemaRef> {
+        let session = self.engine.session();
+        self.add(&session, table, &self.tables().await?).await?;
+        session.describe(&format!("SELECT * FROM {table}")).await
     }
 
     async fn add(&self, session: &Session, name: &str, tables: &[String]) -> Result<()> {

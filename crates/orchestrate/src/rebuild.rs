@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use lagar_flow::Result;
+use lagar_flow::{Result, columns_of};
 use lagar_lake::Lake;
 
 use crate::{
     history::RebuiltRun,
+    project::schema_hash,
     report::{StepKind, StepReport},
 };
 
@@ -22,6 +23,7 @@ pub(crate) async fn runs_of(lake: &Lake) -> Result<Vec<RebuiltRun>> {
             step.bytes_out = load.bytes;
             step.version = Some(load.number);
             step.events.clone_from(&load.events);
+            step.provenance.schema_hash = Some(schema_hash(&load.columns));
             let run = runs
                 .entry(load.run_id.clone())
                 .or_insert_with(|| RebuiltRun::new(&load.run_id, load.created_at));
@@ -37,6 +39,10 @@ pub(crate) async fn runs_of(lake: &Lake) -> Result<Vec<RebuiltRun>> {
             step.rows_in = meta.rows_in;
             step.rows_out = meta.rows_out;
             step.version = Some(version);
+            step.provenance.inputs = meta.inputs.clone();
+            step.provenance.code_version = meta.code_version.clone();
+            step.provenance.code_hash = Some(meta.definition.clone()).filter(|hash| !hash.is_empty());
+            step.provenance.schema_hash = Some(schema_hash(&columns_of(&table.schema)));
             let run = runs
                 .entry(meta.run_id.clone())
                 .or_insert_with(|| RebuiltRun::new(&meta.run_id, table.committed_at));

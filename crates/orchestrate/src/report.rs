@@ -1,5 +1,7 @@
 //! What a run did, as people and scripts read it.
 
+use std::collections::BTreeMap;
+
 use lagar_flow::{Blame, Error, Event};
 use serde::Serialize;
 
@@ -79,6 +81,8 @@ pub struct StepReport {
     pub windows: Option<WindowCounts>,
     /// What happened to its table that is no error: see [`lagar_flow::EventKind`].
     pub events: Vec<Event>,
+    #[serde(flatten)]
+    pub provenance: Provenance,
     #[serde(serialize_with = "error_json")]
     pub error: Option<Error>,
 }
@@ -100,6 +104,33 @@ impl WindowCounts {
     /// Due and not read, because the step ended before.
     pub fn left(&self) -> u64 {
         self.due - self.loaded - self.unchanged
+    }
+}
+
+/// By what a step's result can be explained later, or made again.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Provenance {
+    /// The load numbers and table versions that it read.
+    pub inputs: BTreeMap<String, u64>,
+    /// What the run was asked for: `select`, `full_refresh`, `vars`, and `config`, the hash of the merged
+    /// project file. No secret is in it.
+    pub parameters: serde_json::Value,
+    /// The git commit that the project was at; `None` where there is none.
+    pub code_version: Option<String>,
+    /// Of a model: the hash of its SQL and front matter, which also tells what is in no commit yet.
+    pub code_hash: Option<String>,
+    /// The hash of the columns and types that were written; `None` if nothing was.
+    pub schema_hash: Option<String>,
+    /// The name of the machine.
+    pub machine: Option<String>,
+}
+
+impl Provenance {
+    /// Adds what is the same for all steps of a run.
+    pub(crate) fn complete(&mut self, of_run: &Provenance) {
+        self.parameters = of_run.parameters.clone();
+        self.code_version = of_run.code_version.clone();
+        self.machine = of_run.machine.clone();
     }
 }
 
@@ -133,6 +164,7 @@ impl StepReport {
             checks: Vec::new(),
             windows: None,
             events: Vec::new(),
+            provenance: Provenance::default(),
             error: None,
         }
     }

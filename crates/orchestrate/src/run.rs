@@ -15,13 +15,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    build, check,
+    build, check, git,
     graph::{Graph, NodeKind},
-    history::History,
+    history::{self, History},
     load,
     lock::RunLock,
     project::Project,
-    report::{Report, Status, StepKind, StepReport},
+    report::{Provenance, Report, Status, StepKind, StepReport},
     workplace::{Scratch, Workplace},
 };
 
@@ -73,6 +73,8 @@ pub(crate) struct Context {
     /// The release whose tables a rollback took back: they are not published again by themselves.
     pub taken_back: Option<Release>,
     pub watcher: Arc<dyn Watcher>,
+    /// What is the same for every step.
+    pub provenance: Provenance,
     /// The versions that steps behind must read: what this run made or found up to date.
     versions: Mutex<BTreeMap<TableName, u64>>,
 }
@@ -106,6 +108,7 @@ impl Context {
             release,
             taken_back,
             watcher: options.watcher.clone(),
+            provenance: provenance(&workplace.project, options),
             versions: Mutex::default(),
             project: workplace.project.clone(),
         })
@@ -215,6 +218,28 @@ pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
     Ok(report)
 }
 
+/// What explains all steps of a run.
+fn provenance(project: &Project, options: &RunOptions) -> Provenance {
+    // As `lagar config show` shows them: a value that is a secret somewhere is masked.
+    let vars: serde_json::Map<String, serde_json::Value> = project
+        .settings()
+        .into_iter()
+        .filter_map(|setting| {
+            let name = setting.key.strip_prefix("vars.")?.to_owned();
+            Some((name, project.secrets.text(&setting.value).into()))
+        })
+        .collect();
+    Provenance {
+        parameters: serde_json::json!({
+            "select": options.select, "full_refresh": options.full_refresh, "vars": vars,
+            "config": project.config_hash,
+        }),
+        code_version: project.code_folder().and_then(git::commit_of),
+        machine: history::machine(),
+        ..Provenance::default()
+    }
+}
+
 /// The current release and, when it is a rollback, the newest release that was made before it.
 async fn releases(lake: &Lake) -> Result<(Option<Release>, Option<Release>)> {
     let mut releases = lake.releases().await?;
@@ -319,6 +344,7 @@ pub(crate) async fn finish(
     warnings: &mut Vec<String>,
     reports: &mut Vec<StepReport>,
 ) {
+    report.provenance.complete(&context.provenance);
     report.error = report.error.map(|error| error.without(&context.project.secrets));
     report.notes.iter_mut().for_each(|note| *note = context.project.secrets.text(note));
     for event in &mut report.events {

@@ -7,8 +7,10 @@ mod config;
 mod connectors;
 mod doctor;
 mod init;
+mod lineage;
 mod ls;
 mod plan;
+mod profile;
 mod releases;
 mod run;
 mod runs;
@@ -47,6 +49,8 @@ pub async fn run(args: Args) -> Result<u8> {
         Command::Test { project, filter } => test::run(&at(global, project.dir), filter.as_deref()).await,
         Command::Sql { query, format, output } => sql::run(&global, query, format, output).await,
         Command::Show { table } => show::run(&global, &table).await,
+        Command::Profile(args) => profile::run(&global, &args).await,
+        Command::Lineage(args) => lineage::run(&global, &args).await,
         Command::Ls { project } => ls::run(&at(global, project.dir)).await,
         Command::Runs { action } => runs::run(&global, action).await,
         Command::Releases { action } => releases::run(&global, action).await,

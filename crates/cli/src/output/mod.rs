@@ -1,8 +1,11 @@
 //! Everything that is printed. Data goes to stdout, all else to stderr.
 
+pub mod profile;
+pub mod profile_html;
 pub mod progress;
 pub mod rows;
 pub mod table;
+pub mod tree;
 
 use std::io::{IsTerminal, Write};
 
@@ -100,8 +103,23 @@ impl Style {
 
 /// A style for stderr.
 pub fn style(code: &'static str) -> Style {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    Style((!plain && std::io::stderr().is_terminal()).then_some(code))
+    Style((has_colours() && std::io::stderr().is_terminal()).then_some(code))
+}
+
+/// A style for stdout.
+pub fn style_out(code: &'static str) -> Style {
+    Style((has_colours() && std::io::stdout().is_terminal()).then_some(code))
+}
+
+fn has_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// How many characters a line of stdout may have: those of the terminal, else what `COLUMNS` says.
+pub fn line_width() -> Option<usize> {
+    let terminal = std::io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
+    let asked = || std::env::var("COLUMNS").ok()?.parse().ok();
+    terminal.map(|(width, _)| usize::from(width.0)).or_else(asked)
 }
 
 /// Log lines go to stderr; `LAGAR_LOG` takes a filter, `-v` and `-vv` widen the default.

@@ -106,6 +106,9 @@ pub struct TableMeta {
     /// Set for a version that only lays rows out anew: the [`TableMeta::data_id`] of the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compacted: Option<String>,
+    /// The git commit of the project that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_version: Option<String>,
 }
 
 impl TableMeta {

@@ -38,6 +38,15 @@ impl Process {
     }
 }
 
+/// What this machine calls itself.
+pub(crate) fn machine() -> Option<String> {
+    #[cfg(target_os = "linux")]
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    #[cfg(not(target_os = "linux"))]
+    let name = output("hostname", &[]);
+    name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
 #[cfg(target_os = "linux")]
 fn host() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();

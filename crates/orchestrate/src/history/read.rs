@@ -1,5 +1,7 @@
 //! Reading the history.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use lagar_flow::{Error, Result, codes};
 use serde::Serialize;
@@ -10,6 +12,7 @@ use super::{
     History, INTERRUPTED, RUNNING,
     process::{Life, Process},
 };
+use crate::report::Provenance;
 
 /// A run on another machine cannot be asked whether it lives; after this long it is not waited for.
 const ELSEWHERE_MAX: TimeDelta = TimeDelta::hours(24);
@@ -57,6 +60,8 @@ pub struct StepRecord {
     pub note: Option<String>,
     /// `{code,message,hint,file,line,column}`
     pub error: Option<Value>,
+    #[serde(flatten)]
+    pub provenance: Provenance,
 }
 
 /// The result of one check.
@@ -145,6 +150,19 @@ impl History {
             .map_err(|e| self.failed("cannot be read", &e))
     }
 
+    /// The newest record of every step, by its name. A step that was not begun has none.
+    ///
+    /// # Errors
+    /// [`codes::HISTORY`]
+    pub async fn newest_steps(&self) -> Result<BTreeMap<String, StepRecord>> {
+        let newest = "SELECT * FROM steps AS step WHERE attempts > 0 AND rowid = (
+            SELECT rowid FROM steps WHERE name = step.name AND attempts > 0 ORDER BY started_at DESC, rowid DESC LIMIT 1)";
+        let rows = sqlx::query(newest).fetch_all(&self.pool).await;
+        let steps: Result<Vec<StepRecord>, _> = rows.and_then(|rows| rows.iter().map(step_record).collect());
+        let steps = steps.map_err(|e| self.failed("cannot be read", &e))?;
+        Ok(steps.into_iter().map(|step| (step.name.clone(), step)).collect())
+    }
+
     pub(super) async fn all_steps(&self) -> Result<Vec<StepRecord>> {
         let rows = sqlx::query("SELECT * FROM steps ORDER BY started_at, rowid").fetch_all(&self.pool).await;
         rows.and_then(|rows| rows.iter().map(step_record).collect())
@@ -212,6 +230,19 @@ fn step_record(row: &SqliteRow) -> Result<StepRecord, sqlx::Error> {
         spilled_bytes: count(row, "spilled_bytes")?,
         note: row.try_get("note")?,
         error: json(row, "error_json")?,
+        provenance: provenance(row)?,
+    })
+}
+
+fn provenance(row: &SqliteRow) -> Result<Provenance, sqlx::Error> {
+    let inputs = json(row, "inputs_json")?.unwrap_or_else(|| Value::Object(Default::default()));
+    Ok(Provenance {
+        inputs: serde_json::from_value(inputs).map_err(|e| wrong("inputs_json", e))?,
+        parameters: json(row, "parameters_json")?.unwrap_or_default(),
+        code_version: row.try_get("code_version")?,
+        code_hash: row.try_get("code_hash")?,
+        schema_hash: row.try_get("schema_hash")?,
+        machine: row.try_get("machine")?,
     })
 }
 

@@ -4,7 +4,8 @@ use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, SqliteConnection, SqlitePool};
 
-/// The tables with the columns that the checksum is over. A change of them needs a new schema version.
+/// The tables with the columns that the checksum is over. A change of them needs a new schema version; a new
+/// column goes to [`LATER`], so that the rows of older versions keep their seals.
 const SEALED: [(&str, &[&str]); 4] = [
     (
         "runs",
@@ -56,14 +57,35 @@ const SEALED: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// The tables of the first version, which had no seals.
-const UNSEALED: [&str; 3] = ["runs", "steps", "checks"];
+/// The columns that came with a later version, with their types. They are under the seal when they hold
+/// something.
+const LATER: [(&str, &[(&str, &str)]); 1] = [(
+    "steps",
+    &[
+        ("inputs_json", "TEXT"),
+        ("parameters_json", "TEXT"),
+        ("code_version", "TEXT"),
+        ("code_hash", "TEXT"),
+        ("schema_hash", "TEXT"),
+        ("machine", "TEXT"),
+    ],
+)];
 
-/// Gives the tables of the first version their column for it.
+fn later(table: &str) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    LATER.iter().filter(move |(name, _)| *name == table).flat_map(|(_, columns)| columns.iter())
+}
+
+/// Gives the tables of an older version what they lack: the column for the seal, and those that came later.
 pub(super) async fn add_columns(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    for table in UNSEALED {
-        let add = AssertSqlSafe(format!("ALTER TABLE {table} ADD COLUMN seal INTEGER"));
-        sqlx::query(add).execute(&mut *connection).await?;
+    for (table, _) in SEALED {
+        let known = "SELECT name FROM pragma_table_info(?)";
+        let known: Vec<String> = sqlx::query_scalar(known).bind(table).fetch_all(&mut *connection).await?;
+        for (column, kind) in [("seal", "INTEGER")].iter().chain(later(table)) {
+            if !known.iter().any(|known| known == column) {
+                let add = AssertSqlSafe(format!("ALTER TABLE {table} ADD COLUMN {column} {kind}"));
+                sqlx::query(add).execute(&mut *connection).await?;
+            }
+        }
     }
     Ok(())
 }
@@ -73,7 +95,7 @@ pub(super) async fn add_columns(connection: &mut SqliteConnection) -> Result<(),
 pub(super) async fn seal(connection: &mut SqliteConnection, run: Option<&str>) -> Result<(), sqlx::Error> {
     let of_run = if run.is_some() { "run_id = ? AND" } else { "" };
     for (table, columns) in SEALED {
-        let content = content(columns);
+        let content = content(table, columns);
         let open = AssertSqlSafe(format!("SELECT rowid, {content} FROM {table} WHERE {of_run} seal IS NULL"));
         let mut open = sqlx::query_as(open);
         if let Some(run) = run {
@@ -91,7 +113,7 @@ pub(super) async fn seal(connection: &mut SqliteConnection, run: Option<&str>) -
 /// Whether every row is what was written.
 pub(super) async fn is_intact(pool: &SqlitePool) -> Result<bool, sqlx::Error> {
     for (table, columns) in SEALED {
-        let all = AssertSqlSafe(format!("SELECT seal, {} FROM {table}", content(columns)));
+        let all = AssertSqlSafe(format!("SELECT seal, {} FROM {table}", content(table, columns)));
         let mut rows = sqlx::query_as::<_, (Option<i64>, Vec<u8>)>(all).fetch(pool);
         while let Some((seal, content)) = rows.try_next().await? {
             if seal != Some(checksum(&content)) {
@@ -103,9 +125,12 @@ pub(super) async fn is_intact(pool: &SqlitePool) -> Result<bool, sqlx::Error> {
 }
 
 /// The values of a row in SQL's own spelling: a blob, because damaged text need not be UTF-8.
-fn content(columns: &[&str]) -> String {
+fn content(table: &str, columns: &[&str]) -> String {
     let quoted: Vec<String> = columns.iter().map(|column| format!("quote({column})")).collect();
-    format!("CAST({} AS BLOB)", quoted.join(" || ',' || "))
+    let later: String = later(table)
+        .map(|(column, _)| format!(" || iif({column} IS NULL, '', ',{column}=' || quote({column}))"))
+        .collect();
+    format!("CAST({}{later} AS BLOB)", quoted.join(" || ',' || "))
 }
 
 fn checksum(content: &[u8]) -> i64 {

@@ -50,6 +50,12 @@ pub(super) static STEPS: LazyLock<SchemaRef> = LazyLock::new(|| {
         ("note", Kind::Text),
         ("error_code", Kind::Text),
         ("error", Kind::Text),
+        ("inputs", Kind::Text),
+        ("parameters", Kind::Text),
+        ("code_version", Kind::Text),
+        ("code_hash", Kind::Text),
+        ("schema_hash", Kind::Text),
+        ("machine", Kind::Text),
     ])
 });
 
@@ -100,6 +106,12 @@ impl History {
         let steps = self.all_steps().await?;
         let text = |of: fn(&StepRecord) -> &str| strings(steps.iter().map(|step| Some(of(step))));
         let count = |of: fn(&StepRecord) -> u64| counts(steps.iter().map(|step| Some(of(step))));
+        let inputs: Vec<String> =
+            steps.iter().map(|step| serde_json::json!(step.provenance.inputs).to_string()).collect();
+        let parameters: Vec<Option<String>> = steps
+            .iter()
+            .map(|step| Some(&step.provenance.parameters).filter(|of| !of.is_null()).map(Value::to_string))
+            .collect();
         batch(
             &STEPS,
             vec![
@@ -121,6 +133,12 @@ impl History {
                 strings(steps.iter().map(|step| step.note.as_deref())),
                 strings(steps.iter().map(|step| error_text(step.error.as_ref(), "code"))),
                 strings(steps.iter().map(|step| error_text(step.error.as_ref(), "message"))),
+                strings(inputs.iter().map(|text| Some(text.as_str()))),
+                strings(parameters.iter().map(Option::as_deref)),
+                strings(steps.iter().map(|step| step.provenance.code_version.as_deref())),
+                strings(steps.iter().map(|step| step.provenance.code_hash.as_deref())),
+                strings(steps.iter().map(|step| step.provenance.schema_hash.as_deref())),
+                strings(steps.iter().map(|step| step.provenance.machine.as_deref())),
             ],
         )
     }

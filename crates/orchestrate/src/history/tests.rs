@@ -4,7 +4,7 @@ use arrow::array::{Array, AsArray};
 use lagar_flow::{Event, EventKind, codes};
 
 use super::*;
-use crate::report::{CheckReport, Status, StepKind};
+use crate::report::{CheckReport, Provenance, Status, StepKind};
 
 fn time(second: u32) -> DateTime<Utc> {
     DateTime::parse_from_rfc3339(&format!("2026-01-02T03:04:{second:02}Z")).unwrap().to_utc()
@@ -389,6 +389,80 @@ async fn a_cut_history_is_noticed() {
                 history.close().await;
             })
             .await;
+    }
+}
+
+/// What explains a step is remembered whole, and under the seal.
+#[tokio::test]
+async fn where_a_step_comes_from_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = open(&folder).await;
+    history.start_run("r1", "shop", "run", time(0)).await.unwrap();
+    let mut made = step("trusted.a");
+    made.provenance = Provenance {
+        inputs: [("raw.a".to_owned(), 3), ("trusted.b".to_owned(), 0)].into(),
+        parameters: serde_json::json!({"select": ["+trusted.a"], "full_refresh": true, "vars": {"day": "it's"}}),
+        code_version: Some("0123".into()),
+        code_hash: Some("ab".into()),
+        schema_hash: Some("cd".into()),
+        machine: Some("press".into()),
+    };
+    history.record_step("r1", &made, time(2)).await.unwrap();
+    let mut later = made.clone();
+    later.provenance.inputs.insert("raw.a".into(), 4);
+    history.start_run("r2", "shop", "run", time(3)).await.unwrap();
+    history.record_step("r2", &later, time(9)).await.unwrap();
+    let mut not_begun = step("trusted.a").failed(Error::new(codes::STOPPED, "stopped"));
+    not_begun.attempts = 0;
+    history.start_run("r3", "shop", "run", time(10)).await.unwrap();
+    history.record_step("r3", &not_begun, time(20)).await.unwrap();
+    assert_eq!(history.steps("r1").await.unwrap()[0].provenance, made.provenance);
+    let newest = history.newest_steps().await.unwrap();
+    assert_eq!((newest.len(), newest["trusted.a"].run_id.as_str()), (1, "r2"));
+
+    let steps = history.steps_batch().await.unwrap();
+    let text = |name: &str| steps.column_by_name(name).unwrap().as_string::<i32>().value(0).to_owned();
+    assert_eq!(text("inputs"), r#"{"raw.a":3,"trusted.b":0}"#);
+    assert!(text("parameters").contains("it's") && text("machine") == "press", "{}", text("parameters"));
+
+    history.close().await;
+    let (history, opened) = History::open(folder.path()).await.unwrap();
+    assert_eq!(opened, Opened::Existing);
+    sqlx::query("UPDATE steps SET code_version = '4567' WHERE run_id = 'r1'")
+        .execute(&history.pool)
+        .await
+        .unwrap();
+    history.close().await;
+    assert!(
+        matches!(History::open(folder.path()).await.unwrap().1, Opened::Damaged(_)),
+        "not what was sealed"
+    );
+}
+
+/// The columns that came with version 3 do not break the seals of version 2.
+#[tokio::test]
+async fn a_history_without_provenance_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, before) = remembered(&folder).await;
+    let history = open(&folder).await;
+    let before = before.replace(&events_of(&history).await, "");
+    sqlx::query("DROP TABLE events").execute(&history.pool).await.unwrap();
+    for column in ["inputs_json", "parameters_json", "code_version", "code_hash", "schema_hash", "machine"] {
+        let drop = sqlx::AssertSqlSafe(format!("ALTER TABLE steps DROP COLUMN {column}"));
+        sqlx::query(drop).execute(&history.pool).await.unwrap();
+    }
+    let application = format!("PRAGMA application_id = {}", APPLICATION + 2);
+    for pragma in ["PRAGMA user_version = 2".to_owned(), application] {
+        sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(&history.pool).await.unwrap();
+    }
+    history.close().await;
+    for opening in ["brought up to date", "read again"] {
+        let (history, opened) = History::open(folder.path()).await.unwrap();
+        assert_eq!(opened, Opened::Existing, "{opening}");
+        assert_eq!(told(&history).await, before, "{opening}");
+        history.record_step("run-1", &step("trusted.new"), time(40)).await.unwrap();
+        sqlx::query("DELETE FROM steps WHERE name = 'trusted.new'").execute(&history.pool).await.unwrap();
+        history.close().await;
     }
 }
 
