@@ -305,6 +305,24 @@ fn dedupe(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// [`json_to_parquet`] with the newest row of each key in between: what keeping them costs.
+fn json_newest_to_parquet(criterion: &mut Criterion) {
+    let workshop = Workshop::new();
+    let (path, bytes) = workshop.generate("requests.ndjson", city311::write);
+    let session = workshop.session(&workshop.load("requests", &path, requests_format()));
+    let sql = DEDUPE.replace("trusted.requests", &format!("({})", typed_requests()));
+    let mut group = criterion.benchmark_group("json_newest_to_parquet");
+    group.sample_size(10).throughput(Throughput::Bytes(bytes));
+    group.bench_function("requests", |bencher| {
+        bencher.iter_with_large_drop(|| {
+            let written = workshop.runtime.block_on(workshop.write(&session, &sql, "trusted.requests"));
+            assert!(written.rows() < rows() && written.rows() > rows() / 2);
+            written
+        });
+    });
+    group.finish();
+}
+
 fn join(criterion: &mut Criterion) {
     let workshop = Workshop::new();
     let (path, _) = workshop.generate("orders.csv", shop::write_orders);
@@ -366,5 +384,5 @@ fn startup(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(etl, json_to_parquet, csv_to_parquet, dedupe, join, commit, startup);
+criterion_group!(etl, json_to_parquet, csv_to_parquet, json_newest_to_parquet, dedupe, join, commit, startup);
 criterion_main!(etl);

@@ -5,10 +5,14 @@
 //! the lake and runs queries over them, [`checks`] turns rules into such queries.
 
 pub mod checks;
+#[cfg(test)]
+mod differential;
 mod errors;
 mod front_matter;
+mod functions;
 pub mod graph;
 mod lake_table;
+mod latest;
 pub mod lineage;
 mod memory;
 pub mod model;
@@ -25,7 +29,8 @@ mod testing;
 mod workers;
 pub mod yaml;
 
+pub use functions::{FUNCTIONS, Function, NullTokens};
 pub use memory::{Limits, default_memory_bytes};
-pub use query::{Query, QueryStats, StatsHandle};
+pub use query::{Misfits, Query, QueryStats, StatsHandle};
 pub use session::{Engine, RawOptions, Session, Strategy};
 pub use sql::tables_of;

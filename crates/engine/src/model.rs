@@ -13,7 +13,7 @@ use lagar_flow::{Error, Name, Place, Result, TableName, Zone, codes};
 
 pub use crate::front_matter::{Dialect, FrontMatter, Materialize, Severity, json_schema};
 use crate::{
-    front_matter,
+    FUNCTIONS, NullTokens, front_matter,
     sql::{self, Allowed, NamedTable},
     suggest,
 };
@@ -42,6 +42,8 @@ pub struct Model {
     pub reads: Vec<Read>,
     /// The other tables that its checks read.
     pub check_reads: Vec<Read>,
+    /// The project's texts that mean null.
+    pub null_tokens: NullTokens,
 }
 
 /// A table that is read, and where the file says so.
@@ -61,19 +63,28 @@ impl Model {
 
     /// Whether the query asks for something that differs from run to run although its inputs do not.
     pub fn is_volatile(&self) -> bool {
-        const FUNCTIONS: &[&str] =
+        const VOLATILE: &[&str] =
             &["now", "current_timestamp", "current_date", "current_time", "today", "random", "rand", "uuid"];
+        self.has_word(|name, called| VOLATILE.contains(&name) && (called || name.starts_with("current_")))
+    }
+
+    /// The texts that mean null, if they decide about the rows: other ones than usual, in a query that calls
+    /// a function that knows them.
+    pub fn decisive_null_tokens(&self) -> Option<&[String]> {
+        let knows = |name: &str| FUNCTIONS.iter().any(|function| function.name == name);
+        let decisive =
+            self.null_tokens != NullTokens::default() && self.has_word(|name, called| called && knows(name));
+        decisive.then(|| self.null_tokens.as_slice())
+    }
+
+    /// Whether the query has such a word, in lower case, outside of quotation marks. It is called if `(` follows.
+    fn has_word(&self, is_it: impl Fn(&str, bool) -> bool) -> bool {
         let tokens = sql::tokens(&self.sql).unwrap_or_default();
         let mut words = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).peekable();
         while let Some(token) = words.next() {
             let Token::Word(word) = &token.token else { continue };
-            let name = word.value.to_lowercase();
             let called = words.peek().is_some_and(|next| next.token == Token::LParen);
-            let without_parentheses = name.starts_with("current_");
-            if word.quote_style.is_none()
-                && FUNCTIONS.contains(&name.as_str())
-                && (called || without_parentheses)
-            {
+            if word.quote_style.is_none() && is_it(&word.value.to_lowercase(), called) {
                 return true;
             }
         }
@@ -200,6 +211,7 @@ pub fn read(path: &str, text: &str, problems: &mut Vec<Error>) -> Option<Model> 
         sql: query.sql,
         sql_line_offset: head.sql_line_offset,
         reads: query.reads,
+        null_tokens: NullTokens::default(),
     };
     problems.extend(unread_increment(&model));
     Some(model)

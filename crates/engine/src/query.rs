@@ -1,6 +1,6 @@
 //! A query that runs: its rows, and what it took.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{
@@ -14,7 +14,7 @@ use datafusion::{
 use futures::TryStreamExt;
 use lagar_flow::{Batches, Error, Result};
 
-use crate::workers::Workers;
+use crate::{functions::Tallies, workers::Workers};
 
 /// A running query. Dropping its rows stops it.
 pub struct Query {
@@ -37,7 +37,7 @@ impl Query {
 }
 
 /// What a query took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct QueryStats {
     /// Rows that came out of tables. A count that is known beforehand reads none.
     pub rows_scanned: u64,
@@ -46,6 +46,24 @@ pub struct QueryStats {
     /// Written to the spill folder, before compression.
     pub spilled_bytes: u64,
     pub spilled_rows: u64,
+    /// Calls of functions that count what does not fit, where something did not.
+    pub misfits: Vec<Misfits>,
+}
+
+/// How many of the values that a call such as `try_int(bbl)` was given did not fit. Nulls, and what
+/// stands for null, are no values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfits {
+    pub call: String,
+    pub values: u64,
+    pub misfits: u64,
+}
+
+impl fmt::Display for Misfits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { call, values, misfits } = self;
+        write!(f, "{call}: {misfits} of {values} values did not fit and are null")
+    }
 }
 
 /// Reads the numbers of a query while it runs and afterwards.
@@ -53,13 +71,17 @@ pub struct QueryStats {
 pub struct StatsHandle {
     plan: Arc<dyn ExecutionPlan>,
     pool: Arc<PeakRecordingPool>,
+    tallies: Tallies,
 }
 
 impl StatsHandle {
     /// The numbers so far.
     pub fn now(&self) -> QueryStats {
-        let mut stats =
-            QueryStats { peak_memory_bytes: self.pool.max_reserved() as u64, ..QueryStats::default() };
+        let mut stats = QueryStats {
+            peak_memory_bytes: self.pool.max_reserved() as u64,
+            misfits: self.tallies.misfits(),
+            ..QueryStats::default()
+        };
         add_metrics(self.plan.as_ref(), &mut stats);
         stats
     }
@@ -84,13 +106,14 @@ pub(crate) fn start(
     state: &SessionState,
     shared: &RuntimeEnv,
     workers: &Arc<Workers>,
+    tallies: Tallies,
 ) -> Result<Query> {
     let pool = Arc::new(PeakRecordingPool::new(shared.memory_pool.clone()));
     let runtime = RuntimeEnv { memory_pool: pool.clone() as Arc<dyn MemoryPool>, ..shared.clone() };
     let context = Arc::new(TaskContext::from(state).with_runtime(Arc::new(runtime)));
     let schema = plan.schema();
     let stream = workers.run(plan.clone(), context)?;
-    Ok(Query { batches: Batches { schema, stream }, stats: StatsHandle { plan, pool } })
+    Ok(Query { batches: Batches { schema, stream }, stats: StatsHandle { plan, pool, tallies } })
 }
 
 /// An error of ours on its way through DataFusion; [`errors::execution`] takes it out again.

@@ -13,7 +13,10 @@ use datafusion::{
         MemorySchemaProvider, TableProvider,
     },
     common::config::SpillCompression,
-    execution::{SessionState, SessionStateBuilder, object_store::ObjectStoreUrl, runtime_env::RuntimeEnv},
+    execution::{
+        FunctionRegistry, SessionState, SessionStateBuilder, object_store::ObjectStoreUrl,
+        runtime_env::RuntimeEnv,
+    },
     logical_expr::LogicalPlan,
     prelude::SessionConfig,
 };
@@ -23,7 +26,9 @@ use object_store::ObjectStore;
 
 use crate::{
     errors,
+    functions::{self, NullTokens},
     lake_table::FilesTable,
+    latest,
     lineage,
     memory::{self, Limits},
     quarantine::QuarantineTable,
@@ -59,11 +64,21 @@ impl Engine {
     ///
     /// Fails with [`codes::CONFIG`] if that folder cannot be made or used.
     pub fn new(limits: Limits) -> Result<Engine> {
+        Self::with_null_tokens(limits, &NullTokens::default())
+    }
+
+    /// [`Self::new`] with other texts that mean null for the functions that clean.
+    pub fn with_null_tokens(limits: Limits, tokens: &NullTokens) -> Result<Engine> {
         let runtime = memory::runtime(&limits)?;
-        let state = SessionStateBuilder::new_with_default_features()
+        let mut state = SessionStateBuilder::new_with_default_features()
             .with_config(config(&limits))
             .with_runtime_env(runtime.clone())
+            .with_optimizer_rules(latest::optimizer_rules())
+            .with_query_planner(Arc::new(latest::Planner))
             .build();
+        for function in functions::all(tokens) {
+            state.register_udf(function).map_err(|error| Error::bug(error.strip_backtrace()))?;
+        }
         let workers = Arc::new(Workers::new(limits.threads)?);
         Ok(Engine(Arc::new(Shared { limits, runtime, workers, state, stores: Mutex::default() })))
     }
@@ -364,6 +379,22 @@ impl Session {
         }
     }
 
+    /// Plans from now on without the optimizer rule of that name.
+    #[cfg(test)]
+    pub(crate) fn without_rule(&mut self, name: &str) {
+        let rules = latest::optimizer_rules().into_iter().filter(|rule| rule.name() != name).collect();
+        self.state =
+            SessionStateBuilder::new_from_existing(self.state.clone()).with_optimizer_rules(rules).build();
+    }
+
+    /// The same tables, and from now on what `engine` may use.
+    #[cfg(test)]
+    pub(crate) fn on(self, engine: &Engine) -> Session {
+        let mut state = engine.0.state.clone();
+        state.register_catalog_list(self.state.catalog_list().clone());
+        Session { engine: engine.clone(), state, ..self }
+    }
+
     async fn plan(&self, sql: &str, allowed: Allowed) -> Result<LogicalPlan> {
         let Parsed { statement, tables } = sql::parse(sql, allowed)?;
         if let Some(error) = Error::all(tables.iter().filter_map(|table| self.unknown(table))) {
@@ -398,6 +429,7 @@ impl Session {
     }
 
     async fn start(&self, sql: &str, plan: LogicalPlan, strategy: Strategy) -> Result<Query> {
+        let (plan, tallies) = functions::counted(plan).map_err(|error| errors::planning(&error, sql))?;
         let mut state = self.state.clone();
         if strategy == Strategy::LowMemory {
             let config = state.config_mut();
@@ -409,7 +441,7 @@ impl Session {
         state.execution_props_mut().mark_start_execution(options);
         let physical =
             state.create_physical_plan(&plan).await.map_err(|error| errors::planning(&error, sql))?;
-        query::start(physical, &state, self.engine.runtime(), &self.engine.0.workers)
+        query::start(physical, &state, self.engine.runtime(), &self.engine.0.workers, tallies)
     }
 }
 

@@ -410,6 +410,7 @@ async fn stage(context: &Context, model: &Model, inputs: &Inputs, report: &mut S
     report.rows_in = made.stats.rows_scanned;
     report.peak_memory_bytes = made.stats.peak_memory_bytes;
     report.spilled_bytes = made.stats.spilled_bytes;
+    report.notes.extend(made.stats.misfits.iter().map(ToString::to_string));
     report.rows_out = made.kept.rows();
     report.rows_rejected = made.dropped.as_ref().map_or(0, Staged::rows);
     report.bytes_out = made.kept.files.iter().map(|file| file.bytes).sum();
@@ -585,8 +586,12 @@ fn definition(model: &Model) -> String {
         .iter()
         .map(|check| format!("{} {} {:?}", check.severity, check.name, check.rule))
         .collect();
-    hash(&serde_json::json!({
+    let mut definition = serde_json::json!({
         "sql": model.sql, "materialize": front.materialize, "partition_by": front.partition_by,
         "incremental": front.incremental, "checks": checks,
-    }))
+    });
+    if let Some(tokens) = model.decisive_null_tokens() {
+        definition["null_tokens"] = tokens.into();
+    }
+    hash(&definition)
 }

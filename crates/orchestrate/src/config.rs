@@ -8,7 +8,7 @@ use std::{
 
 pub use lagar_connectors::SchemaPolicy;
 use lagar_connectors::{KINDS, Source, config};
-use lagar_engine::suggest;
+use lagar_engine::{NullTokens, suggest};
 use lagar_flow::{ColumnType, Error, Name, Place, Result, codes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
@@ -18,7 +18,7 @@ use crate::{base::StoreBase, overlay::Tree};
 
 /// The keys of the project file, in the order in which they are usually written.
 pub(crate) const KEYS: &[&str] =
-    &["name", "lake", "timezone", "dialect", "limits", "vars", "profiles", "sources"];
+    &["name", "lake", "timezone", "dialect", "null_tokens", "limits", "vars", "profiles", "sources"];
 /// Keys that the contract has and this version does not.
 const LATER_KEYS: &[&str] = &["predictors", "exports", "streams", "schedules", "hooks", "serve"];
 /// Kinds of sources that the contract has and this version does not.
@@ -208,6 +208,7 @@ pub(crate) struct Config {
     /// `None` if it is wrong.
     pub lake: Option<String>,
     pub timezone: chrono_tz::Tz,
+    pub null_tokens: NullTokens,
     pub limits: LimitsConfig,
     pub sources: BTreeMap<Name, SourceDef>,
     /// `sources` is no map: what is in it is not known.
@@ -241,6 +242,7 @@ pub(crate) fn read(tree: &Tree, base: Option<&StoreBase>, problems: &mut Vec<Err
         name: collect(problems, name(tree, root)).flatten(),
         lake: collect(problems, lake(tree, root, base)).flatten(),
         timezone: collect(problems, timezone(tree, root)).unwrap_or_default(),
+        null_tokens: collect_all(problems, null_tokens(tree, root)).unwrap_or_default(),
         limits: collect_all(problems, limits(tree, root)).unwrap_or_default().into(),
         sources: sources(tree, root, base, problems),
         sources_unknown: !tree.value.is_object()
@@ -349,6 +351,15 @@ fn wrong_dialect(tree: &Tree, value: &Value) -> Option<Error> {
         None => Error::new(codes::CONFIG, "`dialect` must be text"),
     };
     Some(error.at_place(place(tree, "dialect")))
+}
+
+fn null_tokens(tree: &Tree, root: &Map<String, Value>) -> Result<NullTokens, Vec<Error>> {
+    match root.get("null_tokens") {
+        None | Some(Value::Null) => Ok(NullTokens::default()),
+        Some(value) => tree
+            .read(&["null_tokens".to_owned()], value, &[], config::parse::<Vec<String>>)
+            .map(NullTokens::new),
+    }
 }
 
 fn limits(tree: &Tree, root: &Map<String, Value>) -> Result<LimitsSection, Vec<Error>> {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use lagar_engine::{
+    NullTokens,
     model::Model,
     yaml::{self, Document},
 };
@@ -126,6 +127,8 @@ pub struct Project {
     /// As it is written; relative to `dir`.
     pub lake_url: String,
     pub timezone: chrono_tz::Tz,
+    /// Texts that mean null for the functions that clean.
+    pub null_tokens: NullTokens,
     pub limits: LimitsConfig,
     pub vars: BTreeMap<String, String>,
     pub sources: BTreeMap<Name, SourceDef>,
@@ -260,7 +263,10 @@ impl Project {
             lake: document.is_none() || config.lake.is_none(),
         };
         let mut in_models = Vec::new();
-        let models = models(&files.models, options.reading, &mut gaps.tables, &mut in_models);
+        let mut models = models(&files.models, options.reading, &mut gaps.tables, &mut in_models);
+        for model in models.values_mut() {
+            model.null_tokens = config.null_tokens.clone();
+        }
         let mut tests = Vec::new();
         if !options.reading {
             problems.append(&mut in_models);
@@ -289,6 +295,7 @@ impl Project {
             dir: files.dir.clone().unwrap_or_else(|| PathBuf::from("/")),
             lake_url: config.lake.unwrap_or_else(|| LAKE_DEFAULT.to_owned()),
             timezone: config.timezone,
+            null_tokens: config.null_tokens,
             limits: config.limits,
             vars,
             sources: config.sources,

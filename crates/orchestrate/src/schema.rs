@@ -17,6 +17,8 @@ pub fn project_schema() -> Value {
                  "description": "A folder, relative to this file, or s3://bucket/prefix."},
         "timezone": {"type": "string", "default": "UTC", "description": "A name such as America/Bogota: the times of the windows of sources are those of its clocks. SQL works in UTC."},
         "dialect": {"enum": ["datafusion"], "description": "The SQL of the models."},
+        "null_tokens": {"type": ["array", "null"], "items": {"type": "string"},
+                        "description": "Texts that mean null for null_tokens(), clean(), try_int() and the like, in place of the usual ones."},
         "limits": limits,
         "vars": {"type": "object", "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$"},
                  "additionalProperties": {"type": ["string", "number", "boolean", "null"]},

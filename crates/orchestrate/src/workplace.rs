@@ -54,12 +54,13 @@ impl Workplace {
     /// An engine within the project's limits, spilling below `scratch`.
     pub fn engine(&self, scratch: &Scratch) -> Result<Engine> {
         let limits = &self.project.limits;
-        Engine::new(Limits {
+        let limits = Limits {
             memory_bytes: limits.memory.unwrap_or_else(lagar_engine::default_memory_bytes),
             spill_bytes: limits.spill,
             spill_dir: scratch.path().join("spill"),
             threads: limits.threads,
-        })
+        };
+        Engine::with_null_tokens(limits, &self.project.null_tokens)
     }
 
     /// A folder of this process for spool and spill files: beside the project, else in the system's

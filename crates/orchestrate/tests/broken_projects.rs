@@ -33,6 +33,8 @@ const PROJECT_FILES: &[Broken] = &[
     Broken("name: shop\ndialect: mysql\n", "2:10", codes::CONFIG, "`mysql` is not a dialect"),
     Broken("name: shop\ntimezone: America/Bogata\n", "2:11", codes::CONFIG, "did you mean `America/Bogota`?"),
     Broken("name: shop\ntimezone: noon\n", "2:11", codes::CONFIG, "`noon` is not a time zone"),
+    Broken("name: shop\nnull_tokens: N/A\n", "2:14", codes::CONFIG, ""),
+    Broken("name: shop\nnull_tokens: [N/A, 0]\n", "2:20", codes::CONFIG, ""),
     Broken("name: shop\nlake: ''\n", "2:7", codes::CONFIG, "`lake` is empty"),
     Broken("name: shop\nlake: ftp://host/lake\n", "2:7", codes::CONFIG, "`ftp://`"),
     Broken(
