@@ -12,12 +12,12 @@ use datafusion::{
         CatalogProvider, CatalogProviderList, MemTable, MemoryCatalogProvider, MemoryCatalogProviderList,
         MemorySchemaProvider, TableProvider,
     },
-    common::config::SpillCompression,
+    common::{DataFusionError, config::SpillCompression},
     execution::{
         FunctionRegistry, SessionState, SessionStateBuilder, object_store::ObjectStoreUrl,
         runtime_env::RuntimeEnv,
     },
-    logical_expr::LogicalPlan,
+    logical_expr::{LogicalPlan, LogicalPlanBuilder},
     prelude::SessionConfig,
 };
 use lagar_flow::{Error, Name, Result, TableName, Zone, codes};
@@ -400,8 +400,14 @@ impl Session {
         if let Some(error) = Error::all(tables.iter().filter_map(|table| self.unknown(table))) {
             return Err(error);
         }
-        let plan =
-            self.state.statement_to_plan(statement).await.map_err(|error| errors::planning(&error, sql))?;
+        let planning = |error: DataFusionError| errors::planning(&error, sql);
+        let listing = functions::listing(&statement);
+        let mut plan = self.state.statement_to_plan(statement).await.map_err(planning)?;
+        if let Some(ours) = listing {
+            let ours = self.state.create_logical_plan(&ours).await.map_err(planning)?;
+            let both = LogicalPlanBuilder::from(plan).union(ours).and_then(LogicalPlanBuilder::build);
+            plan = both.map_err(planning)?;
+        }
         if !sql::is_read_only(&plan, allowed) {
             return Err(Error::new(codes::SQL_NOT_ALLOWED, "this statement does more than read").at("", 1, 1));
         }

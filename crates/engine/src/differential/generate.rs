@@ -9,6 +9,9 @@
 //! - dates with intervals and `date_trunc` of dates (DuckDB: a TIMESTAMP), times with zones;
 //! - casts that fail (both do, with other words), numbers near the end of their type;
 //! - `LIMIT` without an order of all columns, window functions that depend on the order of equal rows;
+//! - `IN (SELECT …)` elsewhere than beside other conditions of WHERE (DataFusion does not plan it);
+//! - a constant before `NOT IN (SELECT …)`: over nulls DataFusion 55.2 takes the answer for true, which should
+//!   be null (a bug of it; a column before it is right);
 //! - FULL JOIN on anything but an equality; GROUP BY of a constant.
 
 use lagar_testing::mix;
@@ -68,7 +71,9 @@ pub(super) const TABLES: [&str; 3] = ["trusted.t0", "trusted.t1", "trusted.t2"];
 /// A table as the rows of a VALUES list.
 pub(super) struct Table {
     pub name: &'static str,
-    pub rows: Vec<String>,
+    rows: Vec<String>,
+    /// Its query gives so many rows of each.
+    pub times: u64,
 }
 
 impl Table {
@@ -83,7 +88,7 @@ impl Table {
             });
             format!("({})", values.join(", "))
         };
-        Self { name, rows: (0..rows).map(|id| row(id, random)).collect() }
+        Self { name, rows: (0..rows).map(|id| row(id, random)).collect(), times: 1 }
     }
 
     /// What makes it in DuckDB.
@@ -102,8 +107,18 @@ impl Table {
         let rows = if self.rows.is_empty() { &[nulls][..] } else { &self.rows[..] };
         let names = COLUMNS.map(|(name, _, _)| name).join(", ");
         let casts = COLUMNS.map(|(name, _, sql)| format!("CAST({name} AS {sql}) AS {name}")).join(", ");
-        let select = format!("SELECT {casts} FROM (VALUES {}) AS v({names})", rows.join(", "));
-        if self.rows.is_empty() { format!("{select} WHERE id IS NOT NULL") } else { select }
+        let mut select = format!("SELECT {casts} FROM (VALUES {}) AS v({names})", rows.join(", "));
+        if self.rows.is_empty() {
+            select.push_str(" WHERE id IS NOT NULL");
+        }
+        if self.times > 1 {
+            select = format!(
+                "SELECT id + value * 100000 AS id, g + value AS g, i, d, f + value AS f, s || CAST(value AS VARCHAR) AS s, b, dt, ts \
+                 FROM ({select}) CROSS JOIN generate_series(1, {})",
+                self.times
+            );
+        }
+        select
     }
 }
 
@@ -159,11 +174,18 @@ pub(super) struct Query {
 pub(super) struct Generator<'a> {
     random: &'a mut Random,
     aliases: usize,
+    /// No joins: of big tables they have too many rows.
+    single: bool,
 }
 
 impl<'a> Generator<'a> {
     pub fn new(random: &'a mut Random) -> Self {
-        Self { random, aliases: 0 }
+        Self { random, aliases: 0, single: false }
+    }
+
+    /// Without joins.
+    pub fn single(random: &'a mut Random) -> Self {
+        Self { single: true, ..Self::new(random) }
     }
 
     pub fn query(&mut self) -> Query {
@@ -188,7 +210,8 @@ impl<'a> Generator<'a> {
     fn source(&mut self, depth: u64) -> (String, Scope) {
         match self.random.below(if depth == 0 { 4 } else { 10 }) {
             0..5 => self.table(),
-            5..8 => self.join(depth - 1),
+            5..8 if !self.single => self.join(depth - 1),
+            5..8 => self.table(),
             _ => {
                 let (sql, kinds) = match self.random.below(3) {
                     0 => self.grouped(),
@@ -256,7 +279,20 @@ impl<'a> Generator<'a> {
     }
 
     fn where_clause(&mut self, scope: &Scope) -> String {
-        if self.random.chance(60) { format!(" WHERE {}", self.condition(scope, 2)) } else { String::new() }
+        let mut conditions = Vec::new();
+        if self.random.chance(60) {
+            conditions.push(self.condition(scope, 2));
+        }
+        if self.random.chance(12) {
+            let (number, table) = (scope.column(self.random, Kind::Int), self.any_table());
+            let not = self.random.pick(&["", "NOT "]);
+            conditions.extend(number.map(|number| format!("{number} {not}IN (SELECT i FROM {table})")));
+        }
+        if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
+    }
+
+    fn any_table(&mut self) -> &'static str {
+        TABLES[self.random.below(TABLES.len() as u64) as usize]
     }
 
     fn partitioned(&mut self) -> Query {
@@ -488,11 +524,10 @@ impl<'a> Generator<'a> {
                 self.random.pick(&["year", "month", "day"]),
                 self.expr(scope, Kind::Date, depth)
             ),
-            4 if depth > 0 => format!(
-                "(SELECT {}(i) FROM {})",
-                self.random.pick(&["min", "max"]),
-                self.random.pick(&TABLES.each_ref().map(|name| *name))
-            ),
+            4 if depth > 0 => {
+                let table = self.any_table();
+                format!("(SELECT {}(i) FROM {table})", self.random.pick(&["min", "max"]))
+            }
             _ => {
                 let other = self.expr(scope, Kind::Int, depth);
                 format!("({one} {} {other})", self.random.pick(&["+", "-", "*"]))
@@ -518,7 +553,7 @@ impl<'a> Generator<'a> {
         let mut of = |kind: Kind| self.expr(scope, kind, depth);
         let (one, other) = (of(kind), of(kind));
         let (left, right) = (of(Kind::Bool), of(Kind::Bool));
-        match self.random.below(11) {
+        match self.random.below(10) {
             0 => format!("({one} IS NULL)"),
             1 => format!("({one} IS NOT NULL)"),
             2 => format!("({left} AND {right})"),
@@ -531,11 +566,6 @@ impl<'a> Generator<'a> {
                 "({} LIKE '{}')",
                 self.expr(scope, Kind::Text, depth),
                 self.random.pick(&["a%", "%b%", "_", "%"])
-            ),
-            9 if depth > 0 => format!(
-                "({} IN (SELECT i FROM {}))",
-                self.expr(scope, Kind::Int, 0),
-                self.random.pick(&TABLES.each_ref().map(|name| *name))
             ),
             _ => format!("({one} {} {other})", self.random.pick(&["=", "<>", "<", "<=", ">", ">="])),
         }

@@ -4,6 +4,7 @@
 //! does not fit, the result is null, and the query counts it: [`misfits`].
 
 mod casts;
+mod listing;
 mod misfits;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use datafusion::{
     },
 };
 
+pub(crate) use listing::listing;
 use misfits::Tally;
 pub(crate) use misfits::{Tallies, counted};
 

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use arrow::{
@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 
 use super::{
     index::Index,
-    rows::{Rows, Survivors},
+    rows::{Rows, Survivors, locked},
 };
 
 /// Rows that are kept in memory by all partitions together. More would only be faster by what it takes to
@@ -97,7 +97,7 @@ impl KeepLatestExec {
 
     /// Begins to read all partitions, or joins in.
     fn read(&self, context: &Arc<TaskContext>) -> DfResult<Reading> {
-        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reading = locked(&self.reading);
         let mut mine = match reading.take() {
             Some(begun) => begun,
             None => self.begin(context)?,
@@ -194,7 +194,9 @@ impl Reader {
             }
             let (keys, order) = self.compared.of(&batch)?;
             self.index.insert(self.partition, self.rows.count(), &keys, order.as_ref())?;
-            self.rows.push(batch, &self.index.dead(self.partition))?;
+            self.rows.push(batch, self.index.dead(self.partition))?;
+            // An input in memory never lets go by itself, and a query that was dropped has to end.
+            tokio::task::yield_now().await;
         }
         self.rows.end()?;
         Ok((self.partition, self.rows))
@@ -211,7 +213,7 @@ async fn read_all(readers: Vec<Reader>, index: Arc<Index>) -> DfResult<Arc<Read>
     }
     while let Some(ended) = tasks.join_next().await {
         let (partition, rows) = ended.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??;
-        *partitions[partition].lock().unwrap_or_else(PoisonError::into_inner) = Some(rows);
+        *locked(&partitions[partition]) = Some(rows);
     }
     index.finish().await?;
     let index = Arc::into_inner(index).ok_or_else(|| internal_datafusion_err!("KeepLatest still reads"))?;
@@ -291,10 +293,10 @@ impl ExecutionPlan for KeepLatestExec {
         let batch_rows = context.session_config().batch_size();
         let survivors = async move {
             let read = reading.await.map_err(DataFusionError::Shared)?;
-            let mine = read.partitions[partition].lock().unwrap_or_else(PoisonError::into_inner).take();
+            let mine = locked(&read.partitions[partition]).take();
             let rows =
                 mine.ok_or_else(|| internal_datafusion_err!("a partition of KeepLatest is read twice"))?;
-            let dead = std::mem::take(&mut *read.index.dead(partition));
+            let dead = std::mem::take(&mut *locked(read.index.dead(partition)));
             let survivors = Survivors::new(rows, dead, batch_rows);
             Ok::<_, DataFusionError>(futures::stream::try_unfold(survivors, |mut survivors| async {
                 Ok(survivors.next().await?.map(|batch| (batch, survivors)))

@@ -2,7 +2,7 @@
 
 use std::{
     hash::BuildHasher,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use arrow::{
@@ -19,7 +19,7 @@ use datafusion::{
 };
 use futures::StreamExt;
 
-use super::rows::{Bits, Writer, spill_writer};
+use super::rows::{Bits, Writer, locked, spill_writer};
 
 /// Tables that are locked each by itself. Also the parts into which what does not fit is cut.
 const SHARDS: usize = 16;
@@ -84,10 +84,6 @@ fn part_of(hash: u64, level: u32) -> usize {
     (hash >> (level * SHARD_BITS)) as usize % SHARDS
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Index {
     /// No keys yet, of so many partitions.
     pub fn new(
@@ -107,8 +103,8 @@ impl Index {
     }
 
     /// The dead rows of a partition, as far as they are known.
-    pub fn dead(&self, partition: usize) -> MutexGuard<'_, Bits> {
-        locked(&self.dead[partition])
+    pub fn dead(&self, partition: usize) -> &Mutex<Bits> {
+        &self.dead[partition]
     }
 
     /// Takes the rows of a batch, of which the first has the number `first`.

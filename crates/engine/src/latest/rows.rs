@@ -1,6 +1,9 @@
 //! The rows of one partition of the input, as they came, without those that are known to be dead.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use arrow::{
     array::{BooleanArray, RecordBatch},
@@ -53,6 +56,11 @@ impl Bits {
         self.count
     }
 
+    /// How many of `rows` from `first` are.
+    fn count_in(&self, first: u64, rows: usize) -> usize {
+        (first..first + rows as u64).filter(|row| self.has(*row)).count()
+    }
+
     /// Whether any of `rows` from `first` is.
     fn any(&self, first: u64, rows: usize) -> bool {
         // Whole words first; what is left of them at both ends is looked at one by one.
@@ -91,12 +99,24 @@ impl Piece {
         }
     }
 
-    /// Leaves the dead rows out.
-    fn cut(&mut self, batch: RecordBatch, dead: &Bits) -> DfResult<RecordBatch> {
-        let Some(alive) = self.alive(dead) else { return Ok(batch) };
-        self.left_out = Some(BooleanBuffer::collect_bool(self.rows, |row| dead.has(self.first + row as u64)));
-        Ok(filter_record_batch(&batch, &alive)?)
+    /// [`Self::alive`] of a batch of which the others are left out from now on.
+    fn cut(&mut self, dead: &Bits) -> Option<BooleanArray> {
+        let alive = self.alive(dead)?;
+        let left_out = BooleanBuffer::collect_bool(self.rows, |row| dead.has(self.first + row as u64));
+        self.left_out = Some(left_out);
+        Some(alive)
     }
+}
+
+fn filtered(batch: RecordBatch, alive: Option<BooleanArray>) -> DfResult<RecordBatch> {
+    Ok(match alive {
+        Some(alive) => filter_record_batch(&batch, &alive)?,
+        None => batch,
+    })
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A file that is being written. DataFusion's own type for it has no public name.
@@ -172,8 +192,9 @@ impl Rows {
         self.count
     }
 
-    /// Takes the rows of `batch`. `dead` may know some of them already.
-    pub fn push(&mut self, batch: RecordBatch, dead: &Bits) -> DfResult<()> {
+    /// Takes the rows of `batch`, of which `dead` may know some already. Nothing is copied or written while
+    /// it is locked: others mark rows of this partition meanwhile.
+    pub fn push(&mut self, batch: RecordBatch, dead: &Mutex<Bits>) -> DfResult<()> {
         let piece = Piece { first: self.count, rows: batch.num_rows(), left_out: None };
         self.count += batch.num_rows() as u64;
         let bytes = get_record_batch_memory_size(&batch);
@@ -185,7 +206,7 @@ impl Rows {
     }
 
     /// Whether `bytes` more may be kept in memory. Behind what was written nothing is: the order stays.
-    fn has_room(&mut self, bytes: usize, dead: &Bits) -> DfResult<bool> {
+    fn has_room(&mut self, bytes: usize, dead: &Mutex<Bits>) -> DfResult<bool> {
         if self.writing.is_some() || !self.written.is_empty() {
             return Ok(false);
         }
@@ -196,19 +217,21 @@ impl Rows {
             return Ok(true);
         }
         // Worth the copying when a quarter of the rows is gone since the last time.
-        let gone = dead.count() - self.dead_at_cut;
-        if gone < self.kept.iter().map(|(_, batch)| batch.num_rows() as u64).sum::<u64>() / 4 {
+        let dead_now = locked(dead).count();
+        let gone = dead_now - self.dead_at_cut;
+        if gone == 0 || gone < self.kept.iter().map(|(_, batch)| batch.num_rows() as u64).sum::<u64>() / 4 {
             return Ok(false);
         }
-        self.dead_at_cut = dead.count();
+        self.dead_at_cut = dead_now;
         self.cut_kept(dead)?;
         Ok(fits(self))
     }
 
-    fn cut_kept(&mut self, dead: &Bits) -> DfResult<()> {
+    fn cut_kept(&mut self, dead: &Mutex<Bits>) -> DfResult<()> {
         let mut bytes = 0;
         for (mut piece, batch) in std::mem::take(&mut self.kept) {
-            let batch = piece.cut(batch, dead)?;
+            let alive = piece.cut(&locked(dead));
+            let batch = filtered(batch, alive)?;
             if batch.num_rows() > 0 {
                 bytes += get_record_batch_memory_size(&batch);
                 self.kept.push_back((piece, batch));
@@ -219,8 +242,11 @@ impl Rows {
         Ok(())
     }
 
-    fn write(&mut self, mut piece: Piece, batch: RecordBatch, dead: &Bits) -> DfResult<()> {
-        let batch = piece.cut(batch, dead)?;
+    fn write(&mut self, mut piece: Piece, batch: RecordBatch, dead: &Mutex<Bits>) -> DfResult<()> {
+        // A copy costs more than a few rows in the file.
+        let dead_now = locked(dead).count_in(piece.first, piece.rows);
+        let alive = if dead_now > piece.rows / 4 { piece.cut(&locked(dead)) } else { None };
+        let batch = filtered(batch, alive)?;
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -301,10 +327,7 @@ impl Survivors {
     /// What is left of the next batch, which may be nothing.
     async fn next_cut(&mut self) -> DfResult<Option<RecordBatch>> {
         let Some((piece, batch, bytes)) = self.next_kept().await? else { return Ok(None) };
-        let batch = match piece.alive(&self.dead) {
-            None => batch,
-            Some(alive) => filter_record_batch(&batch, &alive)?,
-        };
+        let batch = filtered(batch, piece.alive(&self.dead))?;
         self.rows.memory.shrink(bytes.min(self.rows.memory.size()));
         Ok(Some(batch))
     }

@@ -6,7 +6,7 @@ use datafusion::{
     functions_window::row_number::row_number_udwf,
     logical_expr::{
         BinaryExpr, Expr, Extension, Filter, LogicalPlan, Operator, Projection, Window, WindowFrame,
-        WindowFunctionDefinition,
+        WindowFrameBound, WindowFunctionDefinition,
         expr::{WindowFunction, WindowFunctionParams},
         utils::{conjunction, split_conjunction_owned},
     },
@@ -90,10 +90,27 @@ fn only_row_number(window: &Window) -> Option<&WindowFunction> {
     let WindowFunctionParams { args, partition_by, order_by, window_frame, filter, null_treatment, distinct } =
         &function.params;
     let plain = args.is_empty() && filter.is_none() && null_treatment.is_none() && !distinct;
-    let usual = *window_frame == WindowFrame::new((!order_by.is_empty()).then_some(false));
+    let usual = is_usual(window_frame, !order_by.is_empty());
     let asked = |expr: &Expr| expr.is_volatile() || expr.contains_scalar_subquery() || expr.contains_outer();
     let settled = !partition_by.iter().chain(order_by.iter().map(|sort| &sort.expr)).any(asked);
     (plain && usual && settled && !partition_by.is_empty()).then_some(function)
+}
+
+/// Whether the frame is the one that a window has that names none. The bounds of a coerced frame have the type
+/// of its order.
+fn is_usual(frame: &WindowFrame, ordered: bool) -> bool {
+    let usual = WindowFrame::new(ordered.then_some(false));
+    let same = |one: &WindowFrameBound, other: &WindowFrameBound| match (one, other) {
+        (WindowFrameBound::Preceding(one), WindowFrameBound::Preceding(other))
+        | (WindowFrameBound::Following(one), WindowFrameBound::Following(other)) => {
+            one.is_null() && other.is_null()
+        }
+        (WindowFrameBound::CurrentRow, WindowFrameBound::CurrentRow) => true,
+        _ => false,
+    };
+    frame.units == usual.units
+        && same(&frame.start_bound, &usual.start_bound)
+        && same(&frame.end_bound, &usual.end_bound)
 }
 
 /// Whether `condition` holds for number 1 and for no other: `rn = 1`, `rn <= 1`, `rn < 2`, and from the
