@@ -194,14 +194,14 @@ async fn the_same_rows_in_every_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_rows_in_little_memory() {
     let dir = tempfile::tempdir().unwrap();
-    let (much, little) = (engine(dir.path(), 2, 1 << 30), engine(dir.path(), 2, 256 << 10));
+    let (much, little) = (engine(dir.path(), 2, 1 << 30), engine(dir.path(), 2, 768 << 10));
     let mut cases = Cases::new("Q3", "the_same_rows_in_little_memory");
     let (mut spilled, mut refused) = (0, 0);
     for seed in seeds(if long() { 400 } else { 4 }) {
         let mut random = Random::new(seed ^ 0x52);
         let mut tables = tables(&mut random, &[60]);
         for table in &mut tables {
-            table.times = 100;
+            table.times = 200;
         }
         let roomy = session_with(much.session(), &tables).await;
         // The tables are made where there is memory: what is to be tried is the query.
@@ -231,5 +231,5 @@ async fn the_same_rows_in_little_memory() {
     }
     cases.end();
     println!("{spilled} queries spilled, {refused} did not fit");
-    assert!(env_number("LAGAR_SEED").is_some() || spilled > 5, "{spilled} spilled, {refused} did not fit");
+    assert!(env_number("LAGAR_SEED").is_some() || spilled > 3, "{spilled} spilled, {refused} did not fit");
 }

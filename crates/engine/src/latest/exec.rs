@@ -11,7 +11,7 @@ use arrow::{
     row::{RowConverter, Rows as RowBytes, SortField},
 };
 use datafusion::{
-    common::{internal_datafusion_err, tree_node::TreeNodeRecursion},
+    common::{Statistics, internal_datafusion_err, internal_err, tree_node::TreeNodeRecursion},
     error::{DataFusionError, Result as DfResult},
     execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryConsumer},
     physical_expr::{PhysicalExpr, PhysicalSortExpr},
@@ -20,6 +20,7 @@ use datafusion::{
         ReplaceChildrenOptions,
         execution_plan::{CardinalityEffect, EmissionType},
         metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, SpillMetrics},
+        statistics::{ChildStats, StatisticsArgs},
         stream::RecordBatchStreamAdapter,
     },
 };
@@ -285,6 +286,22 @@ impl ExecutionPlan for KeepLatestExec {
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    /// At most the rows of the input.
+    fn statistics_from_inputs(
+        &self,
+        inputs: &[Arc<Statistics>],
+        _: &StatisticsArgs,
+    ) -> DfResult<Arc<Statistics>> {
+        match inputs {
+            [input] => Ok(Arc::new(input.as_ref().clone().to_inexact())),
+            _ => internal_err!("KeepLatest of {} inputs", inputs.len()),
+        }
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
