@@ -10,6 +10,9 @@
 //! - casts that fail (both do, with other words), numbers near the end of their type;
 //! - `LIMIT` without an order of all columns, window functions that depend on the order of equal rows;
 //! - `IN (SELECT …)` elsewhere than beside other conditions of WHERE (DataFusion does not plan it);
+//! - `LIKE '%'` (of a column that an outer join makes null, DataFusion 55.2 takes it for true: a bug of it);
+//! - a condition without columns over an aggregate without GROUP BY (DataFusion 55.2 puts it below the aggregate,
+//!   which then gives its one row all the same: a bug of it);
 //! - a constant before `NOT IN (SELECT …)`: over nulls DataFusion 55.2 takes the answer for true, which should
 //!   be null (a bug of it; a column before it is right);
 //! - FULL JOIN on anything but an equality; GROUP BY of a constant.
@@ -192,7 +195,7 @@ impl<'a> Generator<'a> {
         let plain = |sql| Query { sql, partitioned: None };
         match self.random.below(10) {
             0..3 => self.partitioned(),
-            3 | 4 => plain(self.grouped().0),
+            3 | 4 => plain(self.grouped(false).0),
             5 => plain(self.windowed().0),
             6 => plain(self.united()),
             7 => plain(self.limited()),
@@ -214,7 +217,7 @@ impl<'a> Generator<'a> {
             5..8 => self.table(),
             _ => {
                 let (sql, kinds) = match self.random.below(3) {
-                    0 => self.grouped(),
+                    0 => self.grouped(true),
                     1 => self.windowed(),
                     _ => self.simple(depth - 1),
                 };
@@ -310,7 +313,7 @@ impl<'a> Generator<'a> {
         Query { sql: parts[1].clone(), partitioned: Some(parts) }
     }
 
-    fn grouped(&mut self) -> (String, Vec<Kind>) {
+    fn grouped(&mut self, with_key: bool) -> (String, Vec<Kind>) {
         let (source, scope) = self.source(1);
         let mut kinds: Vec<Kind> =
             (0..self.random.below(3)).map(|_| self.random.pick(&KINDS.each_ref()).to_owned()).collect();
@@ -327,6 +330,11 @@ impl<'a> Generator<'a> {
             }
             None => false,
         });
+        if with_key && keys.is_empty() {
+            let (column, kind) = scope.0[0].clone();
+            keys.push(column);
+            kinds.push(kind);
+        }
         let mut columns: Vec<String> =
             keys.iter().enumerate().map(|(n, key)| format!("{key} AS c{n}")).collect();
         for _ in 0..=self.random.below(3) {
@@ -565,7 +573,7 @@ impl<'a> Generator<'a> {
             8 => format!(
                 "({} LIKE '{}')",
                 self.expr(scope, Kind::Text, depth),
-                self.random.pick(&["a%", "%b%", "_", "%"])
+                self.random.pick(&["a%", "%b%", "_", "%_"])
             ),
             _ => format!("({one} {} {other})", self.random.pick(&["=", "<>", "<", "<=", ">", ">="])),
         }
