@@ -3,6 +3,7 @@
 pub mod audited;
 pub mod http;
 pub mod running;
+pub mod small_disk;
 pub mod soda;
 pub mod strace;
 pub mod trace;
@@ -20,6 +21,15 @@ use tempfile::TempDir;
 /// The root of the checkout.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// The program under test: `LAGAR_TEST_BINARY` (a release build, for sizes that a debug build takes hours
+/// for), else the one that was built with the tests.
+pub fn binary() -> PathBuf {
+    match std::env::var_os("LAGAR_TEST_BINARY") {
+        Some(path) => Path::new(&path).canonicalize().expect("LAGAR_TEST_BINARY names a file"),
+        None => PathBuf::from(env!("CARGO_BIN_EXE_lagar")),
+    }
 }
 
 /// A folder with a copy of a sample project and its data, and a lake of its own.
@@ -63,7 +73,7 @@ impl Place {
 
     /// The command with the project given, not started.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lagar"));
+        let mut command = Command::new(binary());
         command.args(args).arg("--project").arg(&self.project).current_dir(self.dir.path());
         for name in ["LAGAR_LAKE", "LAGAR_PROFILE", "LAGAR_PROJECT", "SHOP_DB", "NO_COLOR"] {
             command.env_remove(name);

@@ -80,6 +80,10 @@ impl Running {
         self.child.id()
     }
 
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Waits until a line of stderr has `text`; fails when the command ends without it.
     #[track_caller]
     pub fn until(&mut self, text: &str) {

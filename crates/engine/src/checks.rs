@@ -430,7 +430,7 @@ async fn count_failed(session: &Session, table: &TableName, checks: &[Check]) ->
 
 /// The numbers in the one row of a query.
 async fn numbers(session: &Session, sql: &str) -> Result<Vec<u64>> {
-    let batches = session.query(sql).await?.collect().await?;
+    let batches = session.collect(sql).await?;
     let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else { return Ok(Vec::new()) };
     batch
         .columns()
@@ -446,7 +446,7 @@ async fn numbers(session: &Session, sql: &str) -> Result<Vec<u64>> {
 
 /// The rows of a query as JSON objects.
 async fn rows(session: &Session, sql: &str) -> Result<Vec<Value>> {
-    let batches = session.query(sql).await?.collect().await?;
+    let batches = session.collect(sql).await?;
     let bug = |error: arrow::error::ArrowError| Error::bug(format!("rows cannot be shown as JSON: {error}"));
     let mut writer = arrow::json::WriterBuilder::new()
         .with_explicit_nulls(true)

@@ -123,7 +123,7 @@ fn common(error: &DataFusionError, otherwise: Code) -> Error {
         DataFusionError::ResourcesExhausted(message) => exhausted(message),
         DataFusionError::ObjectStore(inner) => store(inner),
         DataFusionError::ParquetError(inner) => parquet(inner, otherwise),
-        DataFusionError::IoError(inner) => io(inner),
+        DataFusionError::IoError(inner) => spill_io(inner),
         DataFusionError::Internal(message) => {
             Error::new(codes::BUG, format!("the query engine failed: {}", clean(message)))
                 .hint("write the query in another way, and report this one")
@@ -166,7 +166,7 @@ fn arrow(error: &ArrowError, otherwise: Code) -> Error {
             Error::new(otherwise, format!("a number became too large: {message}"))
         }
         ArrowError::MemoryError(message) => exhausted(message),
-        ArrowError::IoError(_, inner) => io(inner),
+        ArrowError::IoError(_, inner) => spill_io(inner),
         other => Error::new(otherwise, clean(&other.to_string())),
     }
 }
@@ -209,6 +209,21 @@ fn io(error: &std::io::Error) -> Error {
             Error::new(codes::LAKE_SPACE, "there is no space left for temporary files").caused_by(error)
         }
         _ => Error::new(codes::SQL_EXECUTION, "a file cannot be read or written").caused_by(error),
+    }
+}
+
+/// The only files that DataFusion opens itself are those that it spills to: tables are read by us.
+fn spill_io(error: &std::io::Error) -> Error {
+    match io(error) {
+        other if other.code() == codes::SQL_EXECUTION => Error::new(
+            codes::SPILL,
+            "a temporary file of the query cannot be written or read",
+        )
+        .caused_by(error)
+        .hint(
+            "leave the folder `.lagar/tmp` of the project alone while Lagar runs, and let it be written to",
+        ),
+        told => told,
     }
 }
 

@@ -11,7 +11,7 @@ use datafusion::{
     },
     physical_plan::ExecutionPlan,
 };
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use lagar_flow::{Batches, Error, Result};
 
 use crate::{functions::Tallies, workers::Workers};
@@ -28,6 +28,15 @@ impl Query {
     /// The columns of the result.
     pub fn schema(&self) -> &SchemaRef {
         &self.batches.schema
+    }
+
+    /// The same query once its first rows have come: what it fails with before is the error.
+    pub async fn begun(mut self) -> Result<Self> {
+        if let Some(first) = self.batches.stream.try_next().await? {
+            let first = futures::stream::once(std::future::ready(Ok(first)));
+            self.batches.stream = Box::pin(first.chain(self.batches.stream));
+        }
+        Ok(self)
     }
 
     /// All rows, in memory.

@@ -356,10 +356,16 @@ impl Session {
         Ok(query)
     }
 
+    /// All rows of a query, planned again if they need more memory than there is.
+    pub async fn collect(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        let run = |strategy| async move { self.query_with(sql, strategy).await?.collect().await };
+        Ok(self.with_less_memory_if_needed(run).await?.0)
+    }
+
     /// [`Self::query`] that also takes EXPLAIN, DESCRIBE and SHOW TABLES | COLUMNS | FUNCTIONS.
-    pub async fn inspect(&self, sql: &str) -> Result<Query> {
+    pub async fn inspect(&self, sql: &str, strategy: Strategy) -> Result<Query> {
         let plan = self.plan(sql, Allowed::Inspect).await?;
-        self.start(sql, plan, Strategy::Default).await
+        self.start(sql, plan, strategy).await
     }
 
     /// Runs `work` with [`Strategy::Default`], and once more from the start with

@@ -71,7 +71,7 @@ codes! {
     FRONT_MATTER = "E4101", Usage, "the front matter of a model is wrong";
     CYCLE = "E4102", Usage, "models read each other in a circle";
     MEMORY = "E4201", Data, "a query needs more memory than allowed";
-    SPILL = "E4202", Data, "a query needs more spill space than allowed";
+    SPILL = "E4202", Data, "what a query cannot hold in memory cannot be kept on disk";
 
     CHECK_FAILED = "E5001", Data, "a check failed";
     TEST_FAILED = "E5101", Data, "a unit test of a model failed";

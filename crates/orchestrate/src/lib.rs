@@ -37,6 +37,7 @@ pub use backfill::{BackfillOptions, backfill};
 pub use check::{Checked, check};
 pub use doctor::{Finding, doctor};
 pub use history::History;
+pub use lagar_engine::Strategy;
 pub use lineage::{
     ColumnEdge, ColumnLineage, ColumnNode, Direction, Edge, EdgeKind, LastRun, Lineage, Node, column_lineage,
     lineage,

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
-use lagar_engine::{Engine, Query, RawOptions, Session, suggest, tables_of};
+use lagar_engine::{Engine, Query, RawOptions, Session, Strategy, suggest, tables_of};
 use lagar_flow::{Error, Name, Result, TableName, codes, schema_of};
 use lagar_lake::{Release, Table};
 
@@ -59,11 +59,22 @@ impl<'w> Reader<'w> {
         }
     }
 
-    /// Runs one SELECT.
+    /// Runs one SELECT, planned again if it needs more memory than there is before its first rows come.
     ///
     /// # Errors
     /// Places in the SQL count from its own first line.
     pub async fn query(&self, sql: &str) -> Result<Query> {
+        match self.query_with(sql, Strategy::Default).await?.begun().await {
+            Err(error) if error.code() == codes::MEMORY => {
+                tracing::info!(%error, "planning the query again for less memory");
+                self.query_with(sql, Strategy::LowMemory).await
+            }
+            query => query,
+        }
+    }
+
+    /// [`Self::query`], planned as told and not again.
+    pub async fn query_with(&self, sql: &str, strategy: Strategy) -> Result<Query> {
         let session = self.engine.session();
         let tables = self.tables().await?;
         for (name, (line, column)) in tables_of(sql)? {
@@ -81,7 +92,7 @@ impl<'w> Reader<'w> {
                 }
             }
         }
-        session.inspect(sql).await
+        session.inspect(sql, strategy).await
     }
 
     /// The columns of a table that a query can name.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use lagar_flow::{Error, Result, codes};
-use lagar_orchestrate::{Reader, Workplace};
+use lagar_orchestrate::{Reader, Strategy, Workplace};
 
 use crate::{
     args::{Format, Global},
@@ -79,7 +79,6 @@ async fn answer(workplace: &Workplace, query: &str, format: Format, file: Option
         output::rows::write(result.batches, format, &mut out).await?;
         return Ok(());
     };
-    let result = reader.query(query).await?;
     let failed = |path: &Path, error: &std::io::Error| {
         Error::new(codes::OUTPUT, format!("{} cannot be written", path.display())).caused_by(error)
     };
@@ -87,6 +86,7 @@ async fn answer(workplace: &Workplace, query: &str, format: Format, file: Option
     let path = path.canonicalize().unwrap_or(path);
     let before = std::fs::metadata(&path).ok();
     if before.as_ref().is_some_and(|before| !before.is_file()) {
+        let result = reader.query(query).await?;
         let target = File::options().write(true).open(&path).map_err(|e| failed(&path, &e))?;
         output::rows::write(result.batches, format, &mut BufWriter::new(target)).await?;
         return Ok(());
@@ -94,10 +94,22 @@ async fn answer(workplace: &Workplace, query: &str, format: Format, file: Option
     // Written beside and renamed: a query that fails half-way leaves an older file as it was.
     let folder =
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-    let temp = tempfile::NamedTempFile::new_in(folder).map_err(|e| failed(&path, &e))?;
-    let mut out = BufWriter::new(temp.as_file().try_clone().map_err(|e| failed(&path, &e))?);
-    let rows = output::rows::write(result.batches, format, &mut out).await?;
-    let file: File = out.into_inner().map_err(|e| failed(&path, e.error()))?;
+    let fill = async |strategy| {
+        let result = reader.query_with(query, strategy).await?;
+        let temp = tempfile::NamedTempFile::new_in(folder).map_err(|e| failed(&path, &e))?;
+        let mut out = BufWriter::new(temp.as_file().try_clone().map_err(|e| failed(&path, &e))?);
+        let rows = output::rows::write(result.batches, format, &mut out).await?;
+        let file: File = out.into_inner().map_err(|e| failed(&path, e.error()))?;
+        Ok::<_, Error>((temp, file, rows))
+    };
+    let (temp, file, rows) = match fill(Strategy::Default).await {
+        // Nobody has seen a row of it yet.
+        Err(error) if error.code() == codes::MEMORY => {
+            eprintln!("{}; planned again for less", error.message());
+            fill(Strategy::LowMemory).await?
+        }
+        filled => filled?,
+    };
     // The mode that a new file gets, or that the old one had; a temporary file has a stricter one.
     let mode = before.map_or(0o666 & !umask(), |before| before.permissions().mode());
     file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(|e| failed(&path, &e))?;

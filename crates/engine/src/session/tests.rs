@@ -246,7 +246,7 @@ async fn nothing_but_reading_is_possible() {
         "SELECT * INTO trusted.x FROM trusted.orders".to_owned(),
         "EXPLAIN ANALYZE COPY (SELECT 1) TO '/tmp/x'".to_owned(),
     ] {
-        let error = session.inspect(&sql).await.err().unwrap_or_else(|| panic!("{sql}"));
+        let error = session.inspect(&sql, Strategy::Default).await.err().unwrap_or_else(|| panic!("{sql}"));
         assert!([codes::SQL_NOT_ALLOWED, codes::SQL_UNKNOWN_TABLE].contains(&error.code()), "{sql}: {error}");
     }
     assert!(!place.dir.path().join("out.csv").exists());
@@ -256,8 +256,13 @@ async fn nothing_but_reading_is_possible() {
         "SHOW TABLES",
         "SHOW COLUMNS FROM trusted.orders",
     ] {
-        let batches =
-            session.inspect(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}")).collect().await.unwrap();
+        let batches = session
+            .inspect(sql, Strategy::Default)
+            .await
+            .unwrap_or_else(|e| panic!("{sql}: {e}"))
+            .collect()
+            .await
+            .unwrap();
         assert!(batches.iter().any(|batch| batch.num_rows() > 0), "{sql}");
         assert_eq!(session.query(sql).await.err().map(|e| e.code()), Some(codes::SQL_NOT_ALLOWED), "{sql}");
     }
