@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::{binary, python, root};
 
 /// `limits.memory` of the first round, short and long.
-const MEMORY_BYTES: [u64; 2] = [32 << 20, 1 << 30];
+const MEMORY_BYTES: [u64; 2] = [8 << 20, 1 << 30];
 const QUERIES: usize = 22;
 
 #[test]

@@ -22,10 +22,12 @@ mod quarantine;
 mod query;
 mod raw_table;
 mod session;
+mod shares;
 mod sql;
 pub mod suggest;
 #[cfg(test)]
 mod testing;
+mod window;
 mod workers;
 pub mod yaml;
 

@@ -9,10 +9,12 @@ use std::{
 
 use datafusion::execution::{
     disk_manager::{DiskManagerBuilder, DiskManagerMode},
-    memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool},
+    memory_pool::{MemoryPool, TrackConsumersPool},
     runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
 };
 use lagar_flow::{Error, Result, codes};
+
+use crate::shares::Shares;
 
 /// What one run may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +44,37 @@ impl Limits {
             threads,
         }
     }
+
+    pub(crate) fn pool_bytes(&self) -> usize {
+        usize::try_from(self.memory_bytes).unwrap_or(usize::MAX)
+    }
+
+    /// What each of the partitions that run at once may have.
+    fn partition_bytes(&self) -> usize {
+        self.pool_bytes() / self.threads.max(1)
+    }
+
+    /// What a sort sets aside in every partition, to merge with what it spilled. It must not be most of a
+    /// small budget.
+    pub(crate) fn merge_bytes(&self) -> usize {
+        (self.partition_bytes() / 16).min(MERGE_BYTES_MAX)
+    }
+
+    /// Rows of a batch: a merge holds some of every run, which in a small budget must be small.
+    pub(crate) fn batch_rows(&self) -> usize {
+        (self.partition_bytes() / BATCHES_HELD / ROW_BYTES).clamp(BATCH_ROWS_MIN, BATCH_ROWS_MAX)
+    }
 }
+
+/// Batches of one partition that should fit into memory at once, and the bytes of a row that is neither
+/// narrow nor wide.
+const BATCHES_HELD: usize = 64;
+const ROW_BYTES: usize = 128;
+const BATCH_ROWS_MIN: usize = 512;
+/// DataFusion's own.
+const BATCH_ROWS_MAX: usize = 8192;
+/// DataFusion's own.
+const MERGE_BYTES_MAX: usize = 10 << 20;
 
 /// What remains for batches on their way, the allocator and the rest of the process.
 const MEMORY_SHARE_PERCENT: u64 = 60;
@@ -100,9 +132,8 @@ pub(crate) fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
         )
         .caused_by(&error)
     })?;
-    let bytes = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
-    let pool: Arc<dyn MemoryPool> =
-        Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), CONSUMERS_NAMED));
+    let pool = Shares::new(limits.pool_bytes(), limits.merge_bytes());
+    let pool: Arc<dyn MemoryPool> = Arc::new(TrackConsumersPool::new(pool, CONSUMERS_NAMED));
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![limits.spill_dir.clone()]))
         .with_max_temp_directory_size(limits.spill_bytes);

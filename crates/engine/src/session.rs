@@ -36,6 +36,7 @@ use crate::{
     raw_table::{self, RawTable},
     sql::{self, Allowed, NamedTable, Parsed},
     suggest,
+    window::WindowsByPartition,
     workers::Workers,
 };
 
@@ -75,6 +76,7 @@ impl Engine {
             .with_runtime_env(runtime.clone())
             .with_optimizer_rules(latest::optimizer_rules())
             .with_query_planner(Arc::new(latest::Planner))
+            .with_physical_optimizer_rule(Arc::new(WindowsByPartition))
             .build();
         for function in functions::all(tokens) {
             state.register_udf(function).map_err(|error| Error::bug(error.strip_backtrace()))?;
@@ -121,14 +123,12 @@ fn config(limits: &Limits) -> SessionConfig {
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, NO_ZONE)
         .with_information_schema(true)
+        .with_batch_size(limits.batch_rows())
         .with_target_partitions(limits.threads.max(1));
     let options = config.options_mut();
     options.execution.time_zone = Some("UTC".to_owned());
     options.execution.spill_compression = SpillCompression::Zstd;
-    // A sort sets this much aside in every partition; it must not be most of a small budget.
-    let reserve = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX) / limits.threads.max(1) / 16;
-    options.execution.sort_spill_reservation_bytes =
-        options.execution.sort_spill_reservation_bytes.min(reserve);
+    options.execution.sort_spill_reservation_bytes = limits.merge_bytes();
     // Has given wrong results in 2026 (rows twice under LIMIT, a dropped predicate).
     options.execution.parquet.pushdown_filters = false;
     // Types as other readers of the lake know them.
@@ -447,7 +447,8 @@ impl Session {
             let config = state.config_mut();
             config.options_mut().optimizer.prefer_hash_join = false;
             // With one partition only hash joins are planned; merging holds a batch of every spilled run.
-            *config = config.clone().with_target_partitions(2).with_batch_size(1024);
+            let batch_rows = config.batch_size().min(1024);
+            *config = config.clone().with_target_partitions(2).with_batch_size(batch_rows);
         }
         let options = state.config_options().clone();
         state.execution_props_mut().mark_start_execution(options);
