@@ -16,7 +16,6 @@ use datafusion::{
         config::ConfigOptions,
         tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
     },
-    datasource::memory::MemorySourceConfig,
     error::Result as DfResult,
     execution::{
         SendableRecordBatchStream, TaskContext,
@@ -27,6 +26,7 @@ use datafusion::{
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements,
         PlanProperties, ReplaceChildrenOptions,
+        memory::MemoryStream,
         metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
         stream::RecordBatchStreamAdapter,
         windows::WindowAggExec,
@@ -264,10 +264,9 @@ impl Running {
         if whole.batches.is_empty() {
             return Ok(());
         }
-        let input = MemorySourceConfig::try_new_exec(&[whole.batches], self.window.input().schema(), None)?;
+        let input = Held { batches: whole.batches, properties: self.window.input().properties().clone() };
         let window = self.window.clone().replace_children(
-            vec![input],
-            // What it is sorted by is known here, and not to the operator that holds it.
+            vec![Arc::new(input)],
             ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep),
         )?;
         let made: Vec<RecordBatch> = window.execute(0, self.context.clone())?.try_collect().await?;
@@ -279,6 +278,59 @@ impl Running {
         }
         // What was made is read before the next rows come; it is about what it was made from.
         self.memory.try_resize((whole.bytes + self.open.bytes) * COPIES)
+    }
+}
+
+/// Rows in memory that pass for what they were taken from: sorted alike, which the operator asks for.
+#[derive(Debug)]
+struct Held {
+    batches: Vec<RecordBatch>,
+    properties: Arc<PlanProperties>,
+}
+
+impl DisplayAs for Held {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Held: {} batches", self.batches.len())
+    }
+}
+
+impl ExecutionPlan for Held {
+    fn name(&self) -> &'static str {
+        "Held"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep))
+    }
+
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        Ok(Box::pin(MemoryStream::try_new(self.batches.clone(), self.schema(), None)?))
     }
 }
 
