@@ -137,11 +137,9 @@ fn many_columns_of_json() {
     });
 }
 
-/// One cell between two short ones.
-#[test]
-fn a_long_cell() {
-    let bytes = if long() { 100 << 20 } else { 20 << 20 };
-    for (name, before, after) in [
+/// Files of three rows, one with a text of so many bytes between two short ones, and a model that takes them.
+fn with_a_cell(bytes: usize) -> impl Iterator<Item = (&'static str, Place)> {
+    let files = [
         ("long.csv", "id,text\n1,a\n2,\"", "\"\n3,c\n"),
         (
             "long.ndjson",
@@ -149,27 +147,50 @@ fn a_long_cell() {
             "\"}\n{\"id\":3,\"text\":\"c\"}\n",
         ),
         ("long.json", "[{\"id\":1,\"text\":\"a\"},{\"id\":2,\"text\":\"", "\"},{\"id\":3,\"text\":\"c\"}]"),
-    ] {
+    ];
+    files.into_iter().map(move |(name, before, after)| {
+        let place = project(
+            &format!("  cells: {{type: file, url: {name}}}\n"),
+            &[("trusted/cells.sql", "-- One row a cell.\nSELECT id, text FROM raw.cells")],
+        );
+        let mut file = BufWriter::new(File::create(place.project.join(name)).unwrap());
+        file.write_all(before.as_bytes()).unwrap();
+        for _ in 0..bytes >> 10 {
+            file.write_all(&[b'x'; 1 << 10]).unwrap();
+        }
+        file.write_all(after.as_bytes()).unwrap();
+        file.flush().unwrap();
+        (name, place)
+    })
+}
+
+#[test]
+fn a_long_cell() {
+    let bytes = if long() { 60 << 20 } else { 20 << 20 };
+    for (name, place) in with_a_cell(bytes) {
         case("a_long_cell", || {
-            let place = project(
-                &format!("  cells: {{type: file, url: {name}}}\n"),
-                &[("trusted/cells.sql", "-- One row a cell.\nSELECT id, text FROM raw.cells")],
-            );
-            let mut file = BufWriter::new(File::create(place.project.join(name)).unwrap());
-            file.write_all(before.as_bytes()).unwrap();
-            for _ in 0..bytes >> 10 {
-                file.write_all(&[b'x'; 1 << 10]).unwrap();
-            }
-            file.write_all(after.as_bytes()).unwrap();
-            file.flush().unwrap();
             let (_, seconds, peak) = measured(&place, name);
             let lengths = place.rows("SELECT id, length(text) AS n FROM trusted.cells ORDER BY id");
-            assert_eq!(
-                lengths,
-                [json!({"id": 1, "n": 1}), json!({"id": 2, "n": bytes}), json!({"id": 3, "n": 1})]
-            );
+            let expected = [1, bytes, 1].into_iter().zip(1..).map(|(n, id)| json!({"id": id, "n": n}));
+            assert_eq!(lengths, expected.collect::<Vec<_>>());
             assert!(peak <= MEMORY_BYTES_MAX, "{peak}");
             assert!(seconds < 120.0, "{seconds} s");
+        });
+    }
+}
+
+/// A quote that is never closed makes such a cell of the rest of a file.
+#[test]
+fn a_cell_that_is_too_long() {
+    if !long() {
+        println!("skipped: only in the long lane");
+        return;
+    }
+    for (name, place) in with_a_cell(100 << 20) {
+        case("a_cell_that_is_too_long", || {
+            let (output, peak) = weighed(&mut place.command(&["run"]), place.dir.path());
+            Done::of(output).says(1, &["E2101", "longer than 64 MiB", name]);
+            assert!(peak <= MEMORY_BYTES_MAX, "{peak}");
         });
     }
 }
