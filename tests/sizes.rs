@@ -1,5 +1,5 @@
 //! M5: very many files, very many columns, a very long cell: each ends, in memory and time that grow with
-//! what there is to read.
+//! what there is to read. (What is refused is in `extremes`.)
 
 use std::{
     fmt::Write as _,
@@ -41,7 +41,7 @@ fn case(name: &str, work: impl FnOnce()) {
 
 #[test]
 fn many_small_files() {
-    let files: u64 = if long() { 100_000 } else { 2_000 };
+    let files: u64 = if long() { 100_000 } else { 1_000 };
     case("many_small_files", || {
         let place = project(
             "  days: {type: file, url: 'days/*.csv'}\n",
@@ -175,22 +175,6 @@ fn a_long_cell() {
             assert_eq!(lengths, expected.collect::<Vec<_>>());
             assert!(peak <= MEMORY_BYTES_MAX, "{peak}");
             assert!(seconds < 120.0, "{seconds} s");
-        });
-    }
-}
-
-/// A quote that is never closed makes such a cell of the rest of a file.
-#[test]
-fn a_cell_that_is_too_long() {
-    if !long() {
-        println!("skipped: only in the long lane");
-        return;
-    }
-    for (name, place) in with_a_cell(100 << 20) {
-        case("a_cell_that_is_too_long", || {
-            let (output, peak) = weighed(&mut place.command(&["run"]), place.dir.path());
-            Done::of(output).says(1, &["E2101", "longer than 64 MiB", name]);
-            assert!(peak <= MEMORY_BYTES_MAX, "{peak}");
         });
     }
 }
