@@ -96,6 +96,9 @@ pub enum Command {
         /// Reads sources from their beginning and rebuilds every selected table
         #[arg(long)]
         full_refresh: bool,
+        /// Makes a partition of the selected tables again that are made by `materialize: partition`
+        #[arg(long, value_name = "COLUMN=VALUE", value_parser = key_value, conflicts_with = "full_refresh")]
+        partition: Vec<(String, String)>,
         /// Says what would be done, and does nothing
         #[arg(long)]
         dry_run: bool,

@@ -29,7 +29,7 @@ const SAMPLE_ROWS: usize = 5;
 /// Characters of a text that a sample shows.
 const SAMPLE_CHARS: usize = 200;
 /// The column that [`drop_query`] adds.
-const FAILED_CHECK: &str = "_failed_check";
+pub(crate) const FAILED_CHECK: &str = "_failed_check";
 
 /// One rule about a table.
 #[derive(Debug, Clone, PartialEq)]

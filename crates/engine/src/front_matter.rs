@@ -24,9 +24,9 @@ pub enum Materialize {
     Replace,
     /// The result of what is new in the `incremental` input is added.
     Append,
-    /// Rows with a known key replace the old ones. Not supported yet.
+    /// The newest row of each key, old and new.
     Merge,
-    /// The partitions that the result touches are replaced. Not supported yet.
+    /// The partitions that new rows touch are made again.
     Partition,
 }
 
@@ -70,10 +70,10 @@ pub struct FrontMatter {
     pub materialize: Materialize,
     /// The columns that tell one row from every other.
     pub key: Vec<String>,
-    /// Which row of a key is the newest. Always empty: not supported yet.
+    /// `merge`: which row of a key is the newest, the first column before the others.
     pub latest_by: Vec<String>,
-    /// The input of which only what is new is read.
-    pub incremental: Option<TableName>,
+    /// The inputs of which only what is new is read; of none: all is.
+    pub incremental: Vec<TableName>,
     /// The columns whose values become folders.
     pub partition_by: Vec<String>,
     pub dialect: Dialect,
@@ -91,11 +91,23 @@ impl FrontMatter {
         }
     }
 
+    /// Where one of the names of a list of names stands.
+    pub fn place_in(&self, key: &str, index: usize) -> Place {
+        place_in(&self.spans, key, index)
+    }
+
     /// Where the value of a key stands (`["key"]`, `["partition_by", "0"]`); the front matter's place
     /// if it is not there.
     pub fn place(&self, path: &[&str]) -> Place {
         self.spans.value_place(path)
     }
+}
+
+/// The place of one of the names below `key`, which may stand there alone, without brackets.
+fn place_in(spans: &Spans, key: &str, index: usize) -> Place {
+    let number = index.to_string();
+    let listed = spans.get(&[key, &number]).is_some();
+    if listed { spans.value_place(&[key, &number]) } else { spans.value_place(&[key]) }
 }
 
 /// The keys of the front matter, as written.
@@ -107,11 +119,14 @@ pub struct FrontMatterFile {
     /// The columns that tell one row from every other; implies the checks `unique` and `not_null`.
     #[serde(deserialize_with = "names")]
     key: Vec<String>,
-    /// `merge`: the newest row of a key wins.
+    /// `merge`: the row of a key with the highest values wins, the first column before the others, nulls
+    /// last; where they are alike, that of the later load.
     #[serde(deserialize_with = "names")]
     latest_by: Vec<String>,
-    /// Read only loads (or table versions) of this input that were not used yet.
-    incremental: Option<String>,
+    /// Read only loads (or table versions) of this input, or of each of these, that were not used yet.
+    #[serde(deserialize_with = "names")]
+    #[schemars(with = "OneOrMore")]
+    incremental: Vec<String>,
     /// The columns whose values become folders.
     #[serde(deserialize_with = "names")]
     partition_by: Vec<String>,
@@ -122,6 +137,15 @@ pub struct FrontMatterFile {
     tags: Vec<String>,
     /// Rules about the rows, tested before they are published.
     checks: Vec<CheckForm>,
+}
+
+/// For the JSON schema: a name, or a list of them.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
 }
 
 /// One entry of `checks`: an SQL condition, or a map.
@@ -267,29 +291,14 @@ impl Builder<'_> {
 
     fn build(&mut self, written: FrontMatterFile) -> FrontMatter {
         self.refuse_later(&written);
-        // The two go together: with a fault in one of them the other would seem wrong too.
-        let whole = !self.is_wrong("materialize") && !self.is_wrong("incremental");
-        let incremental = written.incremental.as_deref().and_then(|name| match name.parse::<TableName>() {
-            Ok(name) => Some(name),
-            Err(error) => {
-                let error = self.error(&["incremental"], error.message().to_owned());
-                self.errors.push(
-                    error.hint("it is one of the tables that the SELECT reads: raw.NAME, trusted.NAME"),
-                );
-                None
-            }
-        });
-        if whole && written.materialize == Materialize::Append && written.incremental.is_none() {
-            let error = self.error(&["materialize"], "`materialize: append` needs `incremental`");
-            self.errors.push(
-                error.hint("name the input of which only what is new is read: `incremental: raw.orders`"),
-            );
-        }
-        if whole && written.materialize == Materialize::Replace && written.incremental.is_some() {
-            let error = self.error(&["incremental"], "`incremental` needs `materialize: append`");
-            self.errors.push(error.hint("a table that is replaced is made of all rows of its inputs"));
-        }
-        for (key, names) in [("key", &written.key), ("partition_by", &written.partition_by)] {
+        let incremental = self.incremental(&written.incremental);
+        self.needs(&written);
+        for (key, names) in [
+            ("key", &written.key),
+            ("partition_by", &written.partition_by),
+            ("latest_by", &written.latest_by),
+            ("incremental", &written.incremental),
+        ] {
             if let Some(twice) = duplicate(names) {
                 self.errors.push(self.error(&[key], format!("`{key}` has `{twice}` twice")));
             }
@@ -304,6 +313,70 @@ impl Builder<'_> {
             dialect: written.dialect,
             tags: written.tags,
             spans: Spans::default(),
+        }
+    }
+
+    fn incremental(&mut self, written: &[String]) -> Vec<TableName> {
+        let mut tables = Vec::new();
+        for (index, name) in written.iter().enumerate() {
+            match name.parse::<TableName>() {
+                Ok(table) => tables.push(table),
+                Err(error) => {
+                    let place = place_in(self.spans, "incremental", index);
+                    self.errors.push(
+                        Error::new(codes::FRONT_MATTER, error.message())
+                            .hint("it is one of the tables that the SELECT reads: raw.NAME, trusted.NAME")
+                            .at_place(place),
+                    );
+                }
+            }
+        }
+        tables
+    }
+
+    /// What a materialisation cannot do without, and what another one has no use for.
+    fn needs(&mut self, written: &FrontMatterFile) {
+        use Materialize::{Append, Merge, Partition, Replace};
+        let how = written.materialize;
+        let is_left_out = |names: &[String]| names.is_empty();
+        let append_or = "`materialize: append`, `merge` or `partition`";
+        let rules = [
+            (
+                how == Append && is_left_out(&written.incremental),
+                ["materialize", "incremental"],
+                "`materialize: append` needs `incremental`".to_owned(),
+                "name the input of which only what is new is read: `incremental: raw.orders`",
+            ),
+            (
+                how == Merge && is_left_out(&written.key),
+                ["materialize", "key"],
+                "`materialize: merge` needs `key`".to_owned(),
+                "name the columns of which the table has one row: `key: [id]`",
+            ),
+            (
+                how == Partition && is_left_out(&written.partition_by),
+                ["materialize", "partition_by"],
+                "`materialize: partition` needs `partition_by`".to_owned(),
+                "name the columns whose values are made again as a whole: `partition_by: [day]`",
+            ),
+            (
+                how == Replace && !is_left_out(&written.incremental),
+                ["incremental", "materialize"],
+                format!("`incremental` needs {append_or}"),
+                "a table that is replaced is made of all rows of its inputs",
+            ),
+            (
+                how != Merge && !is_left_out(&written.latest_by),
+                ["latest_by", "materialize"],
+                "`latest_by` needs `materialize: merge`".to_owned(),
+                "without a merge choose the newest row of a key with ROW_NUMBER() in the SELECT",
+            ),
+        ];
+        for (is_wrong, [at, other], message, hint) in rules {
+            // The two go together: with a fault in one of them the other would seem wrong too.
+            if is_wrong && !self.is_wrong(at) && !self.is_wrong(other) {
+                self.errors.push(self.error(&[at], message).hint(hint));
+            }
         }
     }
 
@@ -346,19 +419,6 @@ impl Builder<'_> {
             let error = Error::new(codes::CONFIG_LATER, format!("{what} is not supported yet"));
             self.errors.push(error.hint(hint).at_place(self.spans.value_place(path)));
         };
-        let materialize = "there is `replace` and `append`";
-        match written.materialize {
-            Materialize::Merge => later(&["materialize"], "`materialize: merge`", materialize),
-            Materialize::Partition => later(&["materialize"], "`materialize: partition`", materialize),
-            Materialize::Replace | Materialize::Append => {}
-        }
-        if !written.latest_by.is_empty() {
-            later(
-                &["latest_by"],
-                "`latest_by`",
-                "choose the newest row of a key with ROW_NUMBER() in the SELECT",
-            );
-        }
         if written.dialect == Dialect::Spark {
             later(&["dialect"], "`dialect: spark`", "leave it out and write DataFusion's SQL");
         }

@@ -142,13 +142,13 @@ impl Model {
                 });
             }
         };
-        for (key, columns) in [("key", &self.front.key), ("partition_by", &self.front.partition_by)] {
+        for (key, columns) in [
+            ("key", &self.front.key),
+            ("partition_by", &self.front.partition_by),
+            ("latest_by", &self.front.latest_by),
+        ] {
             for (index, column) in columns.iter().enumerate() {
-                check(
-                    column,
-                    format!("`{key}` names the column"),
-                    self.front.place(&[key, &index.to_string()]),
-                );
+                check(column, format!("`{key}` names the column"), self.front.place_in(key, index));
             }
         }
         for test in &self.front.checks {
@@ -159,6 +159,7 @@ impl Model {
                 }
             }
         }
+        errors.extend(self.without_order(result));
         if !self.front.partition_by.is_empty()
             && known.iter().all(|name| self.front.partition_by.iter().any(|p| p == name))
         {
@@ -169,6 +170,30 @@ impl Model {
             errors.push(error.at_place(self.front.place(&["partition_by"])));
         }
         Error::all(errors).map_or(Ok(()), Err)
+    }
+}
+
+impl Model {
+    /// What a merge cannot compare.
+    fn without_order(&self, result: &Schema) -> Vec<Error> {
+        if self.front.materialize != Materialize::Merge {
+            return Vec::new();
+        }
+        let columns = [("key", &self.front.key), ("latest_by", &self.front.latest_by)];
+        let named = columns.into_iter().flat_map(|(key, columns)| {
+            columns.iter().enumerate().map(move |(index, column)| (key, index, column))
+        });
+        let errors = named.filter_map(|(key, index, column)| {
+            let data_type = result.field_with_name(column).ok()?.data_type();
+            data_type.is_nested().then(|| {
+                let message =
+                    format!("`{key}` names the column `{column}`, whose type {data_type} has no order");
+                let error =
+                    Error::new(codes::FRONT_MATTER, message).at_place(self.front.place_in(key, index));
+                error.hint("take a part of it into a column of its own")
+            })
+        });
+        errors.collect()
     }
 }
 
@@ -213,23 +238,29 @@ pub fn read(path: &str, text: &str, problems: &mut Vec<Error>) -> Option<Model> 
         reads: query.reads,
         null_tokens: NullTokens::default(),
     };
-    problems.extend(unread_increment(&model));
+    problems.extend(unread_increments(&model));
     Some(model)
 }
 
-/// `incremental` must be one of the tables that are read.
-fn unread_increment(model: &Model) -> Option<Error> {
-    let input = model.front.incremental.as_ref()?;
-    if model.reads.iter().any(|read| read.table == *input) {
-        return None;
-    }
+/// `incremental` must be among the tables that are read.
+fn unread_increments(model: &Model) -> Vec<Error> {
     let tables: Vec<String> = model.reads.iter().map(|read| read.table.to_string()).collect();
-    let message = format!("`incremental: {input}`, but the SELECT does not read `{input}`");
-    let error = Error::new(codes::FRONT_MATTER, message).at_place(model.front.place(&["incremental"]));
-    Some(match suggest::hint(&input.to_string(), tables.iter().map(String::as_str)) {
-        Some(hint) => error.hint(hint),
-        None => error,
-    })
+    let unread = model
+        .front
+        .incremental
+        .iter()
+        .enumerate()
+        .filter(|(_, input)| !model.reads.iter().any(|read| read.table == **input));
+    let errors = unread.map(|(index, input)| {
+        let message = format!("`incremental: {input}`, but the SELECT does not read `{input}`");
+        let place = model.front.place_in("incremental", index);
+        let error = Error::new(codes::FRONT_MATTER, message).at_place(place);
+        match suggest::hint(&input.to_string(), tables.iter().map(String::as_str)) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    });
+    errors.collect()
 }
 
 /// The table that the model at `path` makes. Fails with [`codes::NAME`].

@@ -1,6 +1,6 @@
 //! The loads of a source as a table: raw files, decoded while they are read.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 use arrow::{
     array::{
@@ -44,6 +44,9 @@ const PLACE_COLUMNS: [&str; 5] = ["_source_file", "_load", "_loaded_at", "_row",
 /// its file.
 const NEWEST: &str = "_newest";
 
+/// The place of the row's load among those that a query reads: only in a table [`RawTable::in_order`].
+pub(crate) const LOAD_ORDER: &str = "__lagar_load_order";
+
 /// An instant in microseconds.
 pub(crate) fn loaded_at_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
@@ -67,7 +70,7 @@ pub(crate) fn with_meta_columns(schema: &Schema) -> SchemaRef {
 }
 
 /// `raw.<source>`: all rows of some loads.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RawTable {
     lake: Lake,
     source: Name,
@@ -77,6 +80,8 @@ pub(crate) struct RawTable {
     schema: SchemaRef,
     options: RawOptions,
     range_bytes_min: u64,
+    /// By number of the load: its [`LOAD_ORDER`].
+    order: Arc<BTreeMap<u64, i64>>,
 }
 
 impl RawTable {
@@ -98,7 +103,24 @@ impl RawTable {
             schema,
             options,
             range_bytes_min: RANGE_BYTES_MIN,
+            order: Arc::default(),
         }
+    }
+
+    pub fn source(&self) -> &Name {
+        &self.source
+    }
+
+    /// Number and time of each load, in their order.
+    pub fn load_times(&self) -> Vec<(u64, i64)> {
+        self.loads.iter().map(|load| (load.number, load.created_at.timestamp_micros())).collect()
+    }
+
+    /// The same rows with one more column, [`LOAD_ORDER`].
+    pub fn in_order(&self, order: Arc<BTreeMap<u64, i64>>) -> Self {
+        let place = Arc::new(Field::new(LOAD_ORDER, DataType::Int64, false));
+        let fields = self.schema.fields().iter().cloned().chain([place]).collect::<Vec<_>>();
+        Self { schema: Arc::new(Schema::new(fields)), order, ..self.clone() }
     }
 
     /// The files to read, with whether they hold the newest state. An older version of a file that is
@@ -122,7 +144,8 @@ impl RawTable {
             for range in ranges {
                 let bytes =
                     range.as_ref().map_or(entry.bytes, |range| range.end.min(entry.bytes) - range.start);
-                pieces.push(Piece { load: load.clone(), file, newest, range, bytes });
+                let order = self.order.get(&load.number).copied().unwrap_or_default();
+                pieces.push(Piece { load: load.clone(), file, newest, order, range, bytes });
             }
         }
         // The longest first, each to whoever has least.
@@ -167,6 +190,7 @@ struct Piece {
     load: Arc<Manifest>,
     file: usize,
     newest: bool,
+    order: i64,
     range: Option<Range<u64>>,
     bytes: u64,
 }
@@ -371,7 +395,7 @@ impl Reader {
         let wanted: Vec<_> = projected
             .fields()
             .iter()
-            .filter(|f| !PLACE_COLUMNS.contains(&f.name().as_str()))
+            .filter(|f| !PLACE_COLUMNS.contains(&f.name().as_str()) && f.name() != LOAD_ORDER)
             .cloned()
             .collect();
         let options = ReadOptions {
@@ -453,6 +477,7 @@ fn assemble(projected: &SchemaRef, piece: &Piece, decoded: Decoded) -> Result<Re
                 Arc::new(Int64Array::from_iter_values(numbers))
             }
             NEWEST => Arc::new(BooleanArray::from(vec![piece.newest; rows])),
+            LOAD_ORDER => Arc::new(Int64Array::from_value(piece.order, rows)),
             _ => match from_file.next() {
                 Some(column) => column.clone(),
                 None => return Err(Error::bug(format!("column `{}` was not decoded", field.name()))),

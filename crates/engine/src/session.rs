@@ -13,6 +13,7 @@ use datafusion::{
         MemorySchemaProvider, TableProvider,
     },
     common::{DataFusionError, config::SpillCompression},
+    datasource::ViewTable,
     execution::{
         FunctionRegistry, SessionState, SessionStateBuilder, object_store::ObjectStoreUrl,
         runtime_env::RuntimeEnv,
@@ -30,10 +31,13 @@ use crate::{
     lake_table::FilesTable,
     latest,
     lineage,
+    load_order::in_load_order,
     memory::{self, Limits},
+    merge::STAGED,
     quarantine::QuarantineTable,
     query::{self, Query},
     raw_table::{self, RawTable},
+    row_hash::row_hash,
     sql::{self, Allowed, NamedTable, Parsed},
     suggest,
     window::WindowsByPartition,
@@ -81,6 +85,7 @@ impl Engine {
         for function in functions::all(tokens) {
             state.register_udf(function).map_err(|error| Error::bug(error.strip_backtrace()))?;
         }
+        state.register_udf(Arc::new(row_hash())).map_err(|error| Error::bug(error.strip_backtrace()))?;
         let workers = Arc::new(Workers::new(limits.threads)?);
         Ok(Engine(Arc::new(Shared { limits, runtime, workers, state, stores: Mutex::default() })))
     }
@@ -208,6 +213,34 @@ impl Session {
         let folder = format!("{}/{}", name.zone, name.name);
         let table = FilesTable::new(url, lake, &folder, schema, partition_by, files)?;
         self.add(name.zone.as_str(), name.name.as_str(), Arc::new(table))
+    }
+
+    /// `staged.<name>`: `files` of the table `table` that may be a part of a version to be, with the columns
+    /// of `schema`.
+    pub fn stage_files(
+        &self,
+        name: &str,
+        table: &TableName,
+        schema: SchemaRef,
+        partition_by: &[String],
+        files: &[DataFile],
+        lake: &Lake,
+    ) -> Result<()> {
+        let url = self.engine.store_url(lake.store())?;
+        let folder = format!("{}/{}", table.zone, table.name);
+        let table = FilesTable::new(url, lake, &folder, schema, partition_by, files)?;
+        self.add(STAGED, name, Arc::new(table))
+    }
+
+    /// `staged.<name>`: the rows of a query, with the order of their loads as one more column. Whether it
+    /// is told for all of them: where the query hides from which load its rows are, it is 0.
+    ///
+    /// Fails as [`Self::describe`] does.
+    pub async fn stage_query(&self, name: &str, sql: &str) -> Result<bool> {
+        let plan = self.plan(sql, Allowed::Query).await?;
+        let laid = in_load_order(&plan).map_err(|error| errors::planning(&error, sql))?;
+        self.add(STAGED, name, Arc::new(ViewTable::new(laid.plan, None)))?;
+        Ok(!laid.hidden)
     }
 
     /// `refused.<zone>.<name>`: the rows of a version that a check refused.

@@ -30,7 +30,8 @@ pub use refused::RefusedVersion;
 pub use release::Release;
 pub use store::{Access, Deadlines, DurableLocal, Root, S3Settings, Trial, object_error, open_object};
 pub use table::{
-    Committed, Compaction, DataFile, Table, TableCommit, TableMeta, TableWriter, WriteOptions, delta_schema,
+    Changed, Committed, Compaction, DataFile, MergedBy, Table, TableCommit, TableMeta, TableWriter,
+    WriteOptions, delta_schema, may_share, partition_values,
 };
 pub use vacuum::{VacuumOptions, VacuumReport};
 

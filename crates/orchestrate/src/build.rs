@@ -1,18 +1,27 @@
 //! The model step: SELECT → files that nobody sees → checks on them → one Delta commit.
 
+mod merge;
+mod partition;
+
+pub(crate) use partition::can_make_again;
+
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Schema, SchemaRef},
+};
 use futures::StreamExt;
 use lagar_engine::{
-    QueryStats, RawOptions, Session, Strategy,
+    Query, QueryStats, RawOptions, Session, Strategy,
     checks::{self, Severity},
+    merge::{Merge, OneOf, SELECTED, only_values},
     model::{Materialize, Model},
 };
 use lagar_flow::{Error, KillPoint, Result, Scope, TableName, Zone, codes, columns_of, kill, schema_of};
 use lagar_lake::{
-    DataFile, Lake, Manifest, Release, Table, TableCommit, TableMeta, WriteOptions, delta_schema,
-    newest_state,
+    DataFile, Lake, Manifest, MergedBy, Release, Table, TableCommit, TableMeta, TableWriter, WriteOptions,
+    delta_schema, newest_state,
 };
 
 use crate::{
@@ -32,36 +41,52 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
     report.provenance.code_hash = Some(definition(model));
     let fingerprint = fingerprint(model, &inputs.ids);
     let newest = context.lake.table(&model.name, None).await?;
-    if let Some(up_to_date) = up_to_date(context, model, &fingerprint, newest.as_ref()).await? {
+    let asked = partition::asked(context, model);
+    let up_to_date = match &asked {
+        Some(_) => None,
+        None => up_to_date(context, model, &fingerprint, newest.as_ref()).await?,
+    };
+    if let Some(up_to_date) = up_to_date {
         report.status = Status::NothingNew;
         report.version = Some(up_to_date.version);
         report.notes.push(up_to_date.why);
         return Ok(());
     }
     let base = base(context, model, newest.as_ref()).await?;
-    if let (Some(base), Some(incremental)) = (&base, &model.front.incremental) {
-        let used = inputs.used_by(model, base, incremental)?;
+    base.as_ref().map_or(Ok(()), |base| refuse_other_choice(model, base))?;
+    let mut again = Again::of(model);
+    if let Some(base) = base.as_ref().filter(|_| !model.front.incremental.is_empty()) {
+        let used = inputs.used_by(model, base)?;
         let changed = old_rows_stay(model, base);
         // When the model changed, its checks are run over the rows that stay, although none are added.
-        if Some(used) == inputs.numbers.get(incremental).copied() && changed.is_none() {
+        if inputs.have_nothing_new(&used) && changed.is_none() && asked.is_none() {
             report.status = Status::NothingNew;
             report.version = Some(base.version);
-            report.notes.push(format!("`{incremental}` has nothing new"));
+            report.notes.push(format!("{} has nothing new", used.names()));
             return Ok(());
         }
         report.notes.extend(changed);
-        inputs.leave_out_used(context, model, base, incremental, used).await?;
+        if model.front.materialize == Materialize::Partition {
+            again = partition::touched(context, model, &inputs, base, &used, report).await?;
+        } else {
+            inputs.leave_out_used(context, model, base, &used, report).await?;
+        }
+    }
+    if let (Some(_), Some(asked)) = (&base, asked) {
+        again = again.and(asked);
     }
 
-    let made = stage(context, model, &inputs, report).await?;
+    let made = stage(context, model, &inputs, &again, report).await?;
     kill::at(KillPoint::ModelStaged);
     if let Some(base) = &base {
         refuse_other_columns(model, base, &made.kept.schema)?;
     }
     // The rows that stay are tested again with the new ones: a key may stand in both.
-    let mut files = base.as_ref().map(|base| base.files.clone()).unwrap_or_default();
-    files.extend(made.kept.files);
-    let staged = Staged { schema: made.kept.schema, files };
+    let Next { staged, same_rows } = match model.front.materialize {
+        Materialize::Merge => merge::onto(context, model, base.as_ref(), made.kept, report).await?,
+        Materialize::Partition => partition::instead(model, base.as_ref(), &again, made.kept, report)?,
+        Materialize::Append | Materialize::Replace => Next::behind(base.as_ref(), made.kept),
+    };
     let newest = newest.map(|table| table.version);
     if let Some(error) = check(context, model, &inputs, &staged, report).await? {
         refuse(context, model, newest, &staged).await?;
@@ -78,6 +103,8 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
         ));
     }
     let rows_out = report.rows_out;
+    // A version in between that nobody saw had other rows, perhaps.
+    let unchanged = base.as_ref().filter(|base| same_rows && newest == Some(base.version));
     context.refuse_if_overtaken(&model.name).await?;
     kill::at(KillPoint::ModelChecked);
     let table = context
@@ -94,11 +121,12 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
                 definition: definition(model),
                 inputs: inputs.numbers.iter().map(|(table, number)| (table.to_string(), *number)).collect(),
                 input_ids: inputs.ids.iter().map(|(table, id)| (table.to_string(), id.clone())).collect(),
-                incremental: model.front.incremental.as_ref().map(TableName::to_string),
+                incremental: model.front.incremental.iter().map(TableName::to_string).collect(),
+                merged_by: merged_by(model),
                 rows_in: report.rows_in,
                 rows_out,
                 description: model.description.clone(),
-                compacted: None,
+                compacted: unchanged.map(id_of),
                 code_version: context.provenance.code_version.clone(),
             },
             base: newest,
@@ -109,6 +137,78 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
     report.version = Some(table.version);
     report.provenance.schema_hash = Some(schema_hash(&columns_of(&table.schema)));
     Ok(())
+}
+
+/// The files of the version to be, all of them.
+struct Next {
+    staged: Staged,
+    /// Whether its rows are those of the base: what was made from them need not be made again.
+    same_rows: bool,
+}
+
+impl Next {
+    /// New files beside those that are there.
+    fn behind(base: Option<&Table>, made: Staged) -> Self {
+        let mut files = base.map(|base| base.files.clone()).unwrap_or_default();
+        files.extend(made.files);
+        Self { staged: Staged { schema: made.schema, files }, same_rows: false }
+    }
+}
+
+/// What of its table a model makes again, of the rows of all its inputs.
+enum Again {
+    /// All of it, or nothing of what is there.
+    All,
+    /// The partitions that the result has rows in.
+    OfResult,
+    /// The partitions with these values.
+    With(Vec<OneOf>),
+}
+
+impl Again {
+    fn of(model: &Model) -> Self {
+        match model.front.materialize {
+            Materialize::Partition => Again::OfResult,
+            _ => Again::All,
+        }
+    }
+
+    /// These partitions, too.
+    fn and(self, asked: Vec<OneOf>) -> Self {
+        match self {
+            Again::All => Again::All,
+            Again::OfResult => Again::With(asked),
+            // A column that is not asked for may have any value.
+            Again::With(known) => Again::With(
+                asked
+                    .into_iter()
+                    .map(|mut asked| {
+                        let same = known.iter().filter(|known| known.column == asked.column);
+                        asked.values.extend(same.flat_map(|known| known.values.iter().cloned()));
+                        asked
+                    })
+                    .collect(),
+            ),
+        }
+    }
+}
+
+fn merged_by(model: &Model) -> Option<MergedBy> {
+    let front = &model.front;
+    (front.materialize == Materialize::Merge)
+        .then(|| MergedBy { key: front.key.clone(), latest_by: front.latest_by.clone() })
+}
+
+/// A merge goes on only from rows that it would have chosen itself: what lost is not there any more.
+fn refuse_other_choice(model: &Model, base: &Table) -> Result<()> {
+    let before = base.meta.as_ref().and_then(|meta| meta.merged_by.as_ref());
+    match merged_by(model) {
+        Some(now) if before != Some(&now) => Err(needs_full_refresh(
+            model,
+            "its rows were chosen in another way, by another `key` or `latest_by`",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Said when rows were made by another text of the model and are not made again.
@@ -143,7 +243,7 @@ fn refuse_other_columns(model: &Model, base: &Table, schema: &Schema) -> Result<
     Ok(())
 }
 
-/// An append that cannot go on from the rows that are there.
+/// A model that cannot go on from the rows that are there.
 fn needs_full_refresh(model: &Model, why: &str) -> Error {
     Error::new(codes::SCHEMA_CHANGE, format!("`{}`: {why}", model.name))
         .hint(format!("make all rows again with: lagar run -s {} --full-refresh", model.name))
@@ -176,7 +276,17 @@ fn not_listed(what: &str) -> Error {
         .hint("try again")
 }
 
+/// Up to where the rows of a version come, by incremental input; or why that cannot be told.
+struct Used(Vec<(TableName, std::result::Result<u64, String>)>);
+
+impl Used {
+    fn names(&self) -> String {
+        self.0.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// What a model reads, at the versions that this run reads.
+#[derive(Clone)]
 struct Inputs {
     raw: BTreeMap<TableName, Vec<Arc<Manifest>>>,
     /// The columns of the raw inputs, also when none of their loads is left.
@@ -237,57 +347,91 @@ impl Inputs {
         Ok(inputs)
     }
 
-    /// Up to which load or version of `incremental` the rows of `base` come.
+    /// Up to which load or version of its incremental inputs the rows of `base` come.
     ///
     /// # Errors
-    /// That cannot be told: `base` went by another input, or the input was deleted and made again.
-    fn used_by(&self, model: &Model, base: &Table, incremental: &TableName) -> Result<u64> {
+    /// For an append, if that cannot be told: `base` went by other inputs, or one was deleted and made again.
+    fn used_by(&self, model: &Model, base: &Table) -> Result<Used> {
+        let used = model.front.incremental.iter().map(|input| (input.clone(), self.used_of(base, input)));
+        let used = Used(used.collect());
+        match used.0.iter().find_map(|(_, used)| used.as_ref().err()) {
+            Some(why) if model.front.materialize == Materialize::Append => {
+                Err(needs_full_refresh(model, why))
+            }
+            _ => Ok(used),
+        }
+    }
+
+    fn used_of(&self, base: &Table, incremental: &TableName) -> std::result::Result<u64, String> {
         let name = incremental.to_string();
-        let meta = base.meta.as_ref().filter(|meta| meta.incremental.as_ref() == Some(&name));
+        let meta = base.meta.as_ref().filter(|meta| meta.incremental.contains(&name));
         let Some((meta, used)) = meta.and_then(|meta| Some((meta, *meta.inputs.get(&name)?))) else {
-            return Err(needs_full_refresh(model, &format!("its rows did not come by way of `{name}`")));
+            return Err(format!("its rows did not come by way of `{name}`"));
         };
         let id = match self.raw.get(incremental) {
             Some(loads) => loads.iter().find(|load| load.number == used).map(|load| load.id.to_string()),
-            // Of a table only the version that is read now is at hand; `added_since` looks at the others.
+            // Of a table only the version that is read now is at hand; the lake looks at the others.
             None if self.numbers.get(incremental) == Some(&used) => self.ids.get(incremental).cloned(),
             None => meta.input_ids.get(&name).cloned(),
         };
         if id.is_none() || id.as_ref() != meta.input_ids.get(&name) {
-            return Err(needs_full_refresh(model, &format!("`{name}` was deleted and made again")));
+            return Err(format!("`{name}` was deleted and made again"));
         }
         Ok(used)
     }
 
-    /// Leaves of the input `incremental` only what `base` was not made from.
+    fn have_nothing_new(&self, used: &Used) -> bool {
+        used.0.iter().all(|(name, used)| used.as_ref().ok() == self.numbers.get(name))
+    }
+
+    /// Leaves of the incremental inputs only what `base` was not made from. Rows of a merge may come again:
+    /// where it cannot be told what is new, it reads all, and says so.
     ///
     /// # Errors
-    /// A table that was rewritten since: which of its rows are new cannot be told.
+    /// For an append: a table that was rewritten since, whose new rows cannot be told.
     async fn leave_out_used(
         &mut self,
         context: &Context,
         model: &Model,
         base: &Table,
-        incremental: &TableName,
-        used: u64,
+        used: &Used,
+        report: &mut StepReport,
     ) -> Result<()> {
-        if let Some(loads) = self.raw.get_mut(incremental) {
-            if replaces_used(loads, used) {
-                let why =
-                    format!("`{incremental}` was read again: rows that are used already came once more");
-                return Err(needs_full_refresh(model, &why));
+        let merges = model.front.materialize == Materialize::Merge;
+        for (input, used) in &used.0 {
+            let used = match used {
+                Ok(used) => *used,
+                Err(why) => {
+                    report.notes.push(format!("`{input}` is read whole: {why}"));
+                    continue;
+                }
+            };
+            if let Some(loads) = self.raw.get_mut(input) {
+                if !merges && replaces_used(loads, used) {
+                    let why = format!("`{input}` was read again: rows that are used already came once more");
+                    return Err(needs_full_refresh(model, &why));
+                }
+                loads.retain(|load| load.number > used);
             }
-            loads.retain(|load| load.number > used);
-        }
-        if let Some(table) = self.tables.get_mut(incremental) {
-            let used_id = base.meta.as_ref().and_then(|meta| meta.input_ids.get(&incremental.to_string()));
-            let added = context.lake.added_since(table, used, used_id.map(String::as_str)).await?;
-            table.files = added.ok_or_else(|| {
-                let why = format!(
-                    "`{incremental}` was rewritten since version {used}: which of its rows are new cannot be told"
-                );
-                needs_full_refresh(model, &why)
-            })?;
+            if let Some(table) = self.tables.get_mut(input) {
+                let id = used_id(base, input);
+                let added = match merges {
+                    true => context.lake.changed_since(table, used, id).await?.map(|changed| changed.added),
+                    false => context.lake.added_since(table, used, id).await?,
+                };
+                match added {
+                    Some(added) => table.files = added,
+                    None if merges => report.notes.push(format!(
+                        "`{input}` is read whole: what changed since version {used} cannot be told"
+                    )),
+                    None => {
+                        let why = format!(
+                            "`{input}` was rewritten since version {used}: which of its rows are new cannot be told"
+                        );
+                        return Err(needs_full_refresh(model, &why));
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -307,15 +451,31 @@ impl Inputs {
     }
 }
 
+/// What tells the version of `input` that `base` was made from.
+fn used_id<'b>(base: &'b Table, input: &TableName) -> Option<&'b str> {
+    base.meta.as_ref()?.input_ids.get(&input.to_string()).map(String::as_str)
+}
+
 /// Whether loads after `used` take the place of what was used. A source of snapshots alone does that by
 /// its nature: whoever appends them collects its states.
 fn replaces_used(loads: &[Arc<Manifest>], used: u64) -> bool {
-    if loads.iter().all(|load| load.scope == Scope::Snapshot) {
-        return false;
-    }
+    !loads.iter().all(|load| load.scope == Scope::Snapshot) && !replaced(loads, used).is_empty()
+}
+
+/// What of the loads up to `used` a later one took the place of: each such load with these files alone.
+fn replaced(loads: &[Arc<Manifest>], used: u64) -> Vec<Arc<Manifest>> {
     let before: Vec<Arc<Manifest>> = loads.iter().filter(|load| load.number <= used).cloned().collect();
     let (then, now) = (newest_state(&before), newest_state(loads));
-    then.iter().flatten().zip(now.iter().flatten()).any(|(then, now)| *then && !now)
+    let mut gone = Vec::new();
+    for (load, (then, now)) in before.iter().zip(then.iter().zip(&now)) {
+        let files = load.files.iter().zip(then.iter().zip(now));
+        let files: Vec<_> =
+            files.filter(|(_, (then, now))| **then && !**now).map(|(file, _)| file.clone()).collect();
+        if !files.is_empty() {
+            gone.push(Arc::new(Manifest { files, ..load.as_ref().clone() }));
+        }
+    }
+    gone
 }
 
 struct UpToDate {
@@ -392,21 +552,30 @@ impl Staged {
 
 /// What a SELECT made.
 struct Made {
+    /// Of a merge the newest row of each key.
     kept: Staged,
     /// The rows that a check of severity `drop` left out, with the check's name behind their columns.
     dropped: Option<Staged>,
     stats: QueryStats,
+    notes: Vec<String>,
 }
 
 /// Runs the SELECT into files. Too little memory is answered once with a plan that needs less.
-async fn stage(context: &Context, model: &Model, inputs: &Inputs, report: &mut StepReport) -> Result<Made> {
+async fn stage(
+    context: &Context,
+    model: &Model,
+    inputs: &Inputs,
+    again: &Again,
+    report: &mut StepReport,
+) -> Result<Made> {
     let session = inputs.session(context)?;
     let written =
-        session.with_less_memory_if_needed(|strategy| write(context, model, &session, strategy)).await;
+        session.with_less_memory_if_needed(|strategy| write(context, model, &session, again, strategy)).await;
     let (made, strategy) = written.map_err(|error| model.locate(&error))?;
     if strategy == Strategy::LowMemory {
         report.notes.push("planned again for less memory: joins that spill, one partition".into());
     }
+    report.notes.extend(made.notes.iter().cloned());
     report.rows_in = made.stats.rows_scanned;
     report.peak_memory_bytes = made.stats.peak_memory_bytes;
     report.spilled_bytes = made.stats.spilled_bytes;
@@ -417,33 +586,24 @@ async fn stage(context: &Context, model: &Model, inputs: &Inputs, report: &mut S
     Ok(made)
 }
 
-async fn write(context: &Context, model: &Model, session: &Session, strategy: Strategy) -> Result<Made> {
-    let begin = |schema: &SchemaRef| {
-        let options = WriteOptions {
-            target_file_bytes: TARGET_FILE_BYTES,
-            run_id: context.run_id.clone(),
-            threads: context.project.limits.threads,
-        };
-        context.lake.begin_table(&model.name, schema.clone(), &model.front.partition_by, options)
-    };
+async fn write(
+    context: &Context,
+    model: &Model,
+    session: &Session,
+    again: &Again,
+    strategy: Strategy,
+) -> Result<Made> {
     let dropping = checks::drop_query(&model.sql, &model.front.checks);
-    if dropping.is_some() {
-        // A fault of the model is told in the model's own text, not in the query around it.
-        session.describe_stored(&model.sql).await?;
-    }
-    let mut query = session.query_stored(dropping.as_deref().unwrap_or(&model.sql), strategy).await?;
+    let mut notes = Vec::new();
+    let sql = text(model, session, again, dropping.as_deref(), &mut notes).await?;
+    let mut query = session.query_stored(&sql, strategy).await?;
     let whole = query.schema().clone();
     let columns = whole.fields().len() - usize::from(dropping.is_some());
     let schema: SchemaRef = Arc::new(Schema::new(whole.fields()[..columns].to_vec()));
-    let mut writer = begin(&schema)?;
-    let mut drop_writer = dropping.is_some().then(|| begin(&whole)).transpose()?;
+    let mut writer = begin(context, model, &schema)?;
+    let mut drop_writer = dropping.is_some().then(|| begin(context, model, &whole)).transpose()?;
     let mut rows = 0;
-    loop {
-        let batch = tokio::select! {
-            batch = query.batches.stream.next() => batch,
-            () = context.cancel.cancelled() => return Err(Error::new(codes::STOPPED, "stopped")),
-        };
-        let Some(batch) = batch.transpose()? else { break };
+    while let Some(batch) = next(context, &mut query).await? {
         rows += batch.num_rows() as u64;
         match &mut drop_writer {
             None => writer.write(&batch).await?,
@@ -465,7 +625,58 @@ async fn write(context: &Context, model: &Model, session: &Session, strategy: St
     if written != rows {
         return Err(Error::bug(format!("`{}` made {rows} rows, its files hold {written}", model.name)));
     }
-    Ok(Made { kept, dropped: dropped.filter(|dropped| dropped.rows() > 0), stats: query.stats.now() })
+    let dropped = dropped.filter(|dropped| dropped.rows() > 0);
+    Ok(Made { kept, dropped, stats: query.stats.now(), notes })
+}
+
+/// The query whose result is written: the model's SELECT, with what its materialisation puts around it.
+/// `dropping`: the SELECT with the column that says which rows fail a check.
+async fn text(
+    model: &Model,
+    session: &Session,
+    again: &Again,
+    dropping: Option<&str>,
+    notes: &mut Vec<String>,
+) -> Result<String> {
+    let select = dropping.unwrap_or(&model.sql);
+    let merges = model.front.materialize == Materialize::Merge;
+    if dropping.is_none() && !merges && !matches!(again, Again::With(_)) {
+        return Ok(select.to_owned());
+    }
+    // A fault of the model is told in the model's own text, not in the query around it.
+    let schema = session.describe_stored(&model.sql).await?;
+    if let Again::With(values) = again {
+        return Ok(only_values(select, &schema, values));
+    }
+    if !merges {
+        return Ok(select.to_owned());
+    }
+    model.check_columns(&schema)?;
+    if !session.stage_query(SELECTED, select).await? {
+        notes.push(
+            "of rows that are equally new and come in the same run, the values decide: the SELECT does not show from which load a row is"
+                .into(),
+        );
+    }
+    let columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+    Ok(Merge::of(&model.front).newest(&columns, dropping.is_some()))
+}
+
+fn begin(context: &Context, model: &Model, schema: &SchemaRef) -> Result<TableWriter> {
+    let options = WriteOptions {
+        target_file_bytes: TARGET_FILE_BYTES,
+        run_id: context.run_id.clone(),
+        threads: context.project.limits.threads,
+    };
+    context.lake.begin_table(&model.name, schema.clone(), &model.front.partition_by, options)
+}
+
+/// The next rows of a query, unless the run is asked to stop.
+async fn next(context: &Context, query: &mut Query) -> Result<Option<RecordBatch>> {
+    tokio::select! {
+        batch = query.batches.stream.next() => batch.transpose(),
+        () = context.cancel.cancelled() => Err(Error::new(codes::STOPPED, "stopped")),
+    }
 }
 
 /// Runs the checks over the files of the version to be. Returns the error of those of severity `error`.
@@ -586,12 +797,21 @@ fn definition(model: &Model) -> String {
         .iter()
         .map(|check| format!("{} {} {:?}", check.severity, check.name, check.rule))
         .collect();
+    // As it was before there could be several, so that tables of an older Lagar stay up to date.
+    let incremental = match front.incremental.as_slice() {
+        [] => serde_json::Value::Null,
+        [one] => serde_json::json!(one),
+        more => serde_json::json!(more),
+    };
     let mut definition = serde_json::json!({
         "sql": model.sql, "materialize": front.materialize, "partition_by": front.partition_by,
-        "incremental": front.incremental, "checks": checks,
+        "incremental": incremental, "checks": checks,
     });
     if let Some(tokens) = model.decisive_null_tokens() {
         definition["null_tokens"] = tokens.into();
+    }
+    if !front.latest_by.is_empty() {
+        definition["latest_by"] = serde_json::json!(front.latest_by);
     }
     hash(&definition)
 }

@@ -11,6 +11,7 @@ use lagar_engine::{Engine, checks, model::Model, suggest};
 use lagar_flow::{Blame, Clock, Error, Result, TableName, Zone, codes, schema_of};
 
 use crate::{
+    build,
     graph::{Graph, NodeKind},
     project::{Draft, Project, SourceDef},
     workplace::Workplace,
@@ -217,6 +218,28 @@ pub(crate) async fn before_run(
         }
     }
     Error::all(problems).map_or(Ok(()), Err)
+}
+
+/// Whether some of the `selected` models can make the given partitions again.
+///
+/// # Errors
+/// [`codes::SELECTION`]
+pub(crate) fn partitions(
+    project: &Project,
+    selected: &BTreeSet<TableName>,
+    given: &[(String, String)],
+) -> Result<()> {
+    let models = selected.iter().filter_map(|name| project.models.get(name));
+    if given.is_empty() || models.clone().any(|model| build::can_make_again(model, given)) {
+        return Ok(());
+    }
+    let columns: Vec<String> = given.iter().map(|(column, _)| format!("`{column}`")).collect();
+    let columns = columns.join(" and ");
+    Err(Error::new(
+        codes::SELECTION,
+        format!("no selected model is made by `materialize: partition` and partitioned by {columns}"),
+    )
+    .hint("only such a table can make a part of itself again; --full-refresh makes all of another"))
 }
 
 /// What models read and nothing makes.

@@ -36,6 +36,9 @@ pub struct RunOptions {
     pub select: Vec<String>,
     /// Reads sources from their beginning and rebuilds every selected table.
     pub full_refresh: bool,
+    /// Column and value of partitions that are made again, although their inputs are what they were; the
+    /// empty text is null.
+    pub partitions: Vec<(String, String)>,
     pub seed: u64,
     pub cancel: CancellationToken,
     /// Told of each step as it starts and ends.
@@ -66,6 +69,8 @@ pub(crate) struct Context {
     pub cancel: CancellationToken,
     pub run_id: String,
     pub full_refresh: bool,
+    /// See [`RunOptions`].
+    pub partitions: Vec<(String, String)>,
     pub spool_dir: PathBuf,
     pub stores: Arc<dyn Stores>,
     /// The release that readers saw when the run began.
@@ -105,6 +110,7 @@ impl Context {
             cancel: options.cancel.clone(),
             run_id: run_id.to_owned(),
             full_refresh: options.full_refresh,
+            partitions: options.partitions.clone(),
             release,
             taken_back,
             watcher: options.watcher.clone(),
@@ -162,6 +168,7 @@ pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
     }
     let graph = Graph::of(&project)?;
     let selected = graph.select(&options.select)?;
+    check::partitions(&project, &selected, &options.partitions)?;
     let _lock = match project.state_dir() {
         Ok(dir) => RunLock::take(&dir, workplace.clock.now())?,
         Err(_) => None,

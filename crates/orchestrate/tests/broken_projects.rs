@@ -328,6 +328,7 @@ async fn run(folder: &Path) -> Result<Report, Error> {
     let options = RunOptions {
         select: Vec::new(),
         full_refresh: false,
+        partitions: Vec::new(),
         seed: 1,
         cancel: Default::default(),
         watcher: Arc::new(Unwatched),

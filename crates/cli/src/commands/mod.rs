@@ -32,12 +32,18 @@ pub async fn run(args: Args) -> Result<u8> {
     let global = args.global;
     match args.command {
         Command::Init { name } => init::run(&global, &name).await,
-        Command::Run { project, selection, full_refresh, dry_run, skip_exit_code } => {
+        Command::Run { project, selection, full_refresh, partition, dry_run, skip_exit_code } => {
             let global = at(global, project.dir);
             if dry_run {
                 return plan::run(&global, selection.select).await;
             }
-            run::run(&global, run::Options { select: selection.select, full_refresh, skip_exit_code }).await
+            let options = run::Options {
+                select: selection.select,
+                full_refresh,
+                partitions: partition,
+                skip_exit_code,
+            };
+            run::run(&global, options).await
         }
         Command::Backfill { source, project, from, to, parallel, force } => {
             let parallel = usize::from(parallel);

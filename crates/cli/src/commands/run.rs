@@ -15,12 +15,16 @@ const EVENTS_SHOWN: usize = 20;
 pub struct Options {
     pub select: Vec<String>,
     pub full_refresh: bool,
+    pub partitions: Vec<(String, String)>,
     pub skip_exit_code: Option<u8>,
 }
 
 pub async fn run(global: &Global, options: Options) -> Result<u8> {
     let workplace = super::open(global).await?;
-    let how = how(global, options.select, options.full_refresh)?;
+    let how = RunOptions {
+        partitions: options.partitions,
+        ..how(global, options.select, options.full_refresh)?
+    };
     let report = lagar_orchestrate::run(&workplace, how).await?;
     tell(global, &report, &summary(&report))?;
     Ok(exit_code(&report, options.skip_exit_code))
@@ -33,6 +37,7 @@ pub(super) fn how(global: &Global, select: Vec<String>, full_refresh: bool) -> R
     Ok(RunOptions {
         select,
         full_refresh,
+        partitions: Vec::new(),
         // Only the jitter between retries hangs on it: two machines must not knock in step.
         seed: u64::from(std::process::id()),
         cancel: signals::stop_on_signal()?,

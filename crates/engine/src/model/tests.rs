@@ -93,7 +93,7 @@ fn the_short_forms_work() {
         "/*---\nmaterialize: append\nincremental: raw.x\n---*/\nSELECT * EXCEPT (b), a IS DISTINCT FROM 1 AS c -- differs\nFROM raw.x",
     )
     .unwrap();
-    assert_eq!(model.front.incremental.map(|t| t.to_string()).as_deref(), Some("raw.x"));
+    assert_eq!(model.front.incremental.iter().map(ToString::to_string).collect::<Vec<_>>(), ["raw.x"]);
     assert_eq!(model.column_docs.get("c").map(String::as_str), Some("differs"));
 }
 
@@ -117,9 +117,18 @@ fn every_broken_model_says_where_and_what() {
         ("/*--- key: [a]\n---*/\nSELECT 1 AS a".to_owned(), "E4101", 1, 1, "on the line after"),
         (front("ky: [id]"), "E4101", 2, 1, "did you mean `key`"),
         (front("materialize: replce"), "E4101", 2, 14, "did you mean `replace`"),
-        (front("tags: [a]\nmaterialize: merge"), "E1104", 3, 14, "not supported yet"),
-        (front("materialize: partition"), "E1104", 2, 14, "not supported yet"),
-        (front("latest_by: [id]"), "E1104", 2, 12, "not supported yet"),
+        (front("tags: [a]\nmaterialize: merge"), "E4101", 3, 14, "needs `key`"),
+        (front("materialize: partition"), "E4101", 2, 14, "needs `partition_by`"),
+        (front("latest_by: [id]"), "E4101", 2, 12, "needs `materialize: merge`"),
+        (front("materialize: merge\nkey: id\nlatest_by: [a, a]"), "E4101", 4, 12, "`a` twice"),
+        (
+            front("materialize: merge\nkey: id\nincremental: [raw.x, raw.y]"),
+            "E4101",
+            4,
+            22,
+            "does not read `raw.y`",
+        ),
+        (front("materialize: merge\nkey: id\nincremental: [raw.x, raw.x]"), "E4101", 4, 14, "`raw.x` twice"),
         (front("dialect: spark"), "E1104", 2, 10, "not supported yet"),
         (front("materialize: append"), "E4101", 2, 14, "needs `incremental`"),
         (front("incremental: raw.x"), "E4101", 2, 14, "needs `materialize: append`"),

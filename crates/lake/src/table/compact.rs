@@ -7,7 +7,7 @@ use arrow::{
     datatypes::SchemaRef,
 };
 use futures::TryStreamExt;
-use lagar_flow::{Error, Result, codes};
+use lagar_flow::{Error, Result, TableName, codes};
 use object_store::ObjectStoreExt;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 
@@ -120,7 +120,7 @@ impl Lake {
             && error.code() == codes::LAKE_CONFLICT
         {
             // Nobody names them, and nobody will.
-            self.give_up(table, &made).await;
+            self.give_up(&table.name, &made).await;
         }
         committed
     }
@@ -156,9 +156,10 @@ impl Lake {
         writer.end_part(partition).await
     }
 
-    async fn give_up(&self, table: &Table, files: &[DataFile]) {
+    /// Takes files away that no version names and none will. What cannot be removed is left to the vacuum.
+    pub async fn give_up(&self, table: &TableName, files: &[DataFile]) {
         for file in files {
-            let Ok(object) = self.file_path(&table.name, file) else { continue };
+            let Ok(object) = self.file_path(table, file) else { continue };
             if let Err(error) = self.store().delete(&object).await {
                 tracing::warn!(%error, %object, "a file that nobody names is left behind");
             }

@@ -5,7 +5,42 @@ use lagar_flow::Result;
 use super::{DataFile, Table};
 use crate::Lake;
 
+/// What became of a table since an earlier version of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// The files that came: all new rows are in them, and old ones that were only written again.
+    pub added: Vec<DataFile>,
+    /// The files that went: all rows that are gone are in them, and some that are still there.
+    pub removed: Vec<DataFile>,
+}
+
 impl Lake {
+    /// How `table` differs from its version `since`, whose rows have the id `data_id` (`None`: not known).
+    /// `None` if it cannot be told any more: that version or a file of it is gone.
+    pub async fn changed_since(
+        &self,
+        table: &Table,
+        since: u64,
+        data_id: Option<&str>,
+    ) -> Result<Option<Changed>> {
+        let Some(before) = self.table(&table.name, Some(since)).await? else { return Ok(None) };
+        if data_id.is_some() && data_id != before.meta.as_ref().map(|meta| meta.data_id()) {
+            return Ok(None);
+        }
+        let files = match lacks(&table.files, &before.files) {
+            true => self.before_compactions(table, since).await?,
+            false => table.files.clone(),
+        };
+        let without = |files: &[DataFile], others: &[DataFile]| {
+            files.iter().filter(|file| !others.contains(file)).cloned().collect::<Vec<_>>()
+        };
+        let changed =
+            Changed { added: without(&files, &before.files), removed: without(&before.files, &files) };
+        let gone = changed.added.iter().chain(&changed.removed).filter(|file| !table.files.contains(file));
+        let gone = gone.map(|file| self.file_path(&table.name, file)).collect::<Result<_>>()?;
+        Ok(self.first_gone(gone).await?.is_none().then_some(changed))
+    }
+
     /// The files with the rows that came to `table` since its version `since`, whose rows have the id
     /// `data_id` (`None`: not known). `None` if rows went away as well, or if it cannot be told any more.
     ///

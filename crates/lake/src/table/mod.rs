@@ -6,6 +6,7 @@ mod commit;
 mod compact;
 mod encode;
 mod lineage;
+mod overlap;
 mod partition;
 mod read;
 mod schema;
@@ -39,6 +40,9 @@ pub(crate) use partition::folder_of as partition_folder;
 
 pub use commit::{Committed, TableCommit};
 pub use compact::Compaction;
+pub use lineage::Changed;
+pub use overlap::may_share;
+pub use partition::partition_values;
 pub use read::FileReader;
 pub use schema::delta_schema;
 pub use write::{TableWriter, WriteOptions};
@@ -96,19 +100,44 @@ pub struct TableMeta {
     /// What tells each of those loads or versions from another of the same number.
     #[serde(default)]
     pub input_ids: BTreeMap<String, String>,
-    /// The input of which an append takes only what is new.
+    /// The inputs of which only what is new was read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_more")]
+    pub incremental: Vec<String>,
+    /// For a table of the newest row of each key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub incremental: Option<String>,
+    pub merged_by: Option<MergedBy>,
     pub rows_in: u64,
     pub rows_out: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Set for a version that only lays rows out anew: the [`TableMeta::data_id`] of the one before.
+    /// Set for a version that holds the rows of the one before, perhaps laid out anew: the
+    /// [`TableMeta::data_id`] of that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compacted: Option<String>,
     /// The git commit of the project that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_version: Option<String>,
+}
+
+/// By what rows were chosen: a version chosen in another way is no base for the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergedBy {
+    pub key: Vec<String>,
+    pub latest_by: Vec<String>,
+}
+
+/// Older versions have one name where there may be several now.
+fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Names {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(match Names::deserialize(deserializer)? {
+        Names::One(name) => vec![name],
+        Names::More(names) => names,
+    })
 }
 
 impl TableMeta {
@@ -348,4 +377,25 @@ fn entry_path(table: &Path, version: u64) -> Path {
 /// The version that the log entry `object` makes.
 pub(crate) fn entry_number(table: &Path, object: &Path) -> Option<u64> {
     number_in(&log_folder(table), object)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_of_an_older_lagar_names_one_input() {
+        let written = |incremental: &str| {
+            let text = format!(
+                r#"{{"commit_id":"c","run_id":"r","fingerprint":"f","inputs":{{}},"rows_in":1,"rows_out":1{incremental}}}"#
+            );
+            serde_json::from_str::<TableMeta>(&text).unwrap()
+        };
+        assert_eq!(written("").incremental, Vec::<String>::new());
+        assert_eq!(written(r#","incremental":"raw.x""#).incremental, ["raw.x"]);
+        let both = written(r#","incremental":["raw.x","raw.y"]"#);
+        assert_eq!(both.incremental, ["raw.x", "raw.y"]);
+        assert_eq!(serde_json::from_str::<TableMeta>(&serde_json::to_string(&both).unwrap()).unwrap(), both);
+    }
 }

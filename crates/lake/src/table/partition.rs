@@ -11,7 +11,7 @@ use arrow::{
 };
 use lagar_flow::{Error, Result, codes};
 
-use super::schema::to_delta;
+use super::schema::{delta_schema, to_delta};
 
 /// What Hive, Spark and Athena call the folder of the rows without a value.
 const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -159,6 +159,18 @@ impl Splitter {
             .collect::<Result<_>>()?;
         Ok(self.number_of(&partition))
     }
+}
+
+/// The values of a row in columns of a table, each as Delta's log has it; by row, in the columns' order.
+///
+/// Fails as [`crate::Lake::begin_table`] does for columns that cannot partition a table.
+pub fn partition_values(batch: &RecordBatch) -> Result<Vec<Vec<Option<String>>>> {
+    let schema = delta_schema(&batch.schema())?;
+    let fields = schema.fields().iter().zip(batch.columns());
+    let columns: Vec<(&FieldRef, ArrayRef)> =
+        fields.map(|(field, column)| Ok((field, to_delta(column, field)?))).collect::<Result<_>>()?;
+    let row = |row| columns.iter().map(|(field, column)| text_of(column, row, field.name())).collect();
+    (0..batch.num_rows()).map(row).collect()
 }
 
 fn fits(data_type: &DataType) -> bool {

@@ -250,6 +250,10 @@ async fn new_rows_are_told_from_old_ones_across_a_compaction() {
     assert_eq!(since(&last).await, Some(vec![]));
     assert_eq!(lake.added_since(&last, 0, Some("another")).await.unwrap(), None, "a table of another life");
     assert_eq!(lake.added_since(&last, 9, None).await.unwrap(), None, "a version that never was");
+    let changed = lake.changed_since(&last, second.version, Some(&id(&second))).await.unwrap().unwrap();
+    assert_eq!(ids(Some(changed.added), &last).await, Some(vec![4, 5]));
+    assert_eq!(changed.removed, [], "what was only laid out anew did not go");
+    assert_eq!(lake.changed_since(&last, 0, Some("another")).await.unwrap(), None);
     // What the compaction replaced is vacuumed: its new rows cannot be told any more, the later ones can.
     for file in second.files.iter().filter(|file| !first.files.contains(file)) {
         store.delete(&lake.file_path(&parts(), file).unwrap()).await.unwrap();
@@ -259,6 +263,10 @@ async fn new_rows_are_told_from_old_ones_across_a_compaction() {
     replace(&lake, &parts(), &[rows(0..2, |_| None)], &[], Some(last.version)).await.unwrap();
     let rewritten = lake.table(&parts(), None).await.unwrap().unwrap();
     assert_eq!(lake.added_since(&rewritten, last.version, None).await.unwrap(), None);
+    let changed = lake.changed_since(&rewritten, last.version, None).await.unwrap().unwrap();
+    assert_eq!((&changed.added, &changed.removed), (&rewritten.files, &last.files));
+    store.delete(&lake.file_path(&parts(), &last.files[0]).unwrap()).await.unwrap();
+    assert_eq!(lake.changed_since(&rewritten, last.version, None).await.unwrap(), None, "which rows went?");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

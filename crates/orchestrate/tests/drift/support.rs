@@ -54,6 +54,7 @@ impl Place {
         let options = RunOptions {
             select: Vec::new(),
             full_refresh: false,
+            partitions: Vec::new(),
             seed: 1,
             cancel: CancellationToken::new(),
             watcher: Arc::new(Unwatched),
