@@ -1,5 +1,6 @@
 //! The model step: SELECT → files that nobody sees → checks on them → one Delta commit.
 
+mod inputs;
 mod merge;
 mod partition;
 
@@ -13,17 +14,17 @@ use arrow::{
 };
 use futures::StreamExt;
 use lagar_engine::{
-    Query, QueryStats, RawOptions, Session, Strategy,
+    Query, QueryStats, Session, Strategy,
     checks::{self, Severity},
     merge::{Merge, OneOf, SELECTED, only_values},
     model::{Materialize, Model},
 };
-use lagar_flow::{Error, KillPoint, Result, Scope, TableName, Zone, codes, columns_of, kill, schema_of};
+use lagar_flow::{Error, KillPoint, Result, TableName, Zone, codes, columns_of, kill};
 use lagar_lake::{
-    DataFile, Lake, Manifest, MergedBy, Release, Table, TableCommit, TableMeta, TableWriter, WriteOptions,
-    delta_schema, newest_state,
+    DataFile, Lake, MergedBy, Release, Table, TableCommit, TableMeta, TableWriter, WriteOptions, delta_schema,
 };
 
+use self::inputs::Inputs;
 use crate::{
     project::{hash, schema_hash},
     report::{CheckReport, Status, StepReport},
@@ -268,214 +269,6 @@ async fn refuse(context: &Context, model: &Model, version: Option<u64>, rows: &S
     let partition_by = &model.front.partition_by;
     let lake = &context.lake;
     lake.refuse_version(&model.name, &context.run_id, version, &rows.schema, partition_by, &rows.files).await
-}
-
-/// A step of this run made it, and a list does not show it.
-fn not_listed(what: &str) -> Error {
-    Error::new(codes::LAKE_STORE, format!("the store does not list {what} yet, which is there"))
-        .hint("try again")
-}
-
-/// Up to where the rows of a version come, by incremental input; or why that cannot be told.
-struct Used(Vec<(TableName, std::result::Result<u64, String>)>);
-
-impl Used {
-    fn names(&self) -> String {
-        self.0.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// What a model reads, at the versions that this run reads.
-#[derive(Clone)]
-struct Inputs {
-    raw: BTreeMap<TableName, Vec<Arc<Manifest>>>,
-    /// The columns of the raw inputs, also when none of their loads is left.
-    columns: BTreeMap<TableName, SchemaRef>,
-    tables: BTreeMap<TableName, Table>,
-    /// Load number or table version.
-    numbers: BTreeMap<TableName, u64>,
-    /// What tells this load or version from another of the same number, when a table was deleted by hand.
-    ids: BTreeMap<TableName, String>,
-}
-
-impl Inputs {
-    async fn of(context: &Context, model: &Model) -> Result<Self> {
-        let mut inputs = Self {
-            raw: BTreeMap::new(),
-            columns: BTreeMap::new(),
-            tables: BTreeMap::new(),
-            numbers: BTreeMap::new(),
-            ids: BTreeMap::new(),
-        };
-        for name in model.inputs().into_iter().cloned() {
-            let missing = |hint: &str| {
-                Error::new(
-                    codes::TABLE_MISSING,
-                    format!("`{}` reads `{name}`, which has no data yet", model.name),
-                )
-                .hint(hint)
-            };
-            if name.zone == Zone::Raw {
-                let mut loads = context.lake.loads(&name.name).await?;
-                let newest = loads.last().map(|load| load.number);
-                let pinned = context.pin(&name, newest.ok_or_else(|| missing("run its source first"))?);
-                loads.retain(|load| load.number <= pinned);
-                let Some(last) = loads.last() else { return Err(missing("run its source first")) };
-                // A list may lag behind what this very run put. Going on without the rows would lose them:
-                // the commit says that it used the load.
-                if last.number < pinned {
-                    return Err(not_listed(&format!("load {pinned} of `{name}`")));
-                }
-                let id = last.id.to_string();
-                inputs.columns.insert(name.clone(), schema_of(&last.columns)?);
-                inputs.ids.insert(name.clone(), id);
-                inputs.numbers.insert(name.clone(), pinned);
-                inputs.raw.insert(name, loads);
-            } else {
-                let version =
-                    context.version(&name).ok_or_else(|| missing("select it too, with `+` in front"))?;
-                let table = context.lake.table(&name, Some(version)).await?;
-                let table = table.ok_or_else(|| match context.released(&name) == Some(version) {
-                    true => missing("its files are gone; run with --full-refresh"),
-                    false => not_listed(&format!("version {version} of `{name}`")),
-                })?;
-                inputs.ids.insert(name.clone(), id_of(&table));
-                inputs.numbers.insert(name.clone(), version);
-                inputs.tables.insert(name, table);
-            }
-        }
-        Ok(inputs)
-    }
-
-    /// Up to which load or version of its incremental inputs the rows of `base` come.
-    ///
-    /// # Errors
-    /// For an append, if that cannot be told: `base` went by other inputs, or one was deleted and made again.
-    fn used_by(&self, model: &Model, base: &Table) -> Result<Used> {
-        let used = model.front.incremental.iter().map(|input| (input.clone(), self.used_of(base, input)));
-        let used = Used(used.collect());
-        match used.0.iter().find_map(|(_, used)| used.as_ref().err()) {
-            Some(why) if model.front.materialize == Materialize::Append => {
-                Err(needs_full_refresh(model, why))
-            }
-            _ => Ok(used),
-        }
-    }
-
-    fn used_of(&self, base: &Table, incremental: &TableName) -> std::result::Result<u64, String> {
-        let name = incremental.to_string();
-        let meta = base.meta.as_ref().filter(|meta| meta.incremental.contains(&name));
-        let Some((meta, used)) = meta.and_then(|meta| Some((meta, *meta.inputs.get(&name)?))) else {
-            return Err(format!("its rows did not come by way of `{name}`"));
-        };
-        let id = match self.raw.get(incremental) {
-            Some(loads) => loads.iter().find(|load| load.number == used).map(|load| load.id.to_string()),
-            // Of a table only the version that is read now is at hand; the lake looks at the others.
-            None if self.numbers.get(incremental) == Some(&used) => self.ids.get(incremental).cloned(),
-            None => meta.input_ids.get(&name).cloned(),
-        };
-        if id.is_none() || id.as_ref() != meta.input_ids.get(&name) {
-            return Err(format!("`{name}` was deleted and made again"));
-        }
-        Ok(used)
-    }
-
-    fn have_nothing_new(&self, used: &Used) -> bool {
-        used.0.iter().all(|(name, used)| used.as_ref().ok() == self.numbers.get(name))
-    }
-
-    /// Leaves of the incremental inputs only what `base` was not made from. Rows of a merge may come again:
-    /// where it cannot be told what is new, it reads all, and says so.
-    ///
-    /// # Errors
-    /// For an append: a table that was rewritten since, whose new rows cannot be told.
-    async fn leave_out_used(
-        &mut self,
-        context: &Context,
-        model: &Model,
-        base: &Table,
-        used: &Used,
-        report: &mut StepReport,
-    ) -> Result<()> {
-        let merges = model.front.materialize == Materialize::Merge;
-        for (input, used) in &used.0 {
-            let used = match used {
-                Ok(used) => *used,
-                Err(why) => {
-                    report.notes.push(format!("`{input}` is read whole: {why}"));
-                    continue;
-                }
-            };
-            if let Some(loads) = self.raw.get_mut(input) {
-                if !merges && replaces_used(loads, used) {
-                    let why = format!("`{input}` was read again: rows that are used already came once more");
-                    return Err(needs_full_refresh(model, &why));
-                }
-                loads.retain(|load| load.number > used);
-            }
-            if let Some(table) = self.tables.get_mut(input) {
-                let id = used_id(base, input);
-                let added = match merges {
-                    true => context.lake.changed_since(table, used, id).await?.map(|changed| changed.added),
-                    false => context.lake.added_since(table, used, id).await?,
-                };
-                match added {
-                    Some(added) => table.files = added,
-                    None if merges => report.notes.push(format!(
-                        "`{input}` is read whole: what changed since version {used} cannot be told"
-                    )),
-                    None => {
-                        let why = format!(
-                            "`{input}` was rewritten since version {used}: which of its rows are new cannot be told"
-                        );
-                        return Err(needs_full_refresh(model, &why));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A session that sees the inputs.
-    fn session(&self, context: &Context) -> Result<Session> {
-        let session = context.engine.session();
-        for (name, loads) in &self.raw {
-            let schema = self.columns.get(name).cloned().unwrap_or_else(|| Arc::new(Schema::empty()));
-            let options = RawOptions { spool: context.spool_dir.clone() };
-            session.add_raw(&name.name, &context.lake, loads.clone(), schema, options)?;
-        }
-        for table in self.tables.values() {
-            session.add_table(table, &context.lake)?;
-        }
-        Ok(session)
-    }
-}
-
-/// What tells the version of `input` that `base` was made from.
-fn used_id<'b>(base: &'b Table, input: &TableName) -> Option<&'b str> {
-    base.meta.as_ref()?.input_ids.get(&input.to_string()).map(String::as_str)
-}
-
-/// Whether loads after `used` take the place of what was used. A source of snapshots alone does that by
-/// its nature: whoever appends them collects its states.
-fn replaces_used(loads: &[Arc<Manifest>], used: u64) -> bool {
-    !loads.iter().all(|load| load.scope == Scope::Snapshot) && !replaced(loads, used).is_empty()
-}
-
-/// What of the loads up to `used` a later one took the place of: each such load with these files alone.
-fn replaced(loads: &[Arc<Manifest>], used: u64) -> Vec<Arc<Manifest>> {
-    let before: Vec<Arc<Manifest>> = loads.iter().filter(|load| load.number <= used).cloned().collect();
-    let (then, now) = (newest_state(&before), newest_state(loads));
-    let mut gone = Vec::new();
-    for (load, (then, now)) in before.iter().zip(then.iter().zip(&now)) {
-        let files = load.files.iter().zip(then.iter().zip(now));
-        let files: Vec<_> =
-            files.filter(|(_, (then, now))| **then && !**now).map(|(file, _)| file.clone()).collect();
-        if !files.is_empty() {
-            gone.push(Arc::new(Manifest { files, ..load.as_ref().clone() }));
-        }
-    }
-    gone
 }
 
 struct UpToDate {

@@ -13,7 +13,11 @@ use lagar_engine::{
 use lagar_flow::{Error, Result};
 use lagar_lake::{DataFile, Table, partition_values};
 
-use super::{Again, Inputs, Next, Staged, Used, next, replaced, used_id};
+use super::{
+    Again, Next, Staged,
+    inputs::{Inputs, Used, replaced, used_id},
+    next,
+};
 use crate::{report::StepReport, run::Context};
 
 /// Whether `model` can make the partitions with the `given` values of columns again.
