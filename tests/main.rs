@@ -21,6 +21,8 @@ mod kills;
 mod lineage;
 mod maintenance;
 mod memory;
+mod merges;
+mod partitions;
 mod paths;
 mod profile;
 mod readers;

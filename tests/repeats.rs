@@ -20,7 +20,7 @@ fn the_same_run_five_times_commits_once() {
     let Some(mut audited) = Audited::new() else { return };
     for round in 1..=3 {
         audited.grow();
-        five_times(&mut battery, &format!("replaced and appended, round {round}"), &audited.place);
+        five_times(&mut battery, &format!("appended, merged and parted, round {round}"), &audited.place);
         audited.exact();
     }
 }

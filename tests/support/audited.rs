@@ -16,11 +16,11 @@ const ROWS: u64 = 5;
 pub const SOURCES: [&str; 3] = ["events", "readings", "orders"];
 
 const EVENTS: &str = "-- One row an event.\n/*---\nmaterialize: append\nincremental: raw.events\nkey: [id]\n---*/\nSELECT id, n, amount, sum FROM raw.events\n";
-const ORDERS: &str = "-- One row an order.\n/*---\nmaterialize: append\nincremental: raw.orders\nkey: [id]\n---*/\nSELECT id, n, amount, sum FROM raw.orders\n";
-const READINGS: &str = "-- One row a reading, every fifth left out.\n/*---\nkey: [id]\nchecks:\n  - {name: no_fifth, sql: n % 5 <> 0, severity: drop}\n---*/\nSELECT id, n, amount, sum FROM raw.readings WHERE _newest\n";
-const TOTALS: &str = "-- One row a table.\nSELECT 'events' AS source, count(*) AS rows, sum(amount) AS amount FROM trusted.events\nUNION ALL SELECT 'orders', count(*), sum(amount) FROM trusted.orders\nUNION ALL SELECT 'readings', count(*), sum(amount) FROM trusted.readings\n";
+const ORDERS: &str = "-- One row an order.\n/*---\nmaterialize: merge\nincremental: raw.orders\nkey: [id]\n---*/\nSELECT id, n, amount, sum FROM raw.orders\n";
+const READINGS: &str = "-- One row a reading, every fifth left out.\n/*---\nmaterialize: merge\nincremental: raw.readings\nkey: [id]\nchecks:\n  - {name: no_fifth, sql: n % 5 <> 0, severity: drop}\n---*/\nSELECT id, n, amount, sum FROM raw.readings WHERE _newest\n";
+const TOTALS: &str = "-- One row a table.\n/*---\nmaterialize: partition\nincremental: [trusted.events, trusted.orders, trusted.readings]\npartition_by: [source]\n---*/\nSELECT 'events' AS source, count(*) AS rows, sum(amount) AS amount FROM trusted.events\nUNION ALL SELECT 'orders', count(*), sum(amount) FROM trusted.orders\nUNION ALL SELECT 'readings', count(*), sum(amount) FROM trusted.readings\n";
 
-/// Files, an API and a database → raw → trusted (replaced and appended to) → refined → release.
+/// Files, an API and a database → raw → trusted (appended to and merged) → refined (by partition) → release.
 pub struct Audited {
     pub place: Place,
     pub lake: PathBuf,

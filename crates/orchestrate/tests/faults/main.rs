@@ -6,6 +6,7 @@ mod again;
 mod chance;
 mod crashes;
 mod damage;
+mod interleavings;
 mod slow;
 mod space;
 mod support;

@@ -25,8 +25,8 @@ sources:
   orders: {type: file, url: orders.csv, require_rows: true}
   events: {type: sql, url: 'sqlite:events.db', table: events, cursor: id}
 ";
-/// Orders are sent whole, and change; events only come.
-const MODELS: [(&str, &str); 3] = [
+/// Orders are sent whole, and change; events only come. Both are merged, and parted by their owners.
+const MODELS: [(&str, &str); 5] = [
     (
         "trusted/orders.sql",
         "/*---\nkey: [id]\nchecks: [{unique: [id]}, rows > 0]\n---*/
@@ -36,6 +36,16 @@ SELECT id, owner, seq, checksum FROM raw.orders WHERE _newest",
         "trusted/events.sql",
         "/*---\nmaterialize: append\nincremental: raw.events\nkey: [id]\nchecks: [{unique: [id]}]\n---*/
 SELECT id, owner, seq, checksum FROM raw.events",
+    ),
+    (
+        "trusted/latest.sql",
+        "/*---\nmaterialize: merge\nincremental: [raw.orders, raw.events]\nkey: [id]\nlatest_by: [seq]\n---*/
+SELECT id, owner, seq, checksum FROM raw.orders UNION ALL SELECT id, owner, seq, checksum FROM raw.events",
+    ),
+    (
+        "refined/owned.sql",
+        "/*---\nmaterialize: partition\nincremental: trusted.latest\npartition_by: [owner]\nkey: [id]\n---*/
+SELECT id, owner, seq, checksum FROM trusted.latest",
     ),
     (
         "refined/totals.sql",
@@ -99,9 +109,12 @@ fn tables_of(generation: u64) -> Value {
     let totals_columns =
         ["owner", "orders", "orders_sum", "events", "events_sum", "all_orders", "all_events"];
     let rows = |rows: &[Row]| rows.iter().map(Row::json).collect::<Vec<_>>();
+    let both = [orders.as_slice(), events.as_slice()].concat();
     json!({
         "trusted.orders": {"columns": columns, "rows": rows(&orders)},
         "trusted.events": {"columns": columns, "rows": rows(&events)},
+        "trusted.latest": {"columns": columns, "rows": rows(&both)},
+        "refined.owned": {"columns": columns, "rows": rows(&both)},
         "refined.totals": {"columns": totals_columns, "rows": totals},
     })
 }
@@ -244,8 +257,14 @@ impl Place {
         clock: Arc<dyn Clock>,
     ) -> Result<Report> {
         let workplace = self.workplace(store, clock).await;
-        let options =
-            RunOptions { select: vec![], full_refresh: false, seed: 7, cancel, watcher: Arc::new(Unwatched) };
+        let options = RunOptions {
+            select: vec![],
+            full_refresh: false,
+            partitions: vec![],
+            seed: 7,
+            cancel,
+            watcher: Arc::new(Unwatched),
+        };
         // On a thread of its own: the compiler cannot see that a run may move between threads.
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(run(&workplace, options)))
     }
@@ -328,6 +347,10 @@ pub async fn look(lake: &Lake) -> u64 {
     let of = |column: &str| stats["maxValues"][column].as_u64().unwrap();
     assert_eq!((of("all_orders"), of("all_events")), (rows(&orders), rows(&events)), "a torn release");
     assert_eq!(seen[0], seen[1], "a torn release");
+    for both in ["trusted.latest", "refined.owned"] {
+        let both = version(lake, &release, both).await;
+        assert_eq!(rows(&both), rows(&orders) + rows(&events), "a part of {}", both.name);
+    }
     seen[0]
 }
 
