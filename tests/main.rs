@@ -5,6 +5,7 @@
 mod backfill;
 mod bad_input;
 mod buckets;
+mod city311;
 mod cleaning;
 mod cli;
 mod crash;

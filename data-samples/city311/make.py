@@ -217,9 +217,12 @@ def main():
     def spoil(day, index, **fields):
         created_on[FIRST + timedelta(days=day)][index] |= fields
 
-    spoil(1, 0, status="Closed", closed_date="1900-01-01T00:00:00.000")
-    spoil(4, 1, status="Closed", closed_date="2100-01-01T00:00:00.000")
-    spoil(6, 2, status="Closed", closed_date=stamp(datetime.combine(FIRST + timedelta(days=3), time(12))))
+    # Nothing that is heard of them later puts these right.
+    at_last = stamp(datetime.combine(last, time(23)))
+    spoil(1, 0, status="Closed", closed_date="1900-01-01T00:00:00.000", resolution_action_updated_date=at_last)
+    spoil(4, 1, status="Closed", closed_date="2100-01-01T00:00:00.000", resolution_action_updated_date=at_last)
+    spoil(6, 2, status="Closed", closed_date=stamp(datetime.combine(FIRST + timedelta(days=3), time(12))),
+          resolution_action_updated_date=at_last)
     spoil(9, 0, complaint_type="../../WEB-INF/web.xml;x=")
     spoil(10, 3, complaint_type="ZTESTINT", descriptor="NaN")
     spoil(12, 1, agency_name="  Department  of Transportation ", city="Brooklyn ")

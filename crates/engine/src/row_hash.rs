@@ -47,7 +47,7 @@ impl ScalarUDFImpl for RowHash {
             args.args.into_iter().map(|value| value.into_array(rows)).collect::<DfResult<_>>()?;
         let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
         let converted = RowConverter::new(fields)?.convert_columns(&columns)?;
-        let hashes = converted.iter().map(|row| Sha256::digest(row));
+        let hashes = converted.iter().map(Sha256::digest);
         let hashes = BinaryArray::from_iter_values(hashes.map(|hash| hash[..BYTES].to_vec()));
         Ok(ColumnarValue::Array(Arc::new(hashes)))
     }

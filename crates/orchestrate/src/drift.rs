@@ -24,7 +24,8 @@ pub(crate) struct Drift<'a> {
     /// nothing can change yet: then these are the asked ones.
     contract: Schema,
     is_first: bool,
-    /// Those of `contract` that the load before did not have either.
+    /// Those of `contract` that the load before did not have either. Of a source that is read by windows those
+    /// that any load did not have: that one day more lacks a rare column is no news.
     missing_before: BTreeSet<String>,
     /// The columns of the chunk before, as read and as found: those of the next are mostly the same.
     last: Option<(SchemaRef, SchemaRef)>,
@@ -146,7 +147,11 @@ impl<'a> Drift<'a> {
                 events.push(event(EventKind::TypeChanged, &column, before.as_ref(), Some(&after), None));
             }
         }
-        Found { events, missing: missing.into_iter().map(|(column, _)| column).collect() }
+        let mut missing: BTreeSet<String> = missing.into_iter().map(|(column, _)| column).collect();
+        if self.source.source.windows().is_some() || self.present.is_empty() {
+            missing.extend(self.missing_before.iter().cloned());
+        }
+        Found { events, missing: missing.into_iter().collect() }
     }
 
     /// Types that the files declare otherwise; an asked type is the user's own.

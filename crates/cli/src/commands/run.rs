@@ -21,10 +21,8 @@ pub struct Options {
 
 pub async fn run(global: &Global, options: Options) -> Result<u8> {
     let workplace = super::open(global).await?;
-    let how = RunOptions {
-        partitions: options.partitions,
-        ..how(global, options.select, options.full_refresh)?
-    };
+    let how =
+        RunOptions { partitions: options.partitions, ..how(global, options.select, options.full_refresh)? };
     let report = lagar_orchestrate::run(&workplace, how).await?;
     tell(global, &report, &summary(&report))?;
     Ok(exit_code(&report, options.skip_exit_code))
@@ -84,13 +82,29 @@ pub(super) fn stopped(report: &Report) -> bool {
 
 /// One line an event, of the first ones.
 fn events(report: &Report) -> String {
-    let all: Vec<_> = report.steps.iter().flat_map(|step| &step.events).collect();
-    let mut text = String::new();
-    for event in all.iter().take(EVENTS_SHOWN) {
-        text.push_str(&format!("{}: {}\n", event.table, output::clean(&event.to_string())));
+    // What many columns have in common is told in one line, and of each column once.
+    let mut lines: Vec<(String, &str, Vec<String>)> = Vec::new();
+    for event in report.steps.iter().flat_map(|step| &step.events) {
+        let what = output::clean(&event.to_string());
+        let common =
+            [" is new", " is missing"].into_iter().find_map(|end| Some((what.strip_suffix(end)?, end)));
+        let (column, end) = common.unwrap_or((&what, ""));
+        let line = lines
+            .iter_mut()
+            .find(|(table, known, _)| *table == event.table && *known == end && !end.is_empty());
+        match line {
+            Some((_, _, columns)) if columns.iter().any(|known| known == column) => {}
+            Some((_, _, columns)) => columns.push(column.to_owned()),
+            None => lines.push((event.table.clone(), end, vec![column.to_owned()])),
+        }
     }
-    if all.len() > EVENTS_SHOWN {
-        let more = output::counted(all.len() - EVENTS_SHOWN, "more event");
+    let mut text = String::new();
+    for (table, end, columns) in lines.iter().take(EVENTS_SHOWN) {
+        let end = if columns.len() > 1 { end.replace(" is ", " are ") } else { (*end).to_owned() };
+        text.push_str(&format!("{table}: {}{end}\n", columns.join(", ")));
+    }
+    if lines.len() > EVENTS_SHOWN {
+        let more = output::counted(lines.len() - EVENTS_SHOWN, "more event");
         text.push_str(&format!(
             "{more}: lagar sql \"SELECT * FROM system.events WHERE run_id = '{}'\"\n",
             report.run_id

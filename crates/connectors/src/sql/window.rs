@@ -99,8 +99,8 @@ mod tests {
             assert_eq!(text_at(moment), text);
             for form in ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S%.3f", "%Y-%m-%d %H:%M:%SZ"] {
                 let written = |moment: NaiveDateTime| moment.format(form).to_string();
-                assert!(text.to_owned() <= written(moment), "{form}");
-                assert!(written(moment - chrono::TimeDelta::seconds(1)) < text.to_owned(), "{form}");
+                assert!(*text <= *written(moment), "{form}");
+                assert!(written(moment - chrono::TimeDelta::seconds(1)).as_str() < text, "{form}");
             }
         }
     }

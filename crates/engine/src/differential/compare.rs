@@ -66,7 +66,7 @@ pub(super) fn cells(batches: &[RecordBatch]) -> Vec<Row> {
 /// Numbers without the zeros that only their type asks for; times without those of their seconds.
 fn plain(text: &str) -> String {
     let is_number = text.contains('.') && text.parse::<f64>().is_ok();
-    if !is_number && !(text.contains('T') && text.contains('.')) {
+    if !(is_number || text.contains('T') && text.contains('.')) {
         return text.to_owned();
     }
     if text.contains(['e', 'E']) {

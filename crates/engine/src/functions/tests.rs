@@ -12,7 +12,7 @@ use lagar_flow::codes;
 
 use super::{FUNCTIONS, NullTokens};
 use crate::{
-    Engine, Limits, Session,
+    Engine, Limits, Session, Strategy,
     testing::{Place, rows, shown},
 };
 
@@ -60,7 +60,10 @@ async fn the_list_is_what_is_there_and_in_the_manual() {
         assert!(page.contains(&format!("`{token}`")), "docs/sql.md lacks the null token {token}");
     }
     for function in FUNCTIONS {
-        let query = session.inspect(&format!("SHOW FUNCTIONS LIKE '{}'", function.name)).await.unwrap();
+        let query = session
+            .inspect(&format!("SHOW FUNCTIONS LIKE '{}'", function.name), Strategy::Default)
+            .await
+            .unwrap();
         let shown = shown(&query.collect().await.unwrap());
         assert!(shown.len() == 1 && shown[0].contains(function.syntax), "{shown:?}");
     }

@@ -20,7 +20,7 @@ pub(super) const NULL_TOKENS: Function = Function {
     required: 1,
     returns: || DataType::Utf8,
     counts: false,
-    apply: |call| Ok(without_tokens(call, call.texts())?),
+    apply: |call| without_tokens(call, call.texts()),
 };
 
 pub(super) const SQUEEZE: Function = Function {
@@ -44,7 +44,7 @@ pub(super) const CLEAN: Function = Function {
     required: 1,
     returns: || DataType::Utf8,
     counts: false,
-    apply: |call| Ok(without_tokens(call, &squeezed(call.texts()))?),
+    apply: |call| without_tokens(call, &squeezed(call.texts())),
 };
 
 pub(super) const ZIP_CODE: Function = Function {

@@ -116,7 +116,8 @@ impl Index {
         order: Option<&RowBytes>,
     ) -> DfResult<()> {
         let hashes: Vec<u64> = keys.iter().map(|key| hash_of(key.as_ref())).collect();
-        let mut parts: Vec<Vec<u32>> = vec![Vec::with_capacity(hashes.len() / SHARDS * 2); SHARDS];
+        let part = || Vec::with_capacity(hashes.len() / SHARDS * 2);
+        let mut parts: Vec<Vec<u32>> = std::iter::repeat_with(part).take(SHARDS).collect();
         for (row, hash) in (0..).zip(&hashes) {
             parts[part_of(*hash, 0)].push(row);
         }

@@ -68,8 +68,10 @@ async fn sessions(place: &Place, seed: u64) -> [Session; 2] {
 }
 
 async fn explained(session: &Session, sql: &str) -> String {
-    let query =
-        session.inspect(&format!("EXPLAIN {sql}")).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let query = session
+        .inspect(&format!("EXPLAIN {sql}"), Strategy::Default)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
     shown(&query.collect().await.unwrap()).join("\n")
 }
 

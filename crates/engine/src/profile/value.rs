@@ -1,7 +1,7 @@
 //! Values of a column, as far as they are kept.
 
 use std::{
-    hash::{BuildHasher, BuildHasherDefault, Hash, Hasher},
+    hash::{BuildHasher, BuildHasherDefault, Hash},
     sync::Arc,
 };
 
@@ -111,10 +111,7 @@ fn temporal(count: i128, data_type: &DataType) -> Option<String> {
 
 /// The same for the same value in every process.
 pub(super) fn hash_of<T: Hash + ?Sized>(value: &T) -> u64 {
-    let build: BuildHasherDefault<std::hash::DefaultHasher> = BuildHasherDefault::default();
-    let mut hasher = build.build_hasher();
-    value.hash(&mut hasher);
-    hasher.finish()
+    BuildHasherDefault::<std::hash::DefaultHasher>::default().hash_one(value)
 }
 
 #[cfg(test)]
