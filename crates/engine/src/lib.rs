@@ -8,6 +8,7 @@ pub mod checks;
 #[cfg(test)]
 mod differential;
 mod errors;
+mod filter_pushdown;
 mod front_matter;
 mod functions;
 pub mod graph;

@@ -26,7 +26,7 @@ use lagar_lake::{DataFile, Lake, Manifest, RefusedVersion, Table, delta_schema};
 use object_store::ObjectStore;
 
 use crate::{
-    errors,
+    errors, filter_pushdown,
     functions::{self, NullTokens},
     lake_table::FilesTable,
     latest, lineage,
@@ -78,6 +78,7 @@ impl Engine {
             .with_config(config(&limits))
             .with_runtime_env(runtime.clone())
             .with_optimizer_rules(latest::optimizer_rules())
+            .with_physical_optimizer_rules(filter_pushdown::physical_rules())
             .with_query_planner(Arc::new(latest::Planner))
             .with_physical_optimizer_rule(Arc::new(WindowsByPartition))
             .build();
