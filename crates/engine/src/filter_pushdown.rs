@@ -97,7 +97,9 @@ mod tests {
         session.add_table(&table, &place.lake).unwrap();
         let sql = "EXPLAIN SELECT a.s, b.s AS other FROM trusted.t a LEFT JOIN (SELECT * FROM trusted.t WHERE id > 0) b \
                    ON a.id = b.id WHERE COALESCE(b.s, '') <> 'q'";
-        let plan = shown(&session.inspect(sql).await.unwrap().collect().await.unwrap()).join("\n");
+        let plan =
+            shown(&session.inspect(sql, crate::Strategy::Default).await.unwrap().collect().await.unwrap())
+                .join("\n");
         assert!(plan.contains("predicate=id@0 > 0"), "{plan}");
     }
 }

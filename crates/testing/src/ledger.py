@@ -5,7 +5,7 @@ Reads one question a line from stdin, as JSON, and answers each with one line:
  "tables": {NAME: {"columns": [...], "rows": [[...], ...]}}}
 The answer is the list of what is wrong; an empty one is a pass.
 """
-import collections, hashlib, json, os, sys, traceback
+import collections, hashlib, json, os, sys, traceback, urllib.parse
 
 import deltalake, duckdb, pyarrow
 
@@ -34,6 +34,7 @@ def check_table(connection, lake, name, version, expected, wrong):
     table = deltalake.DeltaTable(folder, version=version)
     actions = pyarrow.table(table.get_add_actions(flatten=True)).to_pylist()
     for action in actions:
+        action["path"] = urllib.parse.unquote(action["path"])
         found = os.path.getsize(f"{folder}/{action['path']}")
         if found != action["size_bytes"]:
             wrong.append(f"{folder}/{action['path']} has {found} bytes, the log says {action['size_bytes']}")

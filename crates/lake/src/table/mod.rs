@@ -193,6 +193,14 @@ impl Lake {
                 };
                 match (version, newest) {
                     (Some(version), Some(newest)) if version > newest => Ok(None),
+                    // The list lagged behind the entry, and does not any more.
+                    (Some(version), Some(_)) => {
+                        let mut table = self.delta_table(name)?;
+                        match table.load_version(version).await {
+                            Ok(()) => Ok(table.state),
+                            Err(e) => Err(self.unreadable(name, &e).await),
+                        }
+                    }
                     _ => Err(self.unreadable(name, &e).await),
                 }
             }

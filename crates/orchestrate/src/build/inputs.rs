@@ -199,7 +199,8 @@ fn replaces_used(loads: &[Arc<Manifest>], used: u64) -> bool {
     !loads.iter().all(|load| load.scope == Scope::Snapshot) && !replaced(loads, used).is_empty()
 }
 
-/// What of the loads up to `used` a later one took the place of: each such load with these files alone.
+/// What of the loads up to `used` a later one took the place of: each such load with these files alone, as
+/// if nothing had come in their place.
 pub(super) fn replaced(loads: &[Arc<Manifest>], used: u64) -> Vec<Arc<Manifest>> {
     let before: Vec<Arc<Manifest>> = loads.iter().filter(|load| load.number <= used).cloned().collect();
     let (then, now) = (newest_state(&before), newest_state(loads));
@@ -209,7 +210,8 @@ pub(super) fn replaced(loads: &[Arc<Manifest>], used: u64) -> Vec<Arc<Manifest>>
         let files: Vec<_> =
             files.filter(|(_, (then, now))| **then && !**now).map(|(file, _)| file.clone()).collect();
         if !files.is_empty() {
-            gone.push(Arc::new(Manifest { files, ..load.as_ref().clone() }));
+            let alone = load.as_ref().clone();
+            gone.push(Arc::new(Manifest { files, scope: Scope::Increment, window: None, ..alone }));
         }
     }
     gone

@@ -167,7 +167,8 @@ fn arrow_rows(batches: Vec<arrow::array::RecordBatch>) -> Vec<Value> {
 
 /// By id, the rows that may win: the highest `at`, of these those of the last step.
 fn winners(steps: &[Step]) -> BTreeMap<u8, BTreeSet<Row>> {
-    let mut best: BTreeMap<u8, ((Option<u8>, usize), BTreeSet<Row>)> = BTreeMap::new();
+    type Newest = (Option<u8>, usize);
+    let mut best: BTreeMap<u8, (Newest, BTreeSet<Row>)> = BTreeMap::new();
     for (place, step) in steps.iter().enumerate() {
         for row in &step.rows {
             let rank = (row.at, place);
