@@ -586,7 +586,18 @@ fn wrong_keys_are_named() {
             "filter them in a model",
         ),
         (json!({"url": url, "pages": {"type": "link", "empty": "none"}}), "pages", "`any`"),
-        (json!({"url": url, "window": {}}), "window", "not supported yet"),
+        (json!({"url": url, "window": {}}), "window", "missing field `size`"),
+        (
+            json!({"url": url, "window": {"size": "1d", "from": "2024-01-01", "params": "canary"}}),
+            "window.params",
+            "keys with values",
+        ),
+        (
+            json!({"url": url, "params": {"day": "canary"},
+                   "window": {"size": "1d", "from": "2024-01-01", "params": {"day": "{from} {to}"}}}),
+            "window.params",
+            "`day` is also set outside of `window`",
+        ),
         (json!({"url": url, "for_each": {}}), "for_each", "not supported yet"),
         (json!({"url": url, "method": "POST"}), "method", "GET"),
         (json!({"url": url, "pages": {"type": "ofset"}}), "pages.type", "`offset`"),
@@ -608,4 +619,18 @@ fn wrong_keys_are_named() {
         assert_eq!(error.path.join("."), path, "{error:?}");
         assert!(error.message.contains(says) && !error.message.contains("canary"), "{error:?}");
     }
+}
+
+/// Whoever reads windows side by side must not knock more often for it.
+#[tokio::test]
+async fn the_rate_is_that_of_the_source_and_not_of_one_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::script(vec![ok("[]")]);
+    let source = source("rest", json!({"url": format!("{}/x", server.url), "rate": "5/s"}));
+    let started = std::time::Instant::now();
+    for _ in 0..3 {
+        read(&*source, &cx(dir.path()), None).await.unwrap();
+    }
+    let third = server.requests()[2].at - started;
+    assert!(third >= std::time::Duration::from_millis(400), "{third:?}");
 }
