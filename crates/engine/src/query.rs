@@ -11,7 +11,7 @@ use datafusion::{
     },
     physical_plan::ExecutionPlan,
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 use lagar_flow::{Batches, Error, Result};
 
 use crate::{functions::Tallies, workers::Workers};
@@ -32,10 +32,11 @@ impl Query {
 
     /// The same query once its first rows have come: what it fails with before is the error.
     pub async fn begun(mut self) -> Result<Self> {
-        if let Some(first) = self.batches.stream.try_next().await? {
-            let first = futures::stream::once(std::future::ready(Ok(first)));
-            self.batches.stream = Box::pin(first.chain(self.batches.stream));
-        }
+        let first = self.batches.stream.try_next().await?;
+        let ended = first.is_none();
+        let first = stream::iter(first.map(Ok));
+        // A stream that has ended must not be asked again.
+        self.batches.stream = if ended { first.boxed() } else { first.chain(self.batches.stream).boxed() };
         Ok(self)
     }
 

@@ -511,3 +511,17 @@ async fn planning_is_quick() {
     assert!(each.as_millis() < 250, "{each:?} for a session and a plan");
     println!("{each:?} for a session and a plan");
 }
+
+/// What waits for the first rows changes nothing about them, also when there are none.
+#[tokio::test]
+async fn a_query_that_has_begun_is_the_same() {
+    let place = Place::new().await;
+    let session = place.engine.session();
+    for (last, expected) in [(0, 0), (1, 1), (20_000, 20_000)] {
+        let sql = format!("SELECT value FROM generate_series(1, {last})");
+        let rows = session.query(&sql).await.unwrap().begun().await.unwrap().collect().await.unwrap();
+        assert_eq!(shown(&rows).len(), expected);
+    }
+    let failing = session.query("SELECT 1 / (value - 1) AS x FROM generate_series(1, 2)").await.unwrap();
+    assert!(failing.begun().await.is_err());
+}
