@@ -11,7 +11,7 @@ use chrono::{DateTime, Duration, Utc};
 use lagar_flow::{Clock, FixedClock};
 use lagar_lake::{Lake, Root};
 use lagar_orchestrate::{LoadOptions, Project, Reader, RunOptions, Unwatched, Workplace, run};
-use lagar_testing::long;
+use lagar_testing::{Battery, long, replay};
 use object_store::memory::InMemory;
 use proptest::{collection::vec, option, prelude::*, test_runner::TestRunner};
 use serde_json::Value;
@@ -203,7 +203,7 @@ fn steps(v: impl Strategy<Value = Option<u8>> + Clone + 'static) -> impl Strateg
     })
 }
 
-fn check<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, case: impl AsyncFn(T)) {
+fn check<T: std::fmt::Debug>(test: &str, strategy: impl Strategy<Value = T>, case: impl AsyncFn(T)) {
     let cases = if long() { 100 } else { 4 };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let config = ProptestConfig {
@@ -212,16 +212,21 @@ fn check<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, case: impl Asyn
         failure_persistence: None,
         ..ProptestConfig::default()
     };
-    let result = TestRunner::new(config).run(&strategy, |input| {
-        runtime.block_on(case(input));
-        Ok(())
-    });
-    result.unwrap();
+    let run = || {
+        let result = TestRunner::new(config).run(&strategy, |input| {
+            runtime.block_on(case(input));
+            Ok(())
+        });
+        result.unwrap();
+    };
+    Battery::new("G1")
+        .case(&format!("{cases} random cases: {}", replay("lagar-orchestrate", "faults", test, &[])), run);
 }
 
 #[test]
 fn any_grouping_of_loads_makes_the_same_table() {
-    check(steps(option::weighted(0.9, 0_u8..3)), async |steps: Vec<Step>| {
+    let test = "any_grouping_of_loads_makes_the_same_table";
+    check(test, steps(option::weighted(0.9, 0_u8..3)), async |steps: Vec<Step>| {
         let one_by_one = Lab::play(&steps, false, false).await.merged().await;
         let at_once = Lab::play(&steps, true, true).await.merged().await;
         assert_eq!(one_by_one, at_once, "{steps:#?}");
@@ -236,8 +241,12 @@ fn any_grouping_of_loads_makes_the_same_table() {
 #[test]
 fn any_order_of_arrival_makes_the_same_table() {
     let shuffled = steps(Just(None)).prop_flat_map(|steps| (Just(steps.clone()), Just(steps).prop_shuffle()));
-    check(shuffled, async |(steps, shuffled): (Vec<Step>, Vec<Step>)| {
-        let wanted: BTreeSet<Row> = winners(&steps).into_values().flatten().collect();
-        assert_eq!(Lab::play(&shuffled, false, true).await.merged().await, wanted, "{shuffled:#?}");
-    });
+    check(
+        "any_order_of_arrival_makes_the_same_table",
+        shuffled,
+        async |(steps, shuffled): (Vec<Step>, Vec<Step>)| {
+            let wanted: BTreeSet<Row> = winners(&steps).into_values().flatten().collect();
+            assert_eq!(Lab::play(&shuffled, false, true).await.merged().await, wanted, "{shuffled:#?}");
+        },
+    );
 }

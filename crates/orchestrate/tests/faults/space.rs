@@ -8,6 +8,8 @@ use lagar_testing::{Battery, Fault, Ledger, Plan, env_number, long, replay};
 use crate::support::*;
 
 const CASES_AT_ONCE: usize = 12;
+/// More than a run makes.
+const WRITES_MAX: u64 = 25;
 
 /// Whether the disk was full in time.
 async fn case(base: Arc<Place>, plan: Plan, ledger: Option<Arc<Ledger>>) -> bool {
@@ -32,8 +34,10 @@ async fn full_everywhere(kind: Kind, test: &str) {
     let mut battery = Battery::new("O9");
     let ledger = ledger().map(Arc::new);
     let base = Arc::new(Place::at(kind, 1, 1).await);
-    let calls = env_number("LAGAR_CALL").map_or(1..=12, |call| call..=call);
-    let cases = calls.map(|call| {
+    let step = if long() { 1 } else { 2 };
+    let calls: Vec<u64> =
+        env_number("LAGAR_CALL").map_or_else(|| (1..=WRITES_MAX).step_by(step).collect(), |call| vec![call]);
+    let cases = calls.into_iter().map(|call| {
         let plan = Plan::from(call, Fault::NoSpace).only(|op, _| op.writes());
         let replay = replay("lagar-orchestrate", "faults", test, &[("LAGAR_CALL", call)]);
         (format!("{plan}: {replay}"), case(base.clone(), plan, ledger.clone()))
