@@ -110,3 +110,24 @@ fn the_models_pass_their_tests_and_the_check() {
     let done = place.lagar(&["test"]);
     assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
 }
+
+/// The column rule writes a model that can be used as it is.
+#[test]
+fn the_suggested_model_passes_the_check_and_runs() {
+    let place = city311();
+    place.run(&["-s", "raw.complaints_created"]);
+    let file = place.project.join("trusted/suggested.sql");
+    let file = file.to_str().unwrap();
+    let done = place.lagar(&["profile", "raw.complaints_created", "--suggest", "-o", file]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(place.lagar(&["check"]).says(0, &[]).code, 0);
+    let report = place.run(&["-s", "trusted.suggested"]);
+    assert_eq!(step(&report, "trusted.suggested")["rows_out"], 281);
+    let text = std::fs::read_to_string(file).unwrap();
+    for kept in ["zip_code(incident_zip)", "try_timestamp(created_date)", "clean(borough)"] {
+        assert!(text.contains(kept), "{kept} is not in\n{text}");
+    }
+    for dropped in ["vehicle_type", "park_facility_name", "bridge_highway_name"] {
+        assert!(text.contains(&format!("-- dropped: {dropped}")), "{dropped} is not dropped in\n{text}");
+    }
+}

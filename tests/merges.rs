@@ -344,7 +344,10 @@ fn what_does_not_fit_is_found_before_anything_runs() {
         feeds(&FRONT.replace("[at]", "[at, _loaded_at]"), &UNION.replace("v FROM", "v, _loaded_at FROM"));
     place.write("created/1.csv", "id,at,v\n1,1,a\n");
     place.run(&[]);
-    assert_eq!(place.rows("SELECT _loaded_at IS NOT NULL AS known FROM trusted.t"), vec![json!({"known": true})]);
+    assert_eq!(
+        place.rows("SELECT _loaded_at IS NOT NULL AS known FROM trusted.t"),
+        vec![json!({"known": true})]
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ checks:
 ---*/
 WITH lagged AS (
     SELECT
-        day, borough, cases,
+        CAST(day AS DATE) AS day, borough, cases,
         lag(cases, 1) OVER past AS lag_1,
         lag(cases, 2) OVER past AS lag_2,
         lag(cases, 3) OVER past AS lag_3,

@@ -1,8 +1,11 @@
 -- Every request once, as it was last heard of: opened by the feed of its day, updated by the feed of the day on
 -- which it was closed. Texts are in lower case, without doubled spaces, and null where somebody wrote a word for
--- nothing. Columns that are empty or always the same are left out, as
--- `lagar profile raw.complaints_created --suggest` found on four weeks: address_type's twins of bridges and taxis,
--- intersection_street_1, landmark, park_facility_name.
+-- nothing.
+--
+-- Left out is what `lagar profile raw.complaints_created --suggest` found hardly ever filled or always the same on
+-- four weeks (bridges, taxis, landmark, intersection_street_1, vehicle_type, park_facility_name), location and
+-- park_borough, which say what other columns say, and council_district, which began in May. What is filled
+-- only when a request is closed, or by some agencies, stays.
 /*---
 materialize: merge
 key: [unique_key]
