@@ -322,12 +322,13 @@ fn what_does_not_fit_is_found_before_anything_runs() {
     for (front, select, code, words) in [
         ("materialize: merge\n", UNION, 2, "needs `key`"),
         ("latest_by: at\n", UNION, 2, "`latest_by` needs `materialize: merge`"),
-        ("materialize: merge\nkey: id\nlatest_by: [_loaded_at]\n", UNION, 2, "names the column `_loaded_at`"),
+        // The loads before it might bring such a column, or another type: a run sees it when it comes to build.
+        ("materialize: merge\nkey: id\nlatest_by: [_loaded_at]\n", UNION, 1, "names the column `_loaded_at`"),
         ("materialize: merge\nkey: idd\n", UNION, 2, "did you mean `id`"),
         (
             "materialize: merge\nkey: id\nlatest_by: l\n",
             "SELECT id, at, v, [at] AS l FROM raw.created\n",
-            2,
+            1,
             "has no order",
         ),
         ("materialize: merge\nkey: id\nincremental: raw.open\n", UNION, 2, "does not read `raw.open`"),
@@ -337,8 +338,8 @@ fn what_does_not_fit_is_found_before_anything_runs() {
         let place = feeds(FRONT, UNION);
         place.run(&["-s", "raw.*"]);
         place.write("trusted/t.sql", model(front, select));
-        place.lagar(&["check"]).says(code, &[words]);
-        place.lagar(&["run"]).says(2, &[words]);
+        place.lagar(&["check"]).says(2, &[words]);
+        place.lagar(&["run"]).says(code, &[words]);
     }
     let place =
         feeds(&FRONT.replace("[at]", "[at, _loaded_at]"), &UNION.replace("v FROM", "v, _loaded_at FROM"));
