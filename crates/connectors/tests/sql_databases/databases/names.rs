@@ -243,8 +243,10 @@ async fn names_are_only_names() {
         let url = watched(&mut database).await;
         for number in 0..tables {
             let strings = hostile(columns + 1, &format!("{dialect:?} {number}"));
+            // Numbered through, so that no two tables are called alike.
+            let first = number * (columns + 1);
             let names: Vec<String> =
-                strings.iter().enumerate().map(|(n, text)| name(dialect, text, n)).collect();
+                strings.iter().enumerate().map(|(n, text)| name(dialect, text, first + n)).collect();
             let (table, columns) = names.split_first().unwrap();
             battery
                 .case_async(&format!("{dialect:?}, table {table:?}"), async {
