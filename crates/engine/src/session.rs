@@ -209,9 +209,7 @@ impl Session {
         files: &[DataFile],
         lake: &Lake,
     ) -> Result<()> {
-        let url = self.engine.store_url(lake.store())?;
-        let folder = format!("{}/{}", name.zone, name.name);
-        let table = FilesTable::new(url, lake, &folder, schema, partition_by, files)?;
+        let table = self.files_of(name, schema, partition_by, files, lake)?;
         self.add(name.zone.as_str(), name.name.as_str(), Arc::new(table))
     }
 
@@ -226,10 +224,21 @@ impl Session {
         files: &[DataFile],
         lake: &Lake,
     ) -> Result<()> {
-        let url = self.engine.store_url(lake.store())?;
-        let folder = format!("{}/{}", table.zone, table.name);
-        let table = FilesTable::new(url, lake, &folder, schema, partition_by, files)?;
+        let table = self.files_of(table, schema, partition_by, files, lake)?;
         self.add(STAGED, name, Arc::new(table))
+    }
+
+    /// `files` that lie in the folder of the table `name`.
+    fn files_of(
+        &self,
+        name: &TableName,
+        schema: SchemaRef,
+        partition_by: &[String],
+        files: &[DataFile],
+        lake: &Lake,
+    ) -> Result<FilesTable> {
+        let url = self.engine.store_url(lake.store())?;
+        FilesTable::new(url, lake, &format!("{}/{}", name.zone, name.name), schema, partition_by, files)
     }
 
     /// `staged.<name>`: the rows of a query, with the order of their loads as one more column. Whether it
@@ -245,16 +254,9 @@ impl Session {
 
     /// `refused.<zone>.<name>`: the rows of a version that a check refused.
     pub fn add_refused(&self, refused: &RefusedVersion, lake: &Lake) -> Result<()> {
-        let url = self.engine.store_url(lake.store())?;
         let (zone, name) = (refused.table.zone.as_str(), refused.table.name.as_str());
-        let files = FilesTable::new(
-            url,
-            lake,
-            &format!("{zone}/{name}"),
-            refused.schema()?,
-            &refused.partition_by,
-            &refused.files,
-        )?;
+        let (schema, by) = (refused.schema()?, &refused.partition_by);
+        let files = self.files_of(&refused.table, schema, by, &refused.files, lake)?;
         let bug = |error: datafusion::common::DataFusionError| Error::bug(error.strip_backtrace());
         let catalogs = self.state.catalog_list();
         let catalog = catalogs.catalog(REFUSED).unwrap_or_else(|| {
