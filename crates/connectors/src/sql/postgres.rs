@@ -79,7 +79,9 @@ impl Session for PostgresSession {
     }
 
     async fn tables(&mut self) -> Result<Vec<TableRef>, Failure> {
-        let rows: Vec<(String, String, bool)> = sqlx::query_as(
+        // Whether a table is visible is asked of the present, the tables are those of the transaction's
+        // beginning: null where one was dropped in between.
+        let rows: Vec<(String, String, Option<bool>)> = sqlx::query_as(
             "SELECT n.nspname::text, c.relname::text, pg_catalog.pg_table_is_visible(c.oid)
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
              WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p')
@@ -90,7 +92,9 @@ impl Session for PostgresSession {
         .await?;
         Ok(rows
             .into_iter()
-            .map(|(schema, name, visible)| TableRef { schema: Some(schema), name, visible })
+            .filter_map(|(schema, name, visible)| {
+                visible.map(|visible| TableRef { schema: Some(schema), name, visible })
+            })
             .collect())
     }
 

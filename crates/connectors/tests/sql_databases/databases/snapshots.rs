@@ -68,6 +68,30 @@ async fn a_snapshot_is_a_new_load_only_when_the_content_changed() {
     }
 }
 
+/// PostgreSQL shows the tables of the transaction's beginning, and answers about the present.
+#[tokio::test]
+async fn tables_that_others_drop_meanwhile_disturb_no_read_in_postgres() {
+    let Some(mut database) = Database::open(Dialect::Postgres, "dropped").await else { return };
+    let every = |statement: &str| {
+        format!("DO $$ BEGIN FOR i IN 1..500 LOOP EXECUTE format('{statement}', i); COMMIT; END LOOP; END $$")
+    };
+    database.execute("CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+    let source = database.table("t", json!({}));
+    let cx = database.place.cx.clone();
+    for _ in 0..3 {
+        database.execute(&every("CREATE TABLE d%s (x int)")).await;
+        let dropped = every("DROP TABLE d%s");
+        let mut dropping = std::pin::pin!(database.execute(&dropped));
+        loop {
+            let read = read(source.as_ref(), &cx, None);
+            tokio::select! {
+                () = &mut dropping => break,
+                done = read => assert_eq!(done.texts("id"), ["1"]),
+            }
+        }
+    }
+}
+
 /// What no column of its type can hold is rejected; as text it can be had.
 #[tokio::test]
 async fn what_is_rejected_can_be_had_as_text() {
