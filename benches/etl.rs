@@ -165,6 +165,7 @@ impl Workshop {
                 description: None,
                 compacted: None,
                 code_version: None,
+                left_out: None,
             },
             base,
             column_docs: BTreeMap::new(),

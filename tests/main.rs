@@ -26,6 +26,7 @@ mod merges;
 mod partitions;
 mod paths;
 mod profile;
+mod quarantine;
 mod readers;
 mod repeats;
 mod secrets;

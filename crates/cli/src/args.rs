@@ -184,6 +184,11 @@ pub enum Command {
         #[command(subcommand)]
         action: Option<ReleasesAction>,
     },
+    /// Tries rejected rows again, after what rejected them has changed
+    Quarantine {
+        #[command(subcommand)]
+        action: QuarantineAction,
+    },
     /// Maintains tables: takes away what nobody needs, puts small files together
     Table {
         #[command(subcommand)]
@@ -286,6 +291,16 @@ pub enum ReleasesAction {
     List,
     /// Publishes the tables of release NUMBER again
     Rollback { number: u64 },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum QuarantineAction {
+    /// Takes the rows that fit by now, into the tables that need them too; reads no source
+    Retry {
+        /// Only these sources and models (orders, raw.orders, trusted.orders); default: all
+        #[arg(value_name = "TABLE")]
+        tables: Vec<String>,
+    },
 }
 
 #[derive(Debug, Clone, Subcommand)]

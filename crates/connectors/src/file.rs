@@ -214,6 +214,14 @@ impl Source for FileSource {
         }
     }
 
+    fn with_types(&self, then: &Cx, now: &Cx, at: Position) -> Result<Position> {
+        let mut seen: Seen = position(&at)?;
+        if seen.read_as == self.read_as(then) {
+            seen.read_as = self.read_as(now);
+        }
+        to_position(&seen)
+    }
+
     fn address(&self) -> String {
         redact_url(&self.config.url)
     }

@@ -30,6 +30,8 @@ pub const TOUCHED: &str = "touched";
 pub const STAYING: &str = "staying";
 /// The others, which are written again.
 pub const REWRITTEN: &str = "rewritten";
+/// Rows that a check left out, with its name.
+pub const LEFT_OUT: &str = "left_out";
 /// The number of a row's file.
 pub const FILE: &str = "__lagar_file";
 
@@ -143,6 +145,24 @@ fn list_of(table: &str, columns: &[String]) -> String {
 /// The values of `columns` that the rows of `sql` have, each set of them once.
 pub fn distinct_values(sql: &str, columns: &[String]) -> String {
     format!("SELECT DISTINCT {} FROM (\n{sql}\n) AS result", list(columns))
+}
+
+/// The rows of `sql`, which has the columns of `wanted`, and those of [`LEFT_OUT`], which has the columns of
+/// `there`.
+pub fn with_left_out(sql: &str, wanted: &Schema, there: &Schema) -> String {
+    let names: Vec<String> = wanted.fields().iter().map(|field| field.name().clone()).collect();
+    let back = names.iter().map(|name| match there.column_with_name(name) {
+        Some(_) => quote(name),
+        None => format!("NULL AS {}", quote(name)),
+    });
+    let back = back.collect::<Vec<_>>().join(", ");
+    let all = list(&names);
+    format!("SELECT {all} FROM (\n{sql}\n) AS result UNION ALL SELECT {back} FROM {STAGED}.{LEFT_OUT}")
+}
+
+/// All of [`LEFT_OUT`].
+pub fn all_left_out() -> String {
+    format!("SELECT * FROM {STAGED}.{LEFT_OUT}")
 }
 
 /// Values that a column may have, as [`lagar_lake::partition_values`] writes them.

@@ -1,4 +1,4 @@
-//! The rejected rows of a source as a table.
+//! The rejected rows of a source as a table, without those that a later load took after all.
 
 use std::{fmt, sync::Arc};
 
@@ -15,7 +15,7 @@ use datafusion::{
     physical_plan::ExecutionPlan,
 };
 use lagar_flow::{Name, Result};
-use lagar_lake::{Lake, Manifest, RejectRecord};
+use lagar_lake::{Lake, Manifest, RejectRecord, redriven};
 
 use crate::{query::boxed, raw_table::loaded_at_type};
 
@@ -42,8 +42,12 @@ impl QuarantineTable {
 
     async fn batches(&self) -> Result<Vec<RecordBatch>> {
         let mut batches = Vec::new();
+        let taken = redriven(&self.loads);
         for manifest in self.loads.iter().filter(|manifest| manifest.rejected > 0) {
-            let rejects = self.lake.rejects(&self.source, manifest).await?;
+            let mut rejects = self.lake.rejects(&self.source, manifest).await?;
+            rejects.retain(|reject| {
+                !taken.contains(&(manifest.number, reject.source_file.as_str(), reject.row))
+            });
             batches.push(self.batch(manifest, &rejects)?);
         }
         Ok(batches)

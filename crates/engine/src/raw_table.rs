@@ -144,7 +144,9 @@ impl RawTable {
             for range in ranges {
                 let bytes =
                     range.as_ref().map_or(entry.bytes, |range| range.end.min(entry.bytes) - range.start);
-                let order = self.order.get(&load.number).copied().unwrap_or_default();
+                // A row is as new as the load that it came with, however long it was in quarantine.
+                let came = entry.redriven.as_ref().map_or(load.number, |redriven| redriven.load);
+                let order = self.order.get(&came).copied().unwrap_or_default();
                 pieces.push(Piece { load: load.clone(), file, newest, order, range, bytes });
             }
         }
@@ -174,7 +176,8 @@ impl RawTable {
 fn ranges(file: &ManifestFile, count: usize, bytes_min: u64) -> Vec<Option<Range<u64>>> {
     let plain = file.format.kind == FormatKind::Ndjson
         && file.format.compression == Compression::None
-        && file.rejected_rows.is_empty();
+        && file.rejected_rows.is_empty()
+        && file.redriven.is_none();
     let parts = (file.bytes / bytes_min).min(count as u64);
     if !plain || parts < 2 {
         return vec![None];
@@ -401,6 +404,7 @@ impl Reader {
         let options = ReadOptions {
             batch_rows: self.batch_rows,
             skip: file.rejected_rows.as_slice().into(),
+            only: file.redriven.as_ref().map(|redriven| redriven.rows.as_slice().into()),
             range: piece.range.clone(),
             row_numbers: projected.column_with_name("_row").is_some(),
         };

@@ -22,7 +22,7 @@ use datafusion::{
     prelude::SessionConfig,
 };
 use lagar_flow::{Error, Name, Result, TableName, Zone, codes};
-use lagar_lake::{DataFile, Lake, Manifest, RefusedVersion, Table, delta_schema};
+use lagar_lake::{DataFile, Lake, LeftOut, Manifest, Table, delta_schema};
 use object_store::ObjectStore;
 
 use crate::{
@@ -252,11 +252,10 @@ impl Session {
         Ok(!laid.hidden)
     }
 
-    /// `refused.<zone>.<name>`: the rows of a version that a check refused.
-    pub fn add_refused(&self, refused: &RefusedVersion, lake: &Lake) -> Result<()> {
-        let (zone, name) = (refused.table.zone.as_str(), refused.table.name.as_str());
-        let (schema, by) = (refused.schema()?, &refused.partition_by);
-        let files = self.files_of(&refused.table, schema, by, &refused.files, lake)?;
+    /// `refused.<zone>.<name>`: rows that are not in the table `table` because of a check.
+    pub fn add_refused(&self, table: &TableName, rows: &LeftOut, lake: &Lake) -> Result<()> {
+        let (zone, name) = (table.zone.as_str(), table.name.as_str());
+        let files = self.files_of(table, rows.schema()?, &rows.partition_by, &rows.files, lake)?;
         let bug = |error: datafusion::common::DataFusionError| Error::bug(error.strip_backtrace());
         let catalogs = self.state.catalog_list();
         let catalog = catalogs.catalog(REFUSED).unwrap_or_else(|| {
@@ -265,7 +264,7 @@ impl Session {
             catalog
         });
         let schema = catalog.schema(zone).unwrap_or_else(|| Arc::new(MemorySchemaProvider::new()));
-        self.names().insert(format!("{REFUSED}.{}", refused.table), files.schema());
+        self.names().insert(format!("{REFUSED}.{table}"), files.schema());
         schema.register_table(name.to_owned(), Arc::new(files)).map_err(bug)?;
         catalog.register_schema(zone, schema).map_err(bug)?;
         Ok(())

@@ -129,6 +129,7 @@ impl Place {
             rows_out: all.iter().map(|file| file.rows).sum(),
             description: None,
             compacted: None,
+            left_out: None,
             code_version: None,
         };
         let commit = TableCommit {

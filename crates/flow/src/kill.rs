@@ -30,7 +30,6 @@ points! {
     QuarantinePut = "quarantine-put", "The rejected rows of a load are in the lake, its manifest is not.";
     LoadCommitted = "load-committed", "A load's manifest is in the lake.";
     ModelStaged = "model-staged", "The files of a table's version are in the lake, and are not checked.";
-    DroppedNoted = "dropped-noted", "The rows that a check leaves out are noted, their version is not there.";
     ModelChecked = "model-checked", "The files of a version are checked, and named by no entry of the log.";
     CheckpointDue = "checkpoint-due", "The log's entry is in the lake, the checkpoint for it is not.";
     CheckpointMade = "checkpoint-made", "The checkpoint is in the lake too.";

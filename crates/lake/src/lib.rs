@@ -25,8 +25,10 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 use uuid::{NoContext, Timestamp, Uuid};
 
 pub use checksums::Checksums;
-pub use raw::{LoadWindow, LoadWriter, Manifest, ManifestFile, RejectRecord, newest_state};
-pub use refused::RefusedVersion;
+pub use raw::{
+    LoadWindow, LoadWriter, Manifest, ManifestFile, Redriven, RejectRecord, newest_state, redriven,
+};
+pub use refused::{LeftOut, RefusedVersion};
 pub use release::Release;
 pub use store::{Access, Deadlines, DurableLocal, Root, S3Settings, Trial, object_error, open_object};
 pub use table::{

@@ -21,7 +21,7 @@ use crate::{
     Checksums, Lake,
     checksums::Summing,
     id_at, lagar_version,
-    store::{FORMAT_VERSION, Records, Upload},
+    store::{FORMAT_VERSION, FORMAT_VERSION_MAX, Records, Upload},
 };
 
 /// Bytes read from a body at once.
@@ -92,6 +92,9 @@ pub struct ManifestFile {
     /// `_row` numbers of the rejected rows, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected_rows: Vec<u64>,
+    /// Set where rows of an earlier load's file are taken that were rejected then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redriven: Option<Redriven>,
     /// Hex; `None` for an `in_place` file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
@@ -102,6 +105,30 @@ pub struct ManifestFile {
     /// Columns of this file's rows.
     pub columns: Vec<Column>,
     pub origin: Origin,
+}
+
+/// Rows that left the quarantine: of the file, which an earlier load brought, only these are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redriven {
+    /// The number of the load that they came with.
+    pub load: u64,
+    /// Their `_row` numbers, in order.
+    pub rows: Vec<u64>,
+}
+
+impl Manifest {
+    /// Whether its rows were in quarantine before: it read nothing from the source.
+    pub fn is_redriven(&self) -> bool {
+        self.files.iter().any(|file| file.redriven.is_some())
+    }
+}
+
+/// The rows that left the quarantine: number of the load that they came with, path of their file, place in
+/// it. With the load, because a file that is used in place has the same path in each.
+pub fn redriven(loads: &[Arc<Manifest>]) -> HashSet<(u64, &str, u64)> {
+    let files = loads.iter().flat_map(|load| &load.files);
+    let of = files.filter_map(|file| Some((file.path.as_str(), file.redriven.as_ref()?)));
+    of.flat_map(|(path, of)| of.rows.iter().map(move |row| (of.load, path, *row))).collect()
 }
 
 /// A row in quarantine.
@@ -276,6 +303,7 @@ impl LoadWriter {
             bytes: file.bytes,
             rows: file.rows,
             rejected_rows,
+            redriven: None,
             sha256,
             crc32,
             format: file.format.clone(),
@@ -283,6 +311,20 @@ impl LoadWriter {
             origin: file.origin.clone(),
         });
         Ok(())
+    }
+
+    /// Takes rows of a file that an earlier load brought and rejected. `chunk` is that file, `landed`, as it
+    /// is read now. Nothing is copied.
+    pub fn redrive(&mut self, chunk: &Chunk, landed: &ManifestFile, redriven: Redriven) {
+        self.schemas.push(chunk.file.schema.clone());
+        self.files.push(ManifestFile {
+            rows: Some(redriven.rows.len() as u64),
+            rejected_rows: Vec::new(),
+            redriven: Some(redriven),
+            format: chunk.file.format.clone(),
+            columns: columns_of(&chunk.file.schema),
+            ..landed.clone()
+        });
     }
 
     /// What the manifest says of changed columns; see [`Manifest::events`] and [`Manifest::missing`].
@@ -380,8 +422,10 @@ impl LoadWriter {
             }
         };
         self.notes.extend(notes);
+        let redriven = self.files.iter().any(|file| file.redriven.is_some());
         Ok(Manifest {
-            format_version: FORMAT_VERSION,
+            // An older Lagar would take all rows of the file once more.
+            format_version: if redriven { FORMAT_VERSION_MAX } else { FORMAT_VERSION },
             number: expected_previous.map_or(1, |n| n + 1),
             id: self.id,
             source: self.source.clone(),
@@ -393,7 +437,7 @@ impl LoadWriter {
             columns: columns_of(&schema),
             rows: self.files.iter().map(|f| f.rows).sum(),
             rejected: self.rejected,
-            bytes: self.files.iter().map(|f| f.bytes).sum(),
+            bytes: self.files.iter().filter(|f| f.redriven.is_none()).map(|f| f.bytes).sum(),
             files: self.files,
             position,
             notes: self.notes,

@@ -1,6 +1,6 @@
-//! What was refused and is kept to be looked at: notes that no reader of the lake follows.
-//!
-//! A note is overwritten by the next refusal, and ignored once a commit came after it.
+//! Rows that are kept to be looked at and are in no version of a table: those that a check left out, which
+//! the commit names, and refused versions, in a note that no reader of the lake follows. A note is
+//! overwritten by the next refusal, and ignored once a commit came after it.
 
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
@@ -22,15 +22,30 @@ pub struct RefusedVersion {
     pub refused_at: DateTime<Utc>,
     /// The newest version when it was built.
     pub base: Option<u64>,
+    #[serde(flatten)]
+    pub rows: LeftOut,
+}
+
+/// Files with rows that are not in the table in whose folder they lie.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
     columns: Vec<Column>,
     pub partition_by: Vec<String>,
     pub files: Vec<DataFile>,
 }
 
-impl RefusedVersion {
+impl LeftOut {
+    pub fn new(schema: &SchemaRef, partition_by: &[String], files: Vec<DataFile>) -> Self {
+        Self { columns: columns_of(schema), partition_by: partition_by.to_vec(), files }
+    }
+
     /// The columns of its rows.
     pub fn schema(&self) -> Result<SchemaRef> {
         schema_of(&self.columns)
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.files.iter().map(|file| file.rows).sum()
     }
 }
 
@@ -41,18 +56,14 @@ impl Lake {
         table: &TableName,
         run_id: &str,
         base: Option<u64>,
-        schema: &SchemaRef,
-        partition_by: &[String],
-        files: &[DataFile],
+        rows: LeftOut,
     ) -> Result<()> {
         let refused = RefusedVersion {
             table: table.clone(),
             run_id: run_id.to_owned(),
             refused_at: self.clock().now(),
             base,
-            columns: columns_of(schema),
-            partition_by: partition_by.to_vec(),
-            files: files.to_vec(),
+            rows,
         };
         self.put_note(&self.table_folder(table).join(REFUSED), &refused).await
     }

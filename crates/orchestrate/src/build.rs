@@ -1,6 +1,7 @@
 //! The model step: SELECT → files that nobody sees → checks on them → one Delta commit.
 
 mod inputs;
+mod left_out;
 mod merge;
 mod partition;
 
@@ -21,7 +22,8 @@ use lagar_engine::{
 };
 use lagar_flow::{Error, KillPoint, Result, TableName, Zone, codes, columns_of, kill};
 use lagar_lake::{
-    DataFile, Lake, MergedBy, Release, Table, TableCommit, TableMeta, TableWriter, WriteOptions, delta_schema,
+    DataFile, Lake, LeftOut, MergedBy, Release, Table, TableCommit, TableMeta, TableWriter, WriteOptions,
+    delta_schema,
 };
 
 use self::inputs::Inputs;
@@ -42,10 +44,13 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
     report.provenance.code_hash = Some(definition(model));
     let fingerprint = fingerprint(model, &inputs.ids);
     let newest = context.lake.table(&model.name, None).await?;
+    let base = base(context, model, newest.as_ref()).await?;
     let asked = partition::asked(context, model);
-    let up_to_date = match &asked {
-        Some(_) => None,
-        None => up_to_date(context, model, &fingerprint, newest.as_ref()).await?,
+    let mut left_out = left_out::of(base.as_ref());
+    let retried = left_out.is_some() && context.retries(&model.name);
+    let up_to_date = match asked.is_some() || retried {
+        true => None,
+        false => up_to_date(context, model, &fingerprint, newest.as_ref()).await?,
     };
     if let Some(up_to_date) = up_to_date {
         report.status = Status::NothingNew;
@@ -53,35 +58,50 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
         report.notes.push(up_to_date.why);
         return Ok(());
     }
-    let base = base(context, model, newest.as_ref()).await?;
     base.as_ref().map_or(Ok(()), |base| refuse_other_choice(model, base))?;
     let mut again = Again::of(model);
+    let mut reads_all = model.front.incremental.is_empty();
     if let Some(base) = base.as_ref().filter(|_| !model.front.incremental.is_empty()) {
         let used = inputs.used_by(model, base)?;
         let changed = old_rows_stay(model, base);
         // When the model changed, its checks are run over the rows that stay, although none are added.
-        if inputs.have_nothing_new(&used) && changed.is_none() && asked.is_none() {
+        if inputs.have_nothing_new(&used) && changed.is_none() && asked.is_none() && !retried {
             report.status = Status::NothingNew;
             report.version = Some(base.version);
             report.notes.push(format!("{} has nothing new", used.names()));
             return Ok(());
         }
         report.notes.extend(changed);
-        if model.front.materialize == Materialize::Partition {
-            again = partition::touched(context, model, &inputs, base, &used, report).await?;
-        } else {
-            inputs.leave_out_used(context, model, base, &used, report).await?;
-        }
+        reads_all = match model.front.materialize {
+            Materialize::Partition => {
+                again = partition::touched(context, model, &inputs, base, &used, report).await?;
+                false
+            }
+            // Which row of a key is the newest one is seen beside all others only.
+            Materialize::Merge if retried => true,
+            _ => inputs.leave_out_used(context, model, base, &used, report).await?,
+        };
     }
     if let (Some(_), Some(asked)) = (&base, asked) {
         again = again.and(asked);
     }
+    let mut back = None;
+    if let (true, Some(rows)) = (retried, &left_out) {
+        report.notes.push(format!("{} that were left out are tried again", rows_text(rows.rows())));
+        match model.front.materialize {
+            Materialize::Partition => again = again.and(partition::with_those_of(model, &rows.files)),
+            Materialize::Append => back = left_out.take(),
+            Materialize::Merge | Materialize::Replace => {}
+        }
+    }
 
-    let made = stage(context, model, &inputs, &again, report).await?;
+    let made = stage(context, model, &inputs, &again, back.as_ref(), report).await?;
     kill::at(KillPoint::ModelStaged);
     if let Some(base) = &base {
         refuse_other_columns(model, base, &made.kept.schema)?;
     }
+    let dropped = made.dropped.as_ref().map_or(&[][..], |dropped| &dropped.files);
+    let made_again = partition::partitions_of(made.kept.files.iter().chain(dropped));
     // The rows that stay are tested again with the new ones: a key may stand in both.
     let Next { staged, same_rows } = match model.front.materialize {
         Materialize::Merge => merge::onto(context, model, base.as_ref(), made.kept, report).await?,
@@ -94,15 +114,25 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
         return Err(error);
     }
     if let Some(dropped) = &made.dropped {
-        // Noted for the version that comes next: were the note written behind it, a kill could lose it.
-        refuse(context, model, Some(newest.map_or(0, |newest| newest + 1)), dropped).await?;
-        kill::at(KillPoint::DroppedNoted);
         report.notes.push(format!(
-            "{} rows were left out by a check; see them with: lagar sql \"SELECT * FROM refused.{}\"",
-            dropped.rows(),
+            "{} left out by a check; see them with: lagar sql \"SELECT * FROM refused.{}\"",
+            match dropped.rows() {
+                1 => "1 row was".to_owned(),
+                rows => format!("{rows} rows were"),
+            },
             model.name
         ));
     }
+    match model.front.materialize {
+        Materialize::Merge if reads_all => left_out = None,
+        Materialize::Partition => {
+            if let Some(rows) = &mut left_out {
+                rows.files.retain(|file| !partition::is_made_again(file, &again, &made_again));
+            }
+        }
+        _ => {}
+    }
+    let left_out = left_out::beside(context, model, left_out, made.dropped.as_ref()).await?;
     let rows_out = report.rows_out;
     // A version in between that nobody saw had other rows, perhaps.
     let unchanged = base.as_ref().filter(|base| same_rows && newest == Some(base.version));
@@ -129,6 +159,7 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
                 description: model.description.clone(),
                 compacted: unchanged.map(id_of),
                 code_version: context.provenance.code_version.clone(),
+                left_out,
             },
             base: newest,
             column_docs: model.column_docs.clone(),
@@ -138,6 +169,10 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
     report.version = Some(table.version);
     report.provenance.schema_hash = Some(schema_hash(&columns_of(&table.schema)));
     Ok(())
+}
+
+fn rows_text(rows: u64) -> String {
+    if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") }
 }
 
 /// The files of the version to be, all of them.
@@ -266,9 +301,8 @@ fn same_type(a: &DataType, b: &DataType) -> bool {
 
 /// Keeps rows that are not published, to be looked at until `version` is not the newest any more.
 async fn refuse(context: &Context, model: &Model, version: Option<u64>, rows: &Staged) -> Result<()> {
-    let partition_by = &model.front.partition_by;
-    let lake = &context.lake;
-    lake.refuse_version(&model.name, &context.run_id, version, &rows.schema, partition_by, &rows.files).await
+    let rows = LeftOut::new(&rows.schema, &model.front.partition_by, rows.files.clone());
+    context.lake.refuse_version(&model.name, &context.run_id, version, rows).await
 }
 
 struct UpToDate {
@@ -359,11 +393,12 @@ async fn stage(
     model: &Model,
     inputs: &Inputs,
     again: &Again,
+    back: Option<&LeftOut>,
     report: &mut StepReport,
 ) -> Result<Made> {
     let session = inputs.session(context)?;
-    let written =
-        session.with_less_memory_if_needed(|strategy| write(context, model, &session, again, strategy)).await;
+    let write = |strategy| write(context, model, &session, again, back, strategy);
+    let written = session.with_less_memory_if_needed(write).await;
     let (made, strategy) = written.map_err(|error| model.locate(&error))?;
     if strategy == Strategy::LowMemory {
         report.notes.push("planned again for less memory: joins that spill, one partition".into());
@@ -384,11 +419,18 @@ async fn write(
     model: &Model,
     session: &Session,
     again: &Again,
+    back: Option<&LeftOut>,
     strategy: Strategy,
 ) -> Result<Made> {
-    let dropping = checks::drop_query(&model.sql, &model.front.checks);
+    let select = match back {
+        Some(back) => left_out::select(context, model, session, back).await?,
+        None => model.sql.clone(),
+    };
+    let dropping = checks::drop_query(&select, &model.front.checks);
     let mut notes = Vec::new();
-    let sql = text(model, session, again, dropping.as_deref(), &mut notes).await?;
+    let sql =
+        text(model, session, again, dropping.as_deref().unwrap_or(&select), dropping.is_some(), &mut notes)
+            .await?;
     let mut query = session.query_stored(&sql, strategy).await?;
     let whole = query.schema().clone();
     let columns = whole.fields().len() - usize::from(dropping.is_some());
@@ -422,18 +464,18 @@ async fn write(
     Ok(Made { kept, dropped, stats: query.stats.now(), notes })
 }
 
-/// The query whose result is written: the model's SELECT, with what its materialisation puts around it.
-/// `dropping`: the SELECT with the column that says which rows fail a check.
+/// The query whose result is written: `select`, which is the model's with what its checks need, and what its
+/// materialisation puts around it. `dropping`: with the column that says which rows fail a check.
 async fn text(
     model: &Model,
     session: &Session,
     again: &Again,
-    dropping: Option<&str>,
+    select: &str,
+    dropping: bool,
     notes: &mut Vec<String>,
 ) -> Result<String> {
-    let select = dropping.unwrap_or(&model.sql);
     let merges = model.front.materialize == Materialize::Merge;
-    if dropping.is_none() && !merges && !matches!(again, Again::With(_)) {
+    if !dropping && !merges && !matches!(again, Again::With(_)) {
         return Ok(select.to_owned());
     }
     // A fault of the model is told in the model's own text, not in the query around it.
@@ -452,7 +494,7 @@ async fn text(
         );
     }
     let columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-    Ok(Merge::of(&model.front).newest(&columns, dropping.is_some()))
+    Ok(Merge::of(&model.front).newest(&columns, dropping))
 }
 
 fn begin(context: &Context, model: &Model, schema: &SchemaRef) -> Result<TableWriter> {

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::SchemaRef;
 use lagar_connectors::{Chunks, Cx, Outcome};
-use lagar_flow::{Chunk, Error, KillPoint, Note, Position, Result, Scope, codes, kill, schema_of};
+use lagar_flow::{Chunk, Error, EventKind, KillPoint, Note, Position, Result, Scope, codes, kill, schema_of};
 use lagar_lake::{LoadWriter, Manifest};
 
 use crate::{
@@ -63,7 +63,7 @@ pub(crate) async fn load(context: &Context, source: &SourceDef, report: &mut Ste
         Outcome::Read { position, scope, notes } => (position, scope, notes),
     };
 
-    let manifest = commit(context, writer, &seen, previous, (position, scope, notes), report).await?;
+    let manifest = commit(context, writer, &seen, previous, (Some(position), scope, notes), report).await?;
     report.notes.extend(manifest.notes.into_iter().map(|note| note.0));
     if seen.sampled {
         report.notes.push("read in place: rows are counted when a model reads them".into());
@@ -96,10 +96,15 @@ pub(crate) async fn commit(
     mut writer: LoadWriter,
     seen: &Seen<'_>,
     previous: Option<&Manifest>,
-    (position, scope, notes): (Position, Scope, Vec<Note>),
+    (position, scope, notes): (Option<Position>, Scope, Vec<Note>),
     report: &mut StepReport,
 ) -> Result<Manifest> {
-    let found = seen.drift.found(context.clock.now(), &context.run_id);
+    let mut found = seen.drift.found(context.clock.now(), &context.run_id);
+    if let Some(previous) = previous.filter(|_| seen.redriven) {
+        // Rows of an earlier day do not tell what the source lacks today.
+        found.events.retain(|event| event.kind != EventKind::ColumnMissing);
+        found.missing.clone_from(&previous.missing);
+    }
     report.events.extend(found.events.iter().cloned());
     let frozen = seen.drift.frozen(&found.events);
     writer.drifted(found.events, found.missing);
@@ -111,7 +116,7 @@ pub(crate) async fn commit(
         }
         return Err(error);
     }
-    let manifest = writer.commit(number, Some(position), scope, notes).await?;
+    let manifest = writer.commit(number, position, scope, notes).await?;
     kill::at(KillPoint::LoadCommitted);
     report.rows_out += seen.rows;
     report.bytes_out += manifest.bytes;
@@ -128,6 +133,8 @@ pub(crate) struct Seen<'a> {
     bytes: u64,
     /// At least one file was only sampled: `rows` is not the whole truth.
     sampled: bool,
+    /// They were read from the lake.
+    redriven: bool,
     drift: Drift<'a>,
 }
 
@@ -135,7 +142,12 @@ impl<'a> Seen<'a> {
     /// Nothing yet; `previous` is the newest load.
     pub fn new(source: &'a SourceDef, known: Option<&SchemaRef>, previous: Option<&Manifest>) -> Self {
         let drift = Drift::new(source, known, previous);
-        Self { source, rows: 0, rejected: 0, bytes: 0, sampled: false, drift }
+        Self { source, rows: 0, rejected: 0, bytes: 0, sampled: false, redriven: false, drift }
+    }
+
+    /// The same for rows that come out of the quarantine.
+    pub fn redriven(source: &'a SourceDef, known: Option<&SchemaRef>, previous: &Manifest) -> Self {
+        Self { redriven: true, ..Self::new(source, known, Some(previous)) }
     }
 
     pub fn add(&mut self, chunk: &Chunk) {

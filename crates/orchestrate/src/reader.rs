@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use arrow::datatypes::SchemaRef;
 use lagar_engine::{Engine, Query, RawOptions, Session, Strategy, suggest, tables_of};
 use lagar_flow::{Error, Name, Result, TableName, codes, schema_of};
-use lagar_lake::{Release, Table};
+use lagar_lake::{LeftOut, Release, Table};
 
 use crate::workplace::{Scratch, Workplace};
 
@@ -43,7 +43,7 @@ impl<'w> Reader<'w> {
         names.extend(self.release.iter().flat_map(|release| release.tables.keys()).map(TableName::to_string));
         names.extend(self.sources.iter().map(|name| format!("quarantine.{name}")));
         for table in self.workplace.project.models.keys() {
-            if self.workplace.lake.refused_version(table).await?.is_some() {
+            if self.refused(table).await?.is_some() {
                 names.push(format!("refused.{table}"));
             }
         }
@@ -57,6 +57,18 @@ impl<'w> Reader<'w> {
             Some(version) => self.workplace.lake.table(table, Some(*version)).await,
             None => Ok(None),
         }
+    }
+
+    /// The rows of `table` that a check refused: those of a version that never came, else those that were
+    /// left out of the released one.
+    async fn refused(&self, table: &TableName) -> Result<Option<LeftOut>> {
+        let lake = &self.workplace.lake;
+        if let Some(refused) = lake.refused_version(table).await? {
+            return Ok(Some(refused.rows));
+        }
+        let released = self.release.as_ref().and_then(|release| release.tables.get(table));
+        let Some(version) = released else { return Ok(None) };
+        Ok(lake.table_meta(table, *version).await?.and_then(|meta| meta.left_out))
     }
 
     /// Runs one SELECT, planned again if it needs more memory than there is before its first rows come.
@@ -136,8 +148,8 @@ impl<'w> Reader<'w> {
             }
             Some(("refused", table)) => {
                 let table: TableName = table.parse()?;
-                match lake.refused_version(&table).await? {
-                    Some(refused) => session.add_refused(&refused, lake),
+                match self.refused(&table).await? {
+                    Some(rows) => session.add_refused(&table, &rows, lake),
                     None => Err(Error::new(codes::TABLE_MISSING, format!("`{name}` has gone"))),
                 }
             }

@@ -21,6 +21,7 @@ use crate::{
     load,
     lock::RunLock,
     project::Project,
+    redrive,
     report::{Provenance, Report, Status, StepKind, StepReport},
     workplace::{Scratch, Workplace},
 };
@@ -39,6 +40,9 @@ pub struct RunOptions {
     /// Column and value of partitions that are made again, although their inputs are what they were; the
     /// empty text is null.
     pub partitions: Vec<(String, String)>,
+    /// Unless it is empty: no source is read, and of these sources and models the rows in quarantine are tried
+    /// again ([`crate::retry`] fills it).
+    pub retry: BTreeSet<TableName>,
     pub seed: u64,
     pub cancel: CancellationToken,
     /// Told of each step as it starts and ends.
@@ -71,6 +75,8 @@ pub(crate) struct Context {
     pub full_refresh: bool,
     /// See [`RunOptions`].
     pub partitions: Vec<(String, String)>,
+    /// See [`RunOptions`].
+    retry: BTreeSet<TableName>,
     pub spool_dir: PathBuf,
     pub stores: Arc<dyn Stores>,
     /// The release that readers saw when the run began.
@@ -111,6 +117,7 @@ impl Context {
             run_id: run_id.to_owned(),
             full_refresh: options.full_refresh,
             partitions: options.partitions.clone(),
+            retry: options.retry.clone(),
             release,
             taken_back,
             watcher: options.watcher.clone(),
@@ -149,6 +156,11 @@ impl Context {
             ),
         )
         .hint("run again: it starts from what the other one published"))
+    }
+
+    /// Whether the rows of `table` in quarantine are tried again.
+    pub fn retries(&self, table: &TableName) -> bool {
+        self.retry.contains(table)
     }
 
     fn made(&self, table: TableName, version: u64) {
@@ -238,7 +250,7 @@ fn provenance(project: &Project, options: &RunOptions) -> Provenance {
         .collect();
     Provenance {
         parameters: serde_json::json!({
-            "select": options.select, "full_refresh": options.full_refresh, "vars": vars,
+            "select": options.select, "full_refresh": options.full_refresh, "retry": options.retry, "vars": vars,
             "config": project.config_hash,
         }),
         code_version: project.code_folder().and_then(git::commit_of),
@@ -380,7 +392,8 @@ async fn run_step(
         let mut report = StepReport::new(node.to_string(), kind.step());
         let result = match kind {
             NodeKind::Source => match context.project.sources.get(&node.name) {
-                Some(source) => load::load(&context, source, &mut report).await,
+                Some(source) if context.retry.is_empty() => load::load(&context, source, &mut report).await,
+                Some(source) => redrive::load(&context, source, &mut report).await,
                 None => Err(Error::bug(format!("source `{node}` is in no project"))),
             },
             NodeKind::Model => match context.project.models.get(&node) {

@@ -59,7 +59,7 @@ impl<'a> Standing<'a> {
         for load in loads.iter().rev() {
             // No load is made after a later one. Where the clock says so, it was ahead and was put right.
             latest = latest.min(load.created_at);
-            let Some(of) = load.window else { continue };
+            let Some(of) = load.window.filter(|_| !load.is_redriven()) else { continue };
             newest.entry(of.window).or_insert_with(|| (load.clone(), latest));
             if let Some(since) = of.earlier_read_at {
                 let since = since.min(latest);
@@ -322,7 +322,7 @@ async fn commit(
     }
     kill::at(KillPoint::LoadFilesPut);
     seen.count(report);
-    let what = (position, Scope::Window, notes);
+    let what = (Some(position), Scope::Window, notes);
     let manifest = load::commit(context, writer, &seen, newest, what, report).await?;
     windows.loaded += 1;
     windows.empty += u64::from(seen.rows + seen.rejected == 0);

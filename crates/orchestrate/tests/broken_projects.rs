@@ -329,6 +329,7 @@ async fn run(folder: &Path) -> Result<Report, Error> {
         select: Vec::new(),
         full_refresh: false,
         partitions: Vec::new(),
+        retry: Default::default(),
         seed: 1,
         cancel: Default::default(),
         watcher: Arc::new(Unwatched),

@@ -11,6 +11,7 @@ mod lineage;
 mod ls;
 mod plan;
 mod profile;
+mod quarantine;
 mod releases;
 mod run;
 mod runs;
@@ -60,6 +61,7 @@ pub async fn run(args: Args) -> Result<u8> {
         Command::Ls { project } => ls::run(&at(global, project.dir)).await,
         Command::Runs { action } => runs::run(&global, action).await,
         Command::Releases { action } => releases::run(&global, action).await,
+        Command::Quarantine { action } => quarantine::run(&global, action).await,
         Command::Table { action } => table::run(&global, action).await,
         Command::Config { action } => config::run(&global, action).await,
         Command::Doctor { project } => doctor::run(&at(global, project.dir)).await,

@@ -36,6 +36,7 @@ pub(super) fn how(global: &Global, select: Vec<String>, full_refresh: bool) -> R
         select,
         full_refresh,
         partitions: Vec::new(),
+        retry: Default::default(),
         // Only the jitter between retries hangs on it: two machines must not knock in step.
         seed: u64::from(std::process::id()),
         cancel: signals::stop_on_signal()?,
@@ -114,7 +115,7 @@ fn events(report: &Report) -> String {
 }
 
 /// The final table and what became visible.
-fn summary(report: &Report) -> String {
+pub(super) fn summary(report: &Report) -> String {
     let rows = report
         .steps
         .iter()

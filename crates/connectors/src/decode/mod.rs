@@ -107,15 +107,17 @@ pub struct ReadOptions {
     pub batch_rows: usize,
     /// Numbers of rows known to be rejected, ascending. They are not looked at.
     pub skip: Arc<[u64]>,
-    /// Only the rows that start in these bytes. Only for NDJSON without compression, and without `skip`
-    /// and `row_numbers` unless it begins at 0: nobody knows how many rows are before it.
+    /// Numbers of the only rows to look at, ascending; `None`: all.
+    pub only: Option<Arc<[u64]>>,
+    /// Only the rows that start in these bytes. Only for NDJSON without compression, and without `skip`,
+    /// `only` and `row_numbers` unless it begins at 0: nobody knows how many rows are before it.
     pub range: Option<Range<u64>>,
     pub row_numbers: bool,
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { batch_rows: 8192, skip: Arc::new([]), range: None, row_numbers: false }
+        Self { batch_rows: 8192, skip: Arc::new([]), only: None, range: None, row_numbers: false }
     }
 }
 
@@ -195,7 +197,7 @@ pub fn inspect(body: &Body, format: &Format, known: Option<&Schema>, limits: &Li
 pub fn read(body: &Body, format: &Format, schema: SchemaRef, options: ReadOptions) -> Result<DecodedBatches> {
     if let Some(range) = &options.range {
         let plain = format.kind == FormatKind::Ndjson && format.compression == Compression::None;
-        let numbered = options.row_numbers || !options.skip.is_empty();
+        let numbered = options.row_numbers || options.only.is_some() || !options.skip.is_empty();
         if !plain || (range.start > 0 && numbered) {
             return Err(Error::bug("a byte range was asked of a file that cannot be read by ranges"));
         }
@@ -263,6 +265,8 @@ struct RowReader {
     options: ReadOptions,
     /// How many of `options.skip` are behind.
     skipped: usize,
+    /// How many of `options.only` are behind.
+    taken: usize,
     /// The columns of the CSV fields, for the header they were made for.
     header: Arc<[String]>,
     fields: Vec<Option<usize>>,
@@ -287,6 +291,7 @@ impl RowReader {
             schema,
             options,
             skipped: 0,
+            taken: 0,
             header: Arc::new([]),
             fields: Vec::new(),
             scratch: String::new(),
@@ -313,6 +318,16 @@ impl RowReader {
             if self.options.skip.get(self.skipped) == Some(&number) {
                 self.skipped += 1;
                 continue;
+            }
+            if let Some(only) = &self.options.only {
+                match only.get(self.taken) {
+                    Some(next) if *next == number => self.taken += 1,
+                    Some(_) => continue,
+                    None => {
+                        self.done = true;
+                        break;
+                    }
+                }
             }
             let row = self.cursor.row();
             bytes += row.len() as u64;

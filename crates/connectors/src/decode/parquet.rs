@@ -317,6 +317,11 @@ impl Reading {
             }
             self.skipped += 1;
         }
+        if let Some(only) = &self.options.only {
+            for (row, keep) in (first..).zip(&mut keep) {
+                *keep &= only.binary_search(&row).is_ok();
+            }
+        }
         let mut sieve = Sieve {
             rules: self.rules,
             batch,

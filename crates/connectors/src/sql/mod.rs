@@ -108,6 +108,11 @@ impl Source for SqlSource {
         self.checked.windows.as_ref()
     }
 
+    /// What a column cannot hold is null in the file.
+    fn keeps_rejected_rows(&self) -> bool {
+        false
+    }
+
     async fn read_window(
         &self,
         cx: &Cx,

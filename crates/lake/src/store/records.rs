@@ -18,8 +18,11 @@ const FIRST_WAIT: Duration = Duration::from_millis(25);
 /// After so long no further attempt begins: each of them may take as long as the store's own retries.
 const PUT_WITHIN: Duration = Duration::from_secs(60);
 const READS_AT_ONCE: usize = 16;
-/// The version of the records' own format that this Lagar writes, and the newest that it reads.
+/// The version of the records' own format that this Lagar writes.
 pub(crate) const FORMAT_VERSION: u32 = 1;
+/// That of a record that says more, which an older Lagar would read as something else. The newest that this
+/// one reads.
+pub(crate) const FORMAT_VERSION_MAX: u32 = 2;
 
 /// Puts `bytes` at `path` if nothing is there.
 ///
@@ -213,11 +216,11 @@ impl Records<'_> {
             value.get(name).and_then(serde_json::Value::as_u64).ok_or_else(|| damaged(format!("no `{name}`")))
         };
         let version = field("format_version")?;
-        if version > u64::from(FORMAT_VERSION) {
+        if version > u64::from(FORMAT_VERSION_MAX) {
             return Err(Error::new(
                 codes::LAKE_VERSION,
                 format!(
-                    "{} has format version {version}, newer than {FORMAT_VERSION}",
+                    "{} has format version {version}, newer than {FORMAT_VERSION_MAX}",
                     self.root.name_of(path)
                 ),
             )

@@ -135,7 +135,9 @@ impl Lake {
     ) -> Result<Vec<(Option<DateTime<Utc>>, Path)>> {
         let named: HashSet<String> =
             newest.iter().flat_map(|state| state.log_data()).map(|file| file.path().into_owned()).collect();
-        let unnamed = commit.files.iter().filter(|file| !named.contains(&file.path));
+        // Those beside the rows that the version before names as well are old, and looked after once more.
+        let beside = commit.meta.left_out.iter().flat_map(|left_out| &left_out.files);
+        let unnamed = commit.files.iter().chain(beside).filter(|file| !named.contains(&file.path));
         unnamed
             .map(|file| Ok((id_of(&file.path).and_then(made_at), self.file_path(&commit.name, file)?)))
             .collect()

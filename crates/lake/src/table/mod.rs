@@ -32,7 +32,7 @@ use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Checksums, Lake,
+    Checksums, Lake, LeftOut,
     store::{DAMAGED, number_in},
 };
 
@@ -117,6 +117,9 @@ pub struct TableMeta {
     /// The git commit of the project that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_version: Option<String>,
+    /// The rows that a check left out of this version and of those that its rows are from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
 }
 
 /// By what rows were chosen: a version chosen in another way is no base for the next.
@@ -286,6 +289,12 @@ impl Lake {
         })
     }
 
+    /// What a version says about itself, without a look at its files; `None` if it was written by another
+    /// program, or its log entry is not there any more.
+    pub async fn table_meta(&self, name: &TableName, version: u64) -> Result<Option<TableMeta>> {
+        Ok(self.commit_info(name, version).await?.1)
+    }
+
     /// When a version was committed and what it says about itself, as far as its log entry is still
     /// there and tells.
     async fn commit_info(
@@ -328,10 +337,12 @@ impl Lake {
             Error::new(codes::LAKE_CORRUPT, format!("version {version} of {name} is not there"))
         })?;
         let folder = self.table_folder(name);
-        state.log_data().iter().map(|file| write::object_path(&folder, &file.path())).collect()
+        let (_, meta) = self.commit_info(name, version).await?;
+        let beside = left_out(&meta).map(|file| write::object_path(&folder, &file.path));
+        state.log_data().iter().map(|file| write::object_path(&folder, &file.path())).chain(beside).collect()
     }
 
-    /// The objects that one version added to the one before.
+    /// The objects that one version added to the one before, or names beside its rows.
     pub(crate) async fn files_added(&self, name: &TableName, version: u64) -> Result<Vec<Path>> {
         let folder = self.table_folder(name);
         let path = entry_path(&folder, version);
@@ -347,8 +358,17 @@ impl Lake {
                 added.push(write::object_path(&folder, &add.path)?);
             }
         }
+        let (_, meta) = self.commit_info(name, version).await?;
+        for file in left_out(&meta) {
+            added.push(write::object_path(&folder, &file.path)?);
+        }
         Ok(added)
     }
+}
+
+/// The files of the rows that lie beside a version.
+fn left_out(meta: &Option<TableMeta>) -> impl Iterator<Item = &DataFile> {
+    meta.iter().flat_map(|meta| &meta.left_out).flat_map(|left_out| &left_out.files)
 }
 
 fn foreign(name: &TableName, why: &str) -> Error {

@@ -67,7 +67,7 @@ impl Lake {
         let mut refused_files = HashSet::new();
         for object in listed.iter().filter(|object| object.location == note) {
             let refused: Option<RefusedVersion> = self.note(&note).await?;
-            let files = refused.iter().flat_map(|refused| &refused.files);
+            let files = refused.iter().flat_map(|refused| &refused.rows.files);
             let files = files.map(|file| self.file_path(table, file)).collect::<Result<Vec<Path>>>()?;
             match object.last_modified > cutoff {
                 true => {

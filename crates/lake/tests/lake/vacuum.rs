@@ -9,7 +9,7 @@ use std::{
 
 use futures::TryStreamExt;
 use lagar_flow::{Clock, FixedClock, Reject, Result, Scope, codes};
-use lagar_lake::{Lake, VacuumOptions, VacuumReport, vacuum::Why};
+use lagar_lake::{Lake, LeftOut, VacuumOptions, VacuumReport, vacuum::Why};
 use lagar_testing::{
     Battery, Fault, FaultStore, Op, Plan, env_number,
     http::{Server, reply},
@@ -63,7 +63,13 @@ async fn run(lake: &Lake, number: u64) -> Result<()> {
             let batch = rows(first..first + 10, |id| Some(format!("{}", id % 2)));
             let mut files = newest.filter(|_| grows).map(|t| t.files).unwrap_or_default();
             files.extend(write_files(lake, &table, std::slice::from_ref(&batch), &["kind"]).await?);
-            lake.commit_table(commit_of(&table, batch.schema(), &["kind"], files, base, &[])).await?;
+            let mut commit = commit_of(&table, batch.schema(), &["kind"], files, base, &[]);
+            if !grows {
+                let out = rows(first..first + 1, |_| Some("out".into()));
+                let files = write_files(lake, &table, std::slice::from_ref(&out), &["kind"]).await?;
+                commit.meta.left_out = Some(LeftOut::new(&out.schema(), &["kind".into()], files));
+            }
+            lake.commit_table(commit).await?;
         }
         versions.insert(table, number - 1);
     }
@@ -101,7 +107,10 @@ async fn whole(lake: &Lake) {
     versions.extend(lake.tables().await.unwrap().into_iter().map(|table| (table, None)));
     for (table, version) in versions {
         let found = lake.table(&table, version).await.unwrap();
-        for file in found.unwrap_or_else(|| panic!("{table} {version:?}")).files {
+        let found = found.unwrap_or_else(|| panic!("{table} {version:?}"));
+        let left_out = found.meta.and_then(|meta| meta.left_out).map_or(vec![], |rows| rows.files);
+        assert_eq!(left_out.len(), usize::from(table == sums()));
+        for file in found.files.into_iter().chain(left_out) {
             let object = lake.file_path(&table, &file).unwrap();
             let length = lake.store().head(&object).await.map(|meta| meta.size);
             assert_eq!(length.ok(), Some(file.bytes), "version {version:?} of {table} needs {object}");
@@ -192,7 +201,8 @@ async fn littered() -> (Dated, Lake) {
     let new = table_name("trusted.never_committed");
     write_files(&lake, &new, std::slice::from_ref(&batch), &[]).await.unwrap();
     let files = write_files(&lake, &sums(), std::slice::from_ref(&batch), &["kind"]).await.unwrap();
-    lake.refuse_version(&sums(), "run", Some(2), &batch.schema(), &["kind".into()], &files).await.unwrap();
+    let rows = LeftOut::new(&batch.schema(), &["kind".into()], files);
+    lake.refuse_version(&sums(), "run", Some(2), rows).await.unwrap();
     let source = name(EVENTS);
     let mut load = lake.begin_load(&source, "run");
     load.add(&chunk("x\n", vec![Reject::new(1, None, "bad", "x")])).await.unwrap();
@@ -238,9 +248,10 @@ async fn each_kind_of_litter_goes_when_it_is_old_and_not_before() {
             };
             let counts = [Why::NoLoad, Why::NoVersion, Why::Refused, Why::Release, Why::Leftover].map(of);
             // Files: of `only_begun`, and the quarantine of the refused load · staged for `events`, for the new
-            // table, and two partitions of each of two old versions of `sums` · the notes, and a file ·
+            // table, and of each of two old versions of `sums` two partitions and what it left out · the notes,
+            // and a file ·
             // releases 1 and 2 · a probe and a hold.
-            assert_eq!(counts, [2, 6, 3, 2, 2], "{:#?}", report.places);
+            assert_eq!(counts, [2, 8, 3, 2, 2], "{:#?}", report.places);
             assert!(lake.refused_version(&sums()).await.unwrap().is_none());
             whole(&lake).await;
             let left = objects(&store).await;

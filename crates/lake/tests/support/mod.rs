@@ -178,6 +178,7 @@ pub fn commit_of(
             rows_out: files.iter().map(|f| f.rows).sum(),
             description: Some("what it is".into()),
             compacted: None,
+            left_out: None,
             code_version: None,
         },
         files,

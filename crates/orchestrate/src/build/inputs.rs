@@ -122,7 +122,7 @@ impl Inputs {
     }
 
     /// Leaves of the incremental inputs only what `base` was not made from. Rows of a merge may come again:
-    /// where it cannot be told what is new, it reads all, and says so.
+    /// where it cannot be told what is new, it reads all, and says so. Whether it does.
     ///
     /// # Errors
     /// For an append: a table that was rewritten since, whose new rows cannot be told.
@@ -133,24 +133,30 @@ impl Inputs {
         base: &Table,
         used: &Used,
         report: &mut StepReport,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let merges = model.front.materialize == Materialize::Merge;
+        let mut fresh = self.clone();
+        let mut whole = Vec::new();
         for (input, used) in &used.0 {
             let used = match used {
                 Ok(used) => *used,
                 Err(why) => {
-                    report.notes.push(format!("`{input}` is read whole: {why}"));
+                    whole.push(format!("`{input}` is read whole: {why}"));
                     continue;
                 }
             };
-            if let Some(loads) = self.raw.get_mut(input) {
+            if let Some(loads) = fresh.raw.get_mut(input) {
                 if !merges && replaces_used(loads, used) {
                     let why = format!("`{input}` was read again: rows that are used already came once more");
                     return Err(needs_full_refresh(model, &why));
                 }
                 loads.retain(|load| load.number > used);
+                // They are older than they come: beside all others it is seen which row is the newest.
+                if loads.iter().any(|load| load.is_redriven()) {
+                    whole.push(format!("`{input}` is read whole: rows came out of its quarantine"));
+                }
             }
-            if let Some(table) = self.tables.get_mut(input) {
+            if let Some(table) = fresh.tables.get_mut(input) {
                 let id = used_id(base, input);
                 let added = match merges {
                     true => context.lake.changed_since(table, used, id).await?.map(|changed| changed.added),
@@ -158,7 +164,7 @@ impl Inputs {
                 };
                 match added {
                     Some(added) => table.files = added,
-                    None if merges => report.notes.push(format!(
+                    None if merges => whole.push(format!(
                         "`{input}` is read whole: what changed since version {used} cannot be told"
                     )),
                     None => {
@@ -170,7 +176,13 @@ impl Inputs {
                 }
             }
         }
-        Ok(())
+        // All of them, so that what is left out of a merge is either that of all its rows or of new ones.
+        let reads_all = merges && !whole.is_empty();
+        match reads_all {
+            true => report.notes.extend(whole),
+            false => *self = fresh,
+        }
+        Ok(reads_all)
     }
 
     /// A session that sees the inputs.
@@ -196,7 +208,8 @@ pub(super) fn used_id<'b>(base: &'b Table, input: &TableName) -> Option<&'b str>
 /// Whether loads after `used` take the place of what was used. A source of snapshots alone does that by
 /// its nature: whoever appends them collects its states.
 fn replaces_used(loads: &[Arc<Manifest>], used: u64) -> bool {
-    !loads.iter().all(|load| load.scope == Scope::Snapshot) && !replaced(loads, used).is_empty()
+    let of_snapshots = |load: &Arc<Manifest>| load.scope == Scope::Snapshot || load.is_redriven();
+    !loads.iter().all(of_snapshots) && !replaced(loads, used).is_empty()
 }
 
 /// What of the loads up to `used` a later one took the place of: each such load with these files alone, as

@@ -131,18 +131,14 @@ pub(super) fn instead(
 ) -> Result<Next> {
     let mut files = base.map(|base| base.files.clone()).unwrap_or_default();
     let before = files.len();
-    let partitions: BTreeSet<_> = made.files.iter().map(|file| file.partition.clone()).collect();
-    match again {
-        Again::All => files.clear(),
-        Again::OfResult => files.retain(|file| !partitions.contains(&file.partition)),
-        Again::With(values) => {
-            if let Some(file) = made.files.iter().find(|file| !is_one_of(file, values)) {
-                let why = format!("{} is in a partition that was not asked for", file.path);
-                return Err(Error::bug(format!("`{}`: {why}", model.name)));
-            }
-            files.retain(|file| !is_one_of(file, values));
-        }
+    let partitions = partitions_of(&made.files);
+    if let Again::With(values) = again
+        && let Some(file) = made.files.iter().find(|file| !is_one_of(file, values))
+    {
+        let why = format!("{} is in a partition that was not asked for", file.path);
+        return Err(Error::bug(format!("`{}`: {why}", model.name)));
     }
+    files.retain(|file| !is_made_again(file, again, &partitions));
     let same_columns = base.is_some_and(|base| base.schema.fields().len() == made.schema.fields().len());
     let same_rows = same_columns && files.len() == before && made.files.is_empty();
     report.notes.push(match partitions.len() {
@@ -151,6 +147,30 @@ pub(super) fn instead(
     });
     files.extend(made.files);
     Ok(Next { staged: Staged { schema: made.schema, files }, same_rows })
+}
+
+type Partition = Vec<(String, Option<String>)>;
+
+pub(super) fn partitions_of<'f>(files: impl IntoIterator<Item = &'f DataFile>) -> BTreeSet<Partition> {
+    files.into_iter().map(|file| file.partition.clone()).collect()
+}
+
+/// Whether `file` was in a partition that was made again; `made`: those of the result.
+pub(super) fn is_made_again(file: &DataFile, again: &Again, made: &BTreeSet<Partition>) -> bool {
+    match again {
+        Again::All => true,
+        Again::OfResult => made.contains(&file.partition),
+        Again::With(values) => is_one_of(file, values),
+    }
+}
+
+/// The partitions that `files` lie in, to be made again.
+pub(super) fn with_those_of(model: &Model, files: &[DataFile]) -> Vec<OneOf> {
+    let of = |column: &String| {
+        let values = files.iter().flat_map(|file| &file.partition).filter(|(name, _)| name == column);
+        OneOf { column: column.clone(), values: values.map(|(_, value)| value.clone()).collect() }
+    };
+    model.front.partition_by.iter().map(of).collect()
 }
 
 fn is_one_of(file: &DataFile, given: &[OneOf]) -> bool {

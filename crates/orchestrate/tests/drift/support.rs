@@ -55,6 +55,7 @@ impl Place {
             select: Vec::new(),
             full_refresh: false,
             partitions: Vec::new(),
+            retry: Default::default(),
             seed: 1,
             cancel: CancellationToken::new(),
             watcher: Arc::new(Unwatched),

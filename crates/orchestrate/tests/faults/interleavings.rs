@@ -86,6 +86,7 @@ impl Lab {
             select: select.iter().map(ToString::to_string).collect(),
             full_refresh: false,
             partitions: Vec::new(),
+            retry: Default::default(),
             seed: 1,
             cancel: Default::default(),
             watcher: Arc::new(Unwatched),

@@ -261,6 +261,7 @@ impl Place {
             select: vec![],
             full_refresh: false,
             partitions: vec![],
+            retry: Default::default(),
             seed: 7,
             cancel,
             watcher: Arc::new(Unwatched),
