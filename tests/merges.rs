@@ -324,16 +324,22 @@ fn what_does_not_fit_is_found_before_anything_runs() {
     for (front, select, code, words) in [
         ("materialize: merge\n", UNION, 2, "needs `key`"),
         ("latest_by: at\n", UNION, 2, "`latest_by` needs `materialize: merge`"),
-        // The loads before it might bring such a column, or another type: a run sees it when it comes to build.
-        ("materialize: merge\nkey: id\nlatest_by: [_loaded_at]\n", UNION, 1, "names the column `_loaded_at`"),
+        ("materialize: merge\nkey: id\nlatest_by: [_loaded_at]\n", UNION, 2, "names the column `_loaded_at`"),
         ("materialize: merge\nkey: idd\n", UNION, 2, "did you mean `id`"),
         (
             "materialize: merge\nkey: id\nlatest_by: l\n",
             "SELECT id, at, v, [at] AS l FROM raw.created\n",
-            1,
+            2,
             "has no order",
         ),
         ("materialize: merge\nkey: id\nincremental: raw.open\n", UNION, 2, "does not read `raw.open`"),
+        // A load may bring such a column: the run sees it when it comes to build.
+        (
+            "materialize: merge\nkey: id\nlatest_by: later\n",
+            "SELECT * FROM raw.created\n",
+            1,
+            "names the column `later`",
+        ),
         ("materialize: partition\n", UNION, 2, "needs `partition_by`"),
         ("incremental: raw.created\n", UNION, 2, "needs `materialize: append`, `merge` or `partition`"),
     ] {

@@ -35,6 +35,26 @@ def typed_sql(table):
     return "SELECT\n    " + ",\n    ".join(columns) + f"\nFROM {table}"
 
 
+# Of two rows of a key the one with the higher values is newer; so many columns that two are hardly ever alike.
+KEY = "unique_key"
+NEWER = ["resolution_action_updated_date", "closed_date", "due_date", "x_coordinate_state_plane", "latitude"]
+
+
+def newest_sql(query):
+    """The newest row of each key of `query`, as SQL that DuckDB and Lagar both read."""
+    order = ", ".join(f"{name} DESC NULLS LAST" for name in NEWER)
+    return f"""SELECT {", ".join(ALL)} FROM (
+    SELECT *, row_number() OVER (PARTITION BY {KEY} ORDER BY {order}) AS place FROM (
+{query}
+    ) AS typed
+) AS placed WHERE place = 1"""
+
+
+def cleaned_sql(table, dedupe):
+    """The whole first step."""
+    return newest_sql(typed_sql(table)) if dedupe else typed_sql(table)
+
+
 def aggregate_sql(table):
     """The second step: one row a borough and complaint."""
     return f"""SELECT

@@ -1,11 +1,11 @@
-"""polars_etl.py INPUT FOLDER: the job in Polars, with its streaming engine. Threads: POLARS_MAX_THREADS."""
+"""polars_etl.py INPUT FOLDER DEDUPE: the job in Polars, with its streaming engine. Threads: POLARS_MAX_THREADS."""
 
 import sys
 from pathlib import Path
 
 import polars as pl
 
-from columns import ALL, NULLS, NUMBERS, TEXTS, TIMES
+from columns import ALL, KEY, NEWER, NULLS, NUMBERS, TEXTS, TIMES
 
 TYPES = {"BIGINT": pl.Int64, "DOUBLE": pl.Float64}
 
@@ -21,11 +21,14 @@ def typed():
 
 
 def main():
-    source, folder = sys.argv[1], Path(sys.argv[2])
+    source, folder, dedupe = sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "True"
     requests, summary = folder / "requests.parquet", folder / "summary.parquet"
     schema = {name: pl.String for name in ALL}
     read = pl.scan_ndjson(source, schema=schema)
-    read.select(*typed()).sink_parquet(requests, compression="zstd", engine="streaming")
+    cleaned = read.select(*typed())
+    if dedupe:
+        cleaned = cleaned.sort(NEWER, descending=True, nulls_last=True).unique(KEY, keep="first", maintain_order=True)
+    cleaned.sink_parquet(requests, compression="zstd", engine="streaming")
     pl.scan_parquet(requests).group_by("borough", "complaint_type").agg(
         pl.len().cast(pl.Int64).alias("requests"),
         pl.col("closed_date").count().cast(pl.Int64).alias("closed"),

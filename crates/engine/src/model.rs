@@ -77,6 +77,15 @@ impl Model {
         decisive.then(|| self.null_tokens.as_slice())
     }
 
+    /// Whether the SELECT names each of its columns, so that no input can bring another one.
+    pub fn names_all_columns(&self) -> bool {
+        let Ok(parsed) = sql::parse(&self.sql, Allowed::Query) else { return false };
+        let select = sql::query_of(&parsed.statement).and_then(|query| outermost(&query.body));
+        let is_named =
+            |item: &SelectItem| matches!(item, SelectItem::ExprWithAlias { .. } | SelectItem::UnnamedExpr(_));
+        select.is_some_and(|select| !select.projection.is_empty() && select.projection.iter().all(is_named))
+    }
+
     /// Whether the query has such a word, in lower case, outside of quotation marks. It is called if `(` follows.
     fn has_word(&self, is_it: impl Fn(&str, bool) -> bool) -> bool {
         let tokens = sql::tokens(&self.sql).unwrap_or_default();

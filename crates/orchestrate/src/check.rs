@@ -184,7 +184,8 @@ pub(crate) async fn columns_of(workplace: &Workplace, source: &SourceDef) -> Res
 }
 
 /// What is certain to fail of a run of `selected`, whatever its sources bring. A column that no load has may
-/// come with the next one: it is refused only if it looks like a typing error. What of the lake cannot be
+/// come with the next one, unless the SELECT names all that it makes: else it is refused only if it looks like
+/// a typing error. What of the lake cannot be
 /// read is told by the steps that need it.
 pub(crate) async fn before_run(
     workplace: &Workplace,
@@ -192,9 +193,12 @@ pub(crate) async fn before_run(
     graph: &Graph,
     selected: &BTreeSet<TableName>,
 ) -> Result<()> {
+    let project = &workplace.project;
     let planned = plan_models(workplace, engine, graph, &graph.with_needs(selected)).await?;
     let mut problems = Vec::new();
     for (model, error) in planned.problems.into_iter().filter(|(model, _)| selected.contains(model)) {
+        let is_fixed = error.code() == codes::FRONT_MATTER
+            && project.models.get(&model).is_some_and(Model::names_all_columns);
         let needs = graph.with_needs(&BTreeSet::from([model]));
         let asked: Vec<&TableName> = needs
             .iter()
@@ -205,7 +209,7 @@ pub(crate) async fn before_run(
             [codes::SQL_UNKNOWN_COLUMN, codes::SQL_PLAN, codes::FRONT_MATTER, codes::SCHEMA_CHANGE];
         match (asked.as_slice(), near) {
             ([], _) => problems.push(error),
-            (_, None) if may_come.contains(&error.code()) => {}
+            (_, None) if may_come.contains(&error.code()) && !is_fixed => {}
             (asked, Some(near)) if error.code() == codes::SQL_UNKNOWN_COLUMN => {
                 let sources: Vec<String> = asked.iter().map(|source| format!("-s {source}")).collect();
                 let way = format!(
