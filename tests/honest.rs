@@ -241,6 +241,23 @@ fn an_append_is_refused_when_what_it_used_comes_again() {
     assert_eq!(place.rows("SELECT id FROM trusted.items").len(), 3);
 }
 
+/// Also when there was no load but the first: it looks like the state of a source then.
+#[test]
+fn an_append_is_refused_when_all_is_read_from_the_beginning() {
+    for again in [true, false] {
+        let place = appended("SELECT id, v FROM raw.items");
+        if again {
+            place.lagar(&["run", "--full-refresh", "-s", "raw.items"]).says(0, &[]);
+        } else {
+            // A type that it had already.
+            let yaml = fs::read_to_string(place.project.join("lagar.yaml")).unwrap();
+            place.write("lagar.yaml", yaml.trim_end().to_owned() + "\n    columns: {id: int}\n");
+        }
+        place.lagar(&["run"]).says(1, &["read again", "--full-refresh"]);
+        assert_eq!(place.rows("SELECT id FROM trusted.items").len(), 1);
+    }
+}
+
 #[test]
 fn a_stricter_check_of_an_append_is_run_although_nothing_is_new() {
     let place = csv_project("items/*.csv", "", &format!("{APPEND}SELECT id, v FROM raw.items\n"));

@@ -169,7 +169,32 @@ fn a_window() {
     });
 }
 
-// (A merge of new rows into a table belongs here as soon as there is `materialize: merge`.)
+/// Half of the new rows take the place of old ones.
+#[test]
+fn a_merge() {
+    let size = size();
+    let rows = size.rows;
+    case("a_merge", || {
+        let model = |from: u64, to: u64, v: u64| {
+            format!(
+                "-- The newest row of each key.\n/*---\nmaterialize: merge\nkey: [k]\nlatest_by: [v]\n---*/\n\
+                 SELECT 'the key with number ' || value AS k, value AS n, {v} AS v FROM generate_series({from}, {to})"
+            )
+        };
+        let place = size.place(&model(1, rows, 1));
+        size.within(&place, &["run", "--json"]);
+        place.write("refined/big.sql", model(rows / 2 + 1, rows / 2 * 3, 2));
+        let report = size.within(&place, &["run", "--json"]).json();
+        let step = step(&report, "refined.big");
+        let counts = format!("inserted {0}, updated {0}, unchanged 0", rows / 2);
+        assert!(step["notes"].to_string().contains(&counts), "{step}");
+        assert!(step["spilled_bytes"].as_u64().unwrap() > 0, "it was too little: {step}");
+        let figures = "SELECT count(*) AS rows, min(n) AS least, max(n) AS most, sum(n) AS total, sum(v) AS versions FROM refined.big";
+        let all = rows / 2 * 3;
+        let expected = json!({"rows": all, "least": 1, "most": all, "total": sum_to(all), "versions": rows / 2 + 2 * rows});
+        assert_eq!(place.rows(figures), [expected]);
+    });
+}
 
 #[test]
 fn distinct_rows() {

@@ -111,6 +111,13 @@ fn without_incremental_the_result_says_what_is_replaced() {
     let ids: Vec<Value> =
         place.rows("SELECT id FROM trusted.items ORDER BY id").iter().map(|r| r["id"].clone()).collect();
     assert_eq!(ids, [json!(2), json!(3), json!(4)], "tuesday is not in the result and stays");
+    // Who asks for one day gets what is new of the others, and the day without what is gone.
+    place.write("items/2.csv", "id,at,day\n9,1,thu\n");
+    place.run(&["--partition", "day=tue"]);
+    let ids: Vec<Value> =
+        place.rows("SELECT id FROM trusted.items ORDER BY id").iter().map(|r| r["id"].clone()).collect();
+    assert_eq!(ids, [json!(3), json!(4), json!(9)]);
+    assert_eq!(place.run(&[])["status"], "nothing_new");
 }
 
 #[test]
@@ -229,8 +236,10 @@ fn odd_values_are_partitions_like_others() {
 #[test]
 fn every_type_of_a_partition_column_finds_its_partition() {
     let select = "SELECT id, at, day, CAST(at AS SMALLINT) AS small, at > 1 AS late, arrow_cast(CAST(at AS INT), 'Date32') AS on_day, \
-        CAST('2024-01-01T10:00:00.25' AS TIMESTAMP) AS moment, CAST(at AS DECIMAL(6, 2)) / 4 AS quarter FROM raw.items";
-    for column in ["at", "small", "late", "on_day", "moment", "quarter", "day"] {
+        CAST('2024-01-01T10:00:00.25' AS TIMESTAMP) AS moment, CAST(at AS DECIMAL(6, 2)) / 4 AS quarter, \
+        arrow_cast('2024-07-01T10:00:00', 'Timestamp(Nanosecond, Some(\"America/New_York\"))') AS local, \
+        arrow_cast('2024-01-01T10:00:00.123456789', 'Timestamp(Nanosecond, None)') AS fine FROM raw.items";
+    for column in ["at", "small", "late", "on_day", "moment", "quarter", "local", "fine", "day"] {
         let front = format!(
             "/*---\nmaterialize: partition\npartition_by: [{column}]\nincremental: raw.items\n---*/\n"
         );
@@ -245,4 +254,44 @@ fn every_type_of_a_partition_column_finds_its_partition() {
         place.run(&["--full-refresh", "-s", "trusted.t"]);
         assert_eq!(place.rows("SELECT id FROM trusted.t ORDER BY id"), rows, "{column}");
     }
+}
+
+/// What a row becomes may hang on rows of other partitions: then they all are made again.
+#[test]
+fn a_query_that_looks_across_partitions_is_asked_about_all_rows() {
+    let newest = |by: &str| {
+        format!(
+            "-- T.\n/*---\nmaterialize: partition\npartition_by: [day]\nincremental: raw.items\n---*/\n\
+             SELECT id, day, at FROM (SELECT *, row_number() OVER (PARTITION BY {by} ORDER BY at DESC) AS rn FROM raw.items)\n\
+             WHERE rn = 1\n"
+        )
+    };
+    for (by, all, expected) in [("id", true, vec!["tue"]), ("id, day", false, vec!["mon", "tue"])] {
+        let place = Place::project(&[("lagar.yaml", YAML), ("trusted/t.sql", &newest(by))]);
+        place.write("items/1.csv", "id,at,day\n7,1,mon\n");
+        place.run(&[]);
+        place.write("items/2.csv", "id,at,day\n7,2,tue\n");
+        let report = place.run(&[]);
+        assert_eq!(notes(&report, "trusted.t").contains("rows of other partitions"), all, "{report}");
+        let days = place.rows("SELECT day FROM trusted.t ORDER BY day");
+        let days: Vec<&str> = days.iter().map(|row| row["day"].as_str().unwrap()).collect();
+        assert_eq!(days, expected, "{by}");
+    }
+}
+
+/// What was in a file that is used in place cannot be read any more when it has changed.
+#[test]
+fn a_file_in_place_that_changed_makes_all_partitions_again() {
+    let model = "-- T.\n/*---\nmaterialize: partition\npartition_by: [day]\nincremental: raw.items\n---*/\n\
+                 SELECT id, day FROM raw.items WHERE _newest\n";
+    let yaml = YAML.replace("type: file,", "type: file, in_place: true,");
+    let place = Place::project(&[("lagar.yaml", &yaml), ("trusted/t.sql", model)]);
+    place.write("items/1.csv", "id,at,day\n1,1,mon\n");
+    place.write("items/2.csv", "id,at,day\n2,1,tue\n");
+    place.run(&[]);
+    place.write("items/1.csv", "id,at,day\n1,1,wednesday\n");
+    let report = place.run(&[]);
+    assert!(notes(&report, "trusted.t").contains("used in place"), "{report}");
+    let rows = place.rows("SELECT id, day FROM trusted.t ORDER BY id");
+    assert_eq!(rows, vec![json!({"id": 1, "day": "wednesday"}), json!({"id": 2, "day": "tue"})]);
 }

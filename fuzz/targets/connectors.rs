@@ -98,6 +98,10 @@ pub fn redact_urls(data: &[u8]) {
     assert_eq!(redact_url(&shown), shown, "what is shown can be shown again");
     let Ok(url) = url::Url::parse(&text) else { return };
     const SECRET: &str = "CanaryCanaryCanary";
+    // Who searches knows the word by now, and puts it where it is no secret.
+    if shown.contains(SECRET) {
+        return;
+    }
     let mut url = url;
     if url.set_username("me").is_ok() && url.set_password(Some(SECRET)).is_ok() {
         assert!(!redact_url(url.as_str()).contains(SECRET), "{url}");

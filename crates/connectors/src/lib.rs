@@ -98,6 +98,12 @@ pub trait Source: Send + Sync {
         Vec::new()
     }
 
+    /// Whether each of its loads is all that it has then, so that whoever appends them collects its states.
+    /// The loads of others bring what is new: all of it again only when it is read from the beginning.
+    fn gives_states(&self) -> bool {
+        false
+    }
+
     /// Whether its files hold rejected rows as they came, so that they can be looked at again ([`again`]).
     fn keeps_rejected_rows(&self) -> bool {
         true

@@ -218,6 +218,10 @@ impl Source for Rest {
         }
     }
 
+    fn gives_states(&self) -> bool {
+        self.windows().is_none()
+    }
+
     fn with_types(&self, then: &Cx, now: &Cx, at: Position) -> Result<Position> {
         let mut seen: Seen = position(&at)?;
         if seen.read_as == self.read_as(then) {

@@ -4,6 +4,7 @@
 //! [`model`] reads a model's file, [`graph`] orders and selects, [`session`] binds names to tables of
 //! the lake and runs queries over them, [`checks`] turns rules into such queries.
 
+mod across;
 pub mod checks;
 #[cfg(test)]
 mod differential;

@@ -185,7 +185,11 @@ pub fn only_values(sql: &str, schema: &Schema, given: &[OneOf]) -> String {
 }
 
 fn one_of(given: &OneOf, data_type: &DataType) -> String {
-    let column = quote(&given.column);
+    // The values are those of the files; the query's own column may have another zone or finer digits.
+    let column = match data_type {
+        DataType::Timestamp(..) => as_stored(&quote(&given.column), data_type),
+        _ => quote(&given.column),
+    };
     let known: Vec<String> = given.values.iter().flatten().map(|value| value_of(value, data_type)).collect();
     let mut conditions = Vec::new();
     if !known.is_empty() {
@@ -204,9 +208,16 @@ fn one_of(given: &OneOf, data_type: &DataType) -> String {
     }
 }
 
+fn as_stored(expression: &str, data_type: &DataType) -> String {
+    format!("arrow_cast({expression}, {})", literal(&data_type.to_string()))
+}
+
 /// A text is cast to the type of its column where the query is planned, but for those that SQL would rather
 /// make texts of.
 fn value_of(value: &str, data_type: &DataType) -> String {
+    if let DataType::Timestamp(..) = data_type {
+        return as_stored(&literal(value), data_type);
+    }
     let plain = match data_type {
         DataType::Boolean => value.parse::<bool>().is_ok(),
         data_type if data_type.is_integer() => value.parse::<i64>().is_ok(),

@@ -144,7 +144,6 @@ impl RawTable {
             for range in ranges {
                 let bytes =
                     range.as_ref().map_or(entry.bytes, |range| range.end.min(entry.bytes) - range.start);
-                // A row is as new as the load that it came with, however long it was in quarantine.
                 let came = entry.redriven.as_ref().map_or(load.number, |redriven| redriven.load);
                 let order = self.order.get(&came).copied().unwrap_or_default();
                 pieces.push(Piece { load: load.clone(), file, newest, order, range, bytes });
@@ -465,14 +464,19 @@ fn assemble(projected: &SchemaRef, piece: &Piece, decoded: Decoded) -> Result<Re
     let rows = decoded.batch.num_rows();
     let file = &piece.load.files[piece.file];
     let mut from_file = decoded.batch.columns().iter();
-    let number = i64::try_from(piece.load.number).unwrap_or(i64::MAX);
+    // A row is as new as the load that it came with, however long it was in quarantine.
+    let (number, loaded_at) = match &file.redriven {
+        Some(redriven) => (redriven.load, redriven.loaded_at),
+        None => (piece.load.number, piece.load.created_at),
+    };
+    let number = i64::try_from(number).unwrap_or(i64::MAX);
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(projected.fields().len());
     for field in projected.fields() {
         columns.push(match field.name().as_str() {
             "_source_file" => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&file.path, rows))),
             "_load" => Arc::new(Int64Array::from_value(number, rows)),
             "_loaded_at" => Arc::new(
-                TimestampMicrosecondArray::from_value(piece.load.created_at.timestamp_micros(), rows)
+                TimestampMicrosecondArray::from_value(loaded_at.timestamp_micros(), rows)
                     .with_timezone("UTC"),
             ),
             "_row" => {

@@ -26,6 +26,7 @@ use lagar_lake::{DataFile, Lake, LeftOut, Manifest, Table, delta_schema};
 use object_store::ObjectStore;
 
 use crate::{
+    across::looks_across,
     errors, filter_pushdown,
     functions::{self, NullTokens},
     lake_table::FilesTable,
@@ -368,6 +369,14 @@ impl Session {
     /// and one without a proper name, or of a type that no table can have, is an error.
     pub async fn describe_stored(&self, sql: &str) -> Result<SchemaRef> {
         delta_schema(self.describe(sql).await?.as_ref())
+    }
+
+    /// Why the rows that a query makes for one partition may hang on rows of another, if its text shows it.
+    ///
+    /// Fails as [`Self::describe`] does.
+    pub async fn looks_across(&self, sql: &str, partition_by: &[String]) -> Result<Option<&'static str>> {
+        let plan = self.plan(sql, Allowed::Query).await?;
+        looks_across(&plan, partition_by).map_err(|error| errors::planning(&error, sql))
     }
 
     /// Starts a query: SELECT, VALUES, WITH, UNION. Errors as of [`Self::describe`]; the rows themselves

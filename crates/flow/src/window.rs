@@ -44,6 +44,11 @@ impl Covered {
         self.0.range(..=window.from).next_back().is_some_and(|(_, to)| *to >= window.to)
     }
 
+    /// Whether some moment of `window` is there.
+    pub fn overlaps(&self, window: &Window) -> bool {
+        self.0.range(..window.to).next_back().is_some_and(|(_, to)| *to > window.from)
+    }
+
     pub fn add(&mut self, window: Window) {
         let Window { mut from, mut to } = window;
         while let Some((start, end)) = self.0.range(..=to).next_back().map(|(start, end)| (*start, *end))
@@ -91,6 +96,9 @@ mod tests {
         }
         assert!(covered.holds(&days(3, 6)) && covered.holds(&days(4, 5)));
         assert!(!covered.holds(&days(1, 6)), "the second is missing");
+        assert!(
+            covered.overlaps(&days(2, 4)) && !covered.overlaps(&days(2, 3)) && covered.overlaps(&days(1, 9))
+        );
         covered.add(days(2, 3));
         assert!(covered.holds(&days(1, 6)) && !covered.holds(&days(1, 9)));
         covered.add(days(1, 20));

@@ -110,8 +110,9 @@ pub struct ManifestFile {
 /// Rows that left the quarantine: of the file, which an earlier load brought, only these are meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redriven {
-    /// The number of the load that they came with.
+    /// The number of the load that they came with, and its [`Manifest::created_at`].
     pub load: u64,
+    pub loaded_at: DateTime<Utc>,
     /// Their `_row` numbers, in order.
     pub rows: Vec<u64>,
 }

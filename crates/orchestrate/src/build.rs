@@ -105,7 +105,9 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
     // The rows that stay are tested again with the new ones: a key may stand in both.
     let Next { staged, same_rows } = match model.front.materialize {
         Materialize::Merge => merge::onto(context, model, base.as_ref(), made.kept, report).await?,
-        Materialize::Partition => partition::instead(model, base.as_ref(), &again, made.kept, report)?,
+        Materialize::Partition => {
+            partition::instead(model, base.as_ref(), &again, &made_again, made.kept, report)?
+        }
         Materialize::Append | Materialize::Replace => Next::behind(base.as_ref(), made.kept),
     };
     let newest = newest.map(|table| table.version);
@@ -195,8 +197,8 @@ impl Next {
 enum Again {
     /// All of it, or nothing of what is there.
     All,
-    /// The partitions that the result has rows in.
-    OfResult,
+    /// The partitions that the result has rows in, and each of those with these values.
+    OfResult(Vec<Vec<OneOf>>),
     /// The partitions with these values.
     With(Vec<OneOf>),
 }
@@ -204,7 +206,7 @@ enum Again {
 impl Again {
     fn of(model: &Model) -> Self {
         match model.front.materialize {
-            Materialize::Partition => Again::OfResult,
+            Materialize::Partition => Again::OfResult(Vec::new()),
             _ => Again::All,
         }
     }
@@ -213,7 +215,11 @@ impl Again {
     fn and(self, asked: Vec<OneOf>) -> Self {
         match self {
             Again::All => Again::All,
-            Again::OfResult => Again::With(asked),
+            // The SELECT is over all there is: what of it is new must not be passed over.
+            Again::OfResult(mut also) => {
+                also.push(asked);
+                Again::OfResult(also)
+            }
             // A column that is not asked for may have any value.
             Again::With(known) => Again::With(
                 asked

@@ -8,10 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
 use lagar_connectors::{Cx, Landed, again};
 use lagar_engine::suggest;
-use lagar_flow::{Error, Position, Result, Scope, TableName, Zone, codes};
+use lagar_flow::{Error, Position, Result, Scope, TableName, Zone, codes, evolve};
 use lagar_lake::{LoadWindow, Manifest, ManifestFile, Redriven, newest_state, redriven};
 
 use crate::{
@@ -148,13 +148,14 @@ async fn load_of(
     position: &Option<Position>,
     report: &mut StepReport,
 ) -> Result<Option<Manifest>> {
-    let cx = load::cx(context, source, Some(newest))?;
+    let mut cx = load::cx(context, source, Some(newest))?;
     let mut writer = context.lake.begin_load(&source.name, &context.run_id);
     // It belongs to that window, and goes with it when it is read anew.
     if let Some(of) = waiting.load.window {
         writer = writer.of_window(LoadWindow { earlier_read_at: None, ..of });
     }
-    let mut seen = Seen::redriven(source, cx.known.as_ref(), newest);
+    let known = cx.known.clone();
+    let mut seen = Seen::redriven(source, known.as_ref(), newest);
     for (file, rows) in waiting.files {
         cx.check_cancelled()?;
         let body = context.lake.raw_body(&source.name, &file, &context.spool_dir).await?;
@@ -178,7 +179,11 @@ async fn load_of(
         chunk.drift.discarded = Vec::new();
         chunk.file.rows = Some(fit.len() as u64);
         seen.add(&chunk);
-        writer.redrive(&chunk, &file, Redriven { load: waiting.load.number, rows: fit });
+        // The next file is read by the columns of this one, as in a load from the source.
+        let known = cx.known.take().map_or_else(Schema::empty, |known| known.as_ref().clone());
+        cx.known = Some(Arc::new(evolve(&known, &chunk.file.schema)));
+        let (load, loaded_at) = (waiting.load.number, waiting.load.created_at);
+        writer.redrive(&chunk, &file, Redriven { load, loaded_at, rows: fit });
     }
     if seen.rows == 0 {
         writer.abandon().await;

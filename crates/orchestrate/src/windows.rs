@@ -15,7 +15,9 @@ use lagar_connectors::{
     Chunks, Outcome,
     window::{Asked, Windows},
 };
-use lagar_flow::{Chunk, Column, Covered, Error, KillPoint, Result, Scope, Window, codes, kill, schema_of};
+use lagar_flow::{
+    Chunk, Column, Covered, Error, KillPoint, Name, Result, Scope, Window, codes, kill, schema_of,
+};
 use lagar_lake::{LoadWindow, LoadWriter, Manifest};
 
 use crate::{
@@ -156,6 +158,25 @@ pub(crate) fn refuse_other_windows(
             return Err(Error::new(codes::CONFIG, message).at_place(source.place.clone()).hint(format!(
                 "put `size` and `from` back, or read all again with: lagar run -s raw.{name} --full-refresh"
             )));
+        }
+        covered.add(window);
+    }
+    Ok(())
+}
+
+/// # Errors
+/// Windows of one size whose rows are also in one of another that is not replaced whole yet.
+pub(crate) fn refuse_overlaps(source: &Name, loads: &[Arc<Manifest>]) -> Result<()> {
+    let mut covered = Covered::default();
+    for load in loads.iter().rev().filter(|load| load.scope == Scope::Window) {
+        let Some(window) = load.window.map(|of| of.window) else { continue };
+        if !covered.holds(&window) && covered.overlaps(&window) {
+            let message = format!(
+                "load {} of `{source}` is of the window {window}, and later loads are of parts of it: rows would be there twice",
+                load.number
+            );
+            return Err(Error::new(codes::CONFIG, message)
+                .hint(format!("read the rest of it first: lagar run -s raw.{source} --full-refresh")));
         }
         covered.add(window);
     }

@@ -108,6 +108,10 @@ impl Source for SqlSource {
         self.checked.windows.as_ref()
     }
 
+    fn gives_states(&self) -> bool {
+        self.checked.config.cursor.is_none() && self.checked.windows.is_none()
+    }
+
     /// What a column cannot hold is null in the file.
     fn keeps_rejected_rows(&self) -> bool {
         false

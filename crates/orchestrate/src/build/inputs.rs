@@ -11,7 +11,7 @@ use lagar_flow::{Error, Result, Scope, TableName, Zone, codes, schema_of};
 use lagar_lake::{Manifest, Table, newest_state};
 
 use super::{id_of, needs_full_refresh};
-use crate::{report::StepReport, run::Context};
+use crate::{report::StepReport, run::Context, windows};
 
 /// Up to where the rows of a version come, by incremental input; or why that cannot be told.
 pub(super) struct Used(pub(super) Vec<(TableName, std::result::Result<u64, String>)>);
@@ -63,6 +63,7 @@ impl Inputs {
                 if last.number < pinned {
                     return Err(not_listed(&format!("load {pinned} of `{name}`")));
                 }
+                windows::refuse_overlaps(&name.name, &loads)?;
                 let id = last.id.to_string();
                 inputs.columns.insert(name.clone(), schema_of(&last.columns)?);
                 inputs.ids.insert(name.clone(), id);
@@ -146,7 +147,10 @@ impl Inputs {
                 }
             };
             if let Some(loads) = fresh.raw.get_mut(input) {
-                if !merges && replaces_used(loads, used) {
+                // A source that the project does not have any more may have been of any kind.
+                let source = context.project.sources.get(&input.name);
+                let gives_states = source.is_some_and(|source| source.source.gives_states());
+                if !merges && !gives_states && !replaced(loads, used).is_empty() {
                     let why = format!("`{input}` was read again: rows that are used already came once more");
                     return Err(needs_full_refresh(model, &why));
                 }
@@ -203,13 +207,6 @@ impl Inputs {
 /// What tells the version of `input` that `base` was made from.
 pub(super) fn used_id<'b>(base: &'b Table, input: &TableName) -> Option<&'b str> {
     base.meta.as_ref()?.input_ids.get(&input.to_string()).map(String::as_str)
-}
-
-/// Whether loads after `used` take the place of what was used. A source of snapshots alone does that by
-/// its nature: whoever appends them collects its states.
-fn replaces_used(loads: &[Arc<Manifest>], used: u64) -> bool {
-    let of_snapshots = |load: &Arc<Manifest>| load.scope == Scope::Snapshot || load.is_redriven();
-    !loads.iter().all(of_snapshots) && !replaced(loads, used).is_empty()
 }
 
 /// What of the loads up to `used` a later one took the place of: each such load with these files alone, as

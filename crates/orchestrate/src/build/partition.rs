@@ -52,6 +52,12 @@ pub(super) async fn touched(
     used: &Used,
     report: &mut StepReport,
 ) -> Result<Again> {
+    let columns = &model.front.partition_by;
+    let looks = inputs.session(context)?.looks_across(&model.sql, columns).await;
+    if let Some(why) = looks.map_err(|error| model.locate(&error))? {
+        report.notes.push(format!("all partitions are made again: {why}"));
+        return Ok(Again::All);
+    }
     let (mut came, mut went) = (inputs.clone(), inputs.clone());
     let mut something_went = false;
     for (input, used) in &used.0 {
@@ -64,6 +70,12 @@ pub(super) async fn touched(
         };
         if let Some(loads) = inputs.raw.get(input) {
             let gone = replaced(loads, used);
+            if gone.iter().flat_map(|load| &load.files).any(|file| file.in_place.is_some()) {
+                let why =
+                    format!("what files of `{input}` had before, which are used in place, is not there");
+                report.notes.push(format!("all partitions are made again: {why}"));
+                return Ok(Again::All);
+            }
             something_went |= !gone.is_empty();
             went.raw.insert(input.clone(), gone);
             came.raw.entry(input.clone()).or_default().retain(|load| load.number > used);
@@ -79,7 +91,6 @@ pub(super) async fn touched(
             went.tables.insert(input.clone(), Table { files: changed.removed, ..table.clone() });
         }
     }
-    let columns = &model.front.partition_by;
     let mut values: Vec<OneOf> =
         columns.iter().map(|column| OneOf { column: column.clone(), values: BTreeSet::new() }).collect();
     collect(context, model, &came, &mut values).await?;
@@ -121,11 +132,13 @@ async fn values_of(
     Ok(rows)
 }
 
-/// The version to be: `made` in place of the partitions of `base` that were made again.
+/// The version to be: `made` in place of the partitions of `base` that were made again; `made_again` are those
+/// of the SELECT's result, also where a check left all of their rows out.
 pub(super) fn instead(
     model: &Model,
     base: Option<&Table>,
     again: &Again,
+    made_again: &BTreeSet<Partition>,
     made: Staged,
     report: &mut StepReport,
 ) -> Result<Next> {
@@ -138,7 +151,7 @@ pub(super) fn instead(
         let why = format!("{} is in a partition that was not asked for", file.path);
         return Err(Error::bug(format!("`{}`: {why}", model.name)));
     }
-    files.retain(|file| !is_made_again(file, again, &partitions));
+    files.retain(|file| !is_made_again(file, again, made_again));
     let same_columns = base.is_some_and(|base| base.schema.fields().len() == made.schema.fields().len());
     let same_rows = same_columns && files.len() == before && made.files.is_empty();
     report.notes.push(match partitions.len() {
@@ -149,7 +162,7 @@ pub(super) fn instead(
     Ok(Next { staged: Staged { schema: made.schema, files }, same_rows })
 }
 
-type Partition = Vec<(String, Option<String>)>;
+pub(super) type Partition = Vec<(String, Option<String>)>;
 
 pub(super) fn partitions_of<'f>(files: impl IntoIterator<Item = &'f DataFile>) -> BTreeSet<Partition> {
     files.into_iter().map(|file| file.partition.clone()).collect()
@@ -159,7 +172,9 @@ pub(super) fn partitions_of<'f>(files: impl IntoIterator<Item = &'f DataFile>) -
 pub(super) fn is_made_again(file: &DataFile, again: &Again, made: &BTreeSet<Partition>) -> bool {
     match again {
         Again::All => true,
-        Again::OfResult => made.contains(&file.partition),
+        Again::OfResult(also) => {
+            made.contains(&file.partition) || also.iter().any(|values| is_one_of(file, values))
+        }
         Again::With(values) => is_one_of(file, values),
     }
 }
