@@ -18,7 +18,7 @@ fn killed_anywhere_the_next_run_completes() {
     let length = started.elapsed();
     let expected = whole.rows(SUMS);
 
-    let kills: u32 = if std::env::var_os("LAGAR_LONG").is_some() { 200 } else { 12 };
+    let kills: u32 = if std::env::var_os("LAGAR_LONG").is_some() { 200 } else { 6 };
     let mut killed = 0;
     for kill in 0..kills {
         let place = Place::sample("shop");

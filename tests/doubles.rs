@@ -82,7 +82,8 @@ fn who_slept_is_refused_and_what_the_other_committed_stays() {
     let other = audited.another_machine();
     let mut battery = Battery::new("R4");
     // Checkpoints come after the commit; the ninth put is one of a table's files.
-    let mut plans: Vec<(KillPoint, u32)> = points().map(|point| (point, 1)).collect();
+    let some = if long() { 1 } else { 2 };
+    let mut plans: Vec<(KillPoint, u32)> = points().step_by(some).map(|point| (point, 1)).collect();
     let puts = [KillPoint::LocalWritten, KillPoint::LocalSynced, KillPoint::LocalNamed, KillPoint::LocalDone];
     let passes = if long() { 2..=18 } else { 9..=9 };
     plans.extend(passes.flat_map(|pass| puts.map(|point| (point, pass))));

@@ -173,7 +173,8 @@ fn a_window() {
 #[test]
 fn a_merge() {
     let size = size();
-    let rows = size.rows;
+    // Old and new rows are read side by side.
+    let rows = size.rows / 2;
     case("a_merge", || {
         let model = |from: u64, to: u64, v: u64| {
             format!(

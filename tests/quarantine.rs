@@ -88,6 +88,11 @@ fn rows_of_a_source_move_once_when_its_types_change() {
             place.write("lagar.yaml", orders(format, "text"));
             let report = retry(&place, &["quarantine.orders"]);
             assert_eq!(counts(&report, "raw.orders"), (rejected, rejected, 0), "{report}");
+            // Who knows nothing of such a load would take its files whole.
+            let number = step(&report, "raw.orders")["version"].as_u64().unwrap();
+            let newest = place.lake().join(format!("raw/orders/_loads/{number:020}.json"));
+            let manifest: Value = serde_json::from_slice(&std::fs::read(newest).unwrap()).unwrap();
+            assert_eq!(manifest["format_version"], 2);
             for table in ["raw.orders", "trusted.t"] {
                 let rows = place.rows(&format!("SELECT id, price FROM {table} ORDER BY id"));
                 let ids: Vec<u64> = rows.iter().map(|row| row["id"].as_u64().unwrap()).collect();

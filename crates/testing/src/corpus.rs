@@ -17,7 +17,7 @@ const ENDLESS: Duration = Duration::from_secs(120);
 const BYTES_MAX: usize = 1 << 20;
 
 /// Gives every file of `tests/corpus/<target>`, and of the sample projects what `target` is for, to `decode`,
-/// then changed versions of it (`LAGAR_CASES` for each, 150 by default and 20 times as many in the long lane),
+/// then changed versions of it (`LAGAR_CASES` for each, 100 by default and 30 times as many in the long lane),
 /// the same for the same `LAGAR_SEED`. Returns how many inputs it were.
 ///
 /// # Panics
@@ -25,7 +25,7 @@ const BYTES_MAX: usize = 1 << 20;
 pub fn replay_corpus(target: &str, decode: fn(&[u8])) -> u64 {
     let seeds = inputs(target).unwrap_or_else(|error| panic!("the inputs of {target}: {error}"));
     let seed = env_number("LAGAR_SEED").unwrap_or(1);
-    let cases = env_number("LAGAR_CASES").unwrap_or(if long() { 3000 } else { 150 });
+    let cases = env_number("LAGAR_CASES").unwrap_or(if long() { 3000 } else { 100 });
     let (sender, receiver) = channel();
     let replay = move || {
         let all: Vec<&[u8]> = seeds.iter().map(|(_, bytes)| bytes.as_slice()).collect();

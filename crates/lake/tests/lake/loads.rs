@@ -124,7 +124,7 @@ async fn damage_is_named() {
         (unsealed[..unsealed.len() / 2].to_owned(), codes::LAKE_CORRUPT),
         (unsealed.replace("\"number\": 2", "\"number\": 9"), codes::LAKE_CORRUPT),
         (unsealed.replace("\"files\"", "\"flies\""), codes::LAKE_CORRUPT),
-        (unsealed.replace("\"format_version\": 1", "\"format_version\": 2"), codes::LAKE_VERSION),
+        (unsealed.replace("\"format_version\": 1", "\"format_version\": 3"), codes::LAKE_VERSION),
     ] {
         assert!(text != whole && text != unsealed);
         store.put(&path(2), text.into()).await.unwrap();

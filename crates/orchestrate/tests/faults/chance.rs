@@ -38,7 +38,7 @@ async fn chance_loses_nothing() {
     let base = Arc::new(Place::at(Kind::Memory, 1, 1).await);
     let cases = PERCENT.into_iter().flat_map(|percent| {
         let (base, ledger) = (base.clone(), ledger.clone());
-        seeds(if long() { 200 } else { 20 }).into_iter().map(move |seed| {
+        seeds(if long() { 200 } else { 10 }).into_iter().map(move |seed| {
             let replay =
                 replay("lagar-orchestrate", "faults", "chance_loses_nothing", &[("LAGAR_SEED", seed)]);
             let (base, ledger) = (base.clone(), ledger.clone());

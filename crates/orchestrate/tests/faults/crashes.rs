@@ -91,7 +91,7 @@ async fn a_first_run_in_memory_is_completed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_run_in_memory_is_completed() {
-    crash_everywhere(Kind::Memory, 2, step(23), "a_second_run_in_memory_is_completed").await;
+    crash_everywhere(Kind::Memory, 2, step(43), "a_second_run_in_memory_is_completed").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,5 +103,5 @@ async fn a_first_run_in_a_folder_is_completed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_run_in_a_folder_is_completed() {
-    crash_everywhere(Kind::Folder, 2, step(47), "a_second_run_in_a_folder_is_completed").await;
+    crash_everywhere(Kind::Folder, 2, step(89), "a_second_run_in_a_folder_is_completed").await;
 }

@@ -196,7 +196,7 @@ async fn damaged_everywhere(kind: Kind, test: &str) {
         *counts.entry(format!("query {outcome:?}")).or_insert(0) += 1;
     }
     // A run reads less than the queries, and takes longer.
-    let rarely = if long() { 4 } else { 12 };
+    let rarely = if long() { 4 } else { 24 };
     let runs = cases().into_iter().step_by(rarely).map(|(object, how)| {
         (format!("run, {how:?} of {object}: {}", replay(how)), run(base.clone(), object, how, ledger.clone()))
     });
