@@ -74,6 +74,13 @@ impl Opened {
             )
             .caused_by(&e)
         })?;
+        let groups = metadata.metadata().row_groups().iter().map(|group| group.num_rows());
+        let (said, held) =
+            (metadata.metadata().file_metadata().num_rows(), groups.fold(0_i64, i64::saturating_add));
+        if said != held || said < 0 {
+            let what = format!("the Parquet file is damaged: {said} rows in all, {held} in its parts");
+            return Err(Error::new(codes::DECODE, what));
+        }
         Ok(Self { input, metadata })
     }
 
@@ -256,9 +263,11 @@ struct Reading {
     schema: SchemaRef,
     columns: BTreeMap<String, ColumnType>,
     options: ReadOptions,
-    /// Rows before the next batch.
     rules: Rules,
+    /// Rows before the next batch.
     row: u64,
+    /// Rows up to the end of this file.
+    end: u64,
     skipped: usize,
     rejected_bytes: usize,
     /// What was left out so far, by column.
@@ -276,6 +285,7 @@ impl Reading {
             options,
             rules: Rules { misfits: format.misfits, ..Rules::default() },
             row: 0,
+            end: 0,
             skipped: 0,
             rejected_bytes: 0,
             discarded: BTreeMap::new(),
@@ -292,6 +302,7 @@ impl Reading {
         loop {
             if self.batches.is_none() {
                 let Some(file) = self.files.advance()? else { return Ok(None) };
+                self.end = self.row + file.rows();
                 let wanted = (self.rules.strangers == Strangers::Skip).then_some(self.schema.as_ref());
                 self.batches = Some(file.batches(wanted, self.options.batch_rows.max(1))?);
             }
@@ -301,6 +312,13 @@ impl Reading {
                         Error::new(codes::DECODE, "the Parquet file is damaged").caused_by(&e)
                     })?;
                     return self.decode(&batch).map(Some);
+                }
+                None if self.row != self.end => {
+                    let what = format!(
+                        "the Parquet file is damaged: {} rows are missing",
+                        self.end.abs_diff(self.row)
+                    );
+                    return Err(Error::new(codes::DECODE, what));
                 }
                 None => self.batches = None,
             }
