@@ -7,16 +7,14 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use lagar_flow::{
-    Body, Chunk, Clock, ColumnType, Error, Format, InPlace, Misfits, Note, Origin, Position, Redactor,
-    Result, Scope, codes,
-};
+use lagar_flow::{Chunk, Clock, ColumnType, Error, Misfits, Note, Position, Redactor, Result, Scope, codes};
 use object_store::ObjectStore;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub use spool::{Landing, land};
 use window::{Asked, Windows};
 
 pub mod config;
@@ -104,7 +102,7 @@ pub trait Source: Send + Sync {
         false
     }
 
-    /// Whether its files hold rejected rows as they came, so that they can be looked at again ([`again`]).
+    /// Whether its files hold rejected rows as they came, so that they can be looked at again ([`land`]).
     fn keeps_rejected_rows(&self) -> bool {
         true
     }
@@ -114,37 +112,6 @@ pub trait Source: Send + Sync {
     fn with_types(&self, _then: &Cx, _now: &Cx, position: Position) -> Result<Position> {
         Ok(position)
     }
-}
-
-/// A file that landed before.
-pub struct Landed {
-    pub body: Body,
-    pub in_place: Option<InPlace>,
-    pub format: Format,
-    pub bytes: u64,
-    pub sha256: Option<String>,
-    pub origin: Origin,
-}
-
-/// Looks into a file that landed before once more, with the types and the policy of `cx`: what is rejected
-/// now, and which columns there are now.
-///
-/// # Errors
-/// As [`decode::inspect`].
-pub async fn again(cx: &Cx, landed: Landed) -> Result<Chunk> {
-    let Landed { body, in_place, format, bytes, sha256, origin } = landed;
-    let landing = spool::Landing {
-        body,
-        in_place,
-        format,
-        bytes,
-        sha256,
-        origin,
-        // It was small enough when it landed.
-        bytes_max: u64::MAX,
-        sample_bytes: None,
-    };
-    spool::land(cx, landing, cx.known.as_deref()).await
 }
 
 /// What a read ended with.

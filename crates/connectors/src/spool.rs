@@ -14,7 +14,8 @@ use std::{
 use lagar_flow::{Body, Error, codes};
 use sha2::{Digest, Sha256};
 
-pub(crate) use landing::{Landing, blocking, land};
+pub(crate) use landing::blocking;
+pub use landing::{Landing, land};
 pub(crate) use position::{position, to_position};
 
 /// Up to here a body stays in memory.

@@ -39,5 +39,5 @@ pub mod yaml;
 pub use functions::{FUNCTIONS, Function, NullTokens};
 pub use memory::{Limits, default_memory_bytes};
 pub use query::{Misfits, Query, QueryStats, StatsHandle};
-pub use session::{Engine, RawOptions, Session, Strategy};
+pub use session::{Engine, RawOptions, Session, Strategy, TableFiles};
 pub use sql::tables_of;

@@ -174,6 +174,23 @@ pub struct Session {
     tables: Mutex<BTreeMap<String, SchemaRef>>,
 }
 
+/// Data files in the folder of a table, and the columns that are read from them.
+#[derive(Debug, Clone)]
+pub struct TableFiles<'a> {
+    pub table: &'a TableName,
+    pub schema: SchemaRef,
+    pub partition_by: &'a [String],
+    pub files: &'a [DataFile],
+}
+
+impl<'a> TableFiles<'a> {
+    /// Those of a version.
+    pub fn of(table: &'a Table) -> Self {
+        let (partition_by, files) = (&table.partition_by, &table.files);
+        Self { table: &table.name, schema: table.schema.clone(), partition_by, files }
+    }
+}
+
 impl Session {
     /// `raw.<source>`: the rows of `loads` with the columns of `schema`, then `_source_file`, `_load`,
     /// `_loaded_at` and `_row`. A column that an older file lacks is null there. No loads: no rows.
@@ -198,48 +215,26 @@ impl Session {
 
     /// A version of a table of the lake, under its own name.
     pub fn add_table(&self, table: &Table, lake: &Lake) -> Result<()> {
-        self.add_files(&table.name, table.schema.clone(), &table.partition_by, &table.files, lake)
+        self.add_files(TableFiles::of(table), lake)
     }
 
     /// Data files under the name of a table: the version that they will be is not committed yet.
-    pub fn add_files(
-        &self,
-        name: &TableName,
-        schema: SchemaRef,
-        partition_by: &[String],
-        files: &[DataFile],
-        lake: &Lake,
-    ) -> Result<()> {
-        let table = self.files_of(name, schema, partition_by, files, lake)?;
+    pub fn add_files(&self, files: TableFiles<'_>, lake: &Lake) -> Result<()> {
+        let name = files.table;
+        let table = self.files_of(files, lake)?;
         self.add(name.zone.as_str(), name.name.as_str(), Arc::new(table))
     }
 
-    /// `staged.<name>`: `files` of the table `table` that may be a part of a version to be, with the columns
-    /// of `schema`.
-    pub fn stage_files(
-        &self,
-        name: &str,
-        table: &TableName,
-        schema: SchemaRef,
-        partition_by: &[String],
-        files: &[DataFile],
-        lake: &Lake,
-    ) -> Result<()> {
-        let table = self.files_of(table, schema, partition_by, files, lake)?;
+    /// `staged.<name>`: files that may be a part of a version to be.
+    pub fn stage_files(&self, name: &str, files: TableFiles<'_>, lake: &Lake) -> Result<()> {
+        let table = self.files_of(files, lake)?;
         self.add(STAGED, name, Arc::new(table))
     }
 
-    /// `files` that lie in the folder of the table `name`.
-    fn files_of(
-        &self,
-        name: &TableName,
-        schema: SchemaRef,
-        partition_by: &[String],
-        files: &[DataFile],
-        lake: &Lake,
-    ) -> Result<FilesTable> {
+    fn files_of(&self, of: TableFiles<'_>, lake: &Lake) -> Result<FilesTable> {
         let url = self.engine.store_url(lake.store())?;
-        FilesTable::new(url, lake, &format!("{}/{}", name.zone, name.name), schema, partition_by, files)
+        let folder = format!("{}/{}", of.table.zone, of.table.name);
+        FilesTable::new(url, lake, &folder, of.schema, of.partition_by, of.files)
     }
 
     /// `staged.<name>`: the rows of a query, with the order of their loads as one more column. Whether it
@@ -256,7 +251,8 @@ impl Session {
     /// `refused.<zone>.<name>`: rows that are not in the table `table` because of a check.
     pub fn add_refused(&self, table: &TableName, rows: &LeftOut, lake: &Lake) -> Result<()> {
         let (zone, name) = (table.zone.as_str(), table.name.as_str());
-        let files = self.files_of(table, rows.schema()?, &rows.partition_by, &rows.files, lake)?;
+        let (schema, partition_by, files) = (rows.schema()?, &rows.partition_by, &rows.files);
+        let files = self.files_of(TableFiles { table, schema, partition_by, files }, lake)?;
         let bug = |error: datafusion::common::DataFusionError| Error::bug(error.strip_backtrace());
         let catalogs = self.state.catalog_list();
         let catalog = catalogs.catalog(REFUSED).unwrap_or_else(|| {

@@ -423,10 +423,8 @@ impl LoadWriter {
             }
         };
         self.notes.extend(notes);
-        let redriven = self.files.iter().any(|file| file.redriven.is_some());
-        Ok(Manifest {
-            // An older Lagar would take all rows of the file once more.
-            format_version: if redriven { FORMAT_VERSION_MAX } else { FORMAT_VERSION },
+        let mut manifest = Manifest {
+            format_version: FORMAT_VERSION,
             number: expected_previous.map_or(1, |n| n + 1),
             id: self.id,
             source: self.source.clone(),
@@ -445,7 +443,12 @@ impl LoadWriter {
             events: self.events,
             missing: self.missing,
             quarantine,
-        })
+        };
+        if manifest.is_redriven() {
+            // An older Lagar would take all rows of the files once more.
+            manifest.format_version = FORMAT_VERSION_MAX;
+        }
+        Ok(manifest)
     }
 }
 

@@ -15,7 +15,7 @@ use arrow::{
 };
 use futures::StreamExt;
 use lagar_engine::{
-    Query, QueryStats, Session, Strategy,
+    Query, QueryStats, Session, Strategy, TableFiles,
     checks::{self, Severity},
     merge::{Merge, OneOf, SELECTED, only_values},
     model::{Materialize, Model},
@@ -532,13 +532,13 @@ async fn check(
         return Ok(None);
     }
     let session = inputs.session(context)?;
-    session.add_files(
-        &model.name,
-        staged.schema.clone(),
-        &model.front.partition_by,
-        &staged.files,
-        &context.lake,
-    )?;
+    let files = TableFiles {
+        table: &model.name,
+        schema: staged.schema.clone(),
+        partition_by: &model.front.partition_by,
+        files: &staged.files,
+    };
+    session.add_files(files, &context.lake)?;
     let results = tokio::select! {
         results = checks::run(&session, &model.name, &model.front.checks) => results,
         () = context.cancel.cancelled() => return Err(Error::new(codes::STOPPED, "stopped")),

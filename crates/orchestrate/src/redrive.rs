@@ -9,7 +9,7 @@ use std::{
 };
 
 use arrow::datatypes::{DataType, Schema};
-use lagar_connectors::{Cx, Landed, again};
+use lagar_connectors::{Cx, Landing, land};
 use lagar_engine::suggest;
 use lagar_flow::{Error, Position, Result, Scope, TableName, Zone, codes, evolve};
 use lagar_lake::{LoadWindow, Manifest, ManifestFile, Redriven, newest_state, redriven};
@@ -159,15 +159,19 @@ async fn load_of(
     for (file, rows) in waiting.files {
         cx.check_cancelled()?;
         let body = context.lake.raw_body(&source.name, &file, &context.spool_dir).await?;
-        let landed = Landed {
+        let landing = Landing {
             body,
             in_place: file.in_place.clone(),
             format: file.format.clone(),
             bytes: file.bytes,
             sha256: file.sha256.clone(),
             origin: file.origin.clone(),
+            // It was small enough when it landed.
+            bytes_max: u64::MAX,
+            sample_bytes: None,
         };
-        let mut chunk = again(&cx, landed).await.map_err(|error| error.context(&file.path))?;
+        let mut chunk =
+            land(&cx, landing, cx.known.as_deref()).await.map_err(|error| error.context(&file.path))?;
         let unfit: HashSet<u64> = chunk.rejects.drain(..).map(|reject| reject.row).collect();
         let (stay, fit): (Vec<u64>, Vec<u64>) = rows.iter().partition(|row| unfit.contains(row));
         report.rows_in += rows.len() as u64;

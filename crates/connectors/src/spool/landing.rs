@@ -8,8 +8,8 @@ use crate::{Cx, decode};
 
 const BATCH_ROWS: usize = 8192;
 
-/// One file that was read and not yet looked into.
-pub(crate) struct Landing {
+/// One file that was read and not yet looked into, or one of the lake to be looked into once more.
+pub struct Landing {
     pub body: Body,
     pub in_place: Option<InPlace>,
     pub format: Format,
@@ -22,8 +22,12 @@ pub(crate) struct Landing {
     pub sample_bytes: Option<u64>,
 }
 
-/// Decodes the file once, outside the async threads. `known` are the columns so far.
-pub(crate) async fn land(cx: &Cx, landing: Landing, known: Option<&Schema>) -> Result<Chunk> {
+/// Decodes the file once, outside the async threads, by the types and the policy of `cx`. `known` are the
+/// columns so far.
+///
+/// # Errors
+/// As [`decode::inspect`].
+pub async fn land(cx: &Cx, landing: Landing, known: Option<&Schema>) -> Result<Chunk> {
     cx.check_cancelled()?;
     let Landing { body, in_place, mut format, bytes, sha256, origin, bytes_max, sample_bytes } = landing;
     format.columns = cx.columns.clone();

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::{model, testing::Place};
+use crate::{TableFiles, model, testing::Place};
 
 const ROWS: &str = "SELECT * FROM (VALUES
     (1, 'a', 10.0, DATE '2024-01-01'),
@@ -23,9 +23,7 @@ async fn prepared() -> (Place, Session, TableName) {
     let kinds =
         place.table("trusted.kinds", "SELECT * FROM (VALUES ('a'), ('b'), (NULL)) AS v(kind)", &[]).await;
     let session = place.engine.session();
-    session
-        .add_files(&table.name, table.schema.clone(), &table.partition_by, &table.files, &place.lake)
-        .unwrap();
+    session.add_files(TableFiles::of(&table), &place.lake).unwrap();
     session.add_table(&kinds, &place.lake).unwrap();
     (place, session, table.name)
 }

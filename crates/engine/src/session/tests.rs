@@ -392,10 +392,10 @@ async fn a_column_that_old_files_lack_is_null_there() {
     let old = place.table("trusted.t", "SELECT 1 AS id", &[]).await;
     let session = place.engine.session();
     let schema = fields(&[("new", DataType::Utf8), ("id", DataType::Int64)]);
-    session.add_files(&old.name, schema, &[], &old.files, &place.lake).unwrap();
+    session.add_files(TableFiles { schema, ..TableFiles::of(&old) }, &place.lake).unwrap();
     assert_eq!(rows(&session, "SELECT * FROM trusted.t").await, ["NULL|1"]);
     assert_eq!(rows(&session, "SELECT count(*) FROM trusted.t WHERE new IS NULL").await, ["1"]);
-    session.add_files(&old.name, old.schema.clone(), &[], &[], &place.lake).unwrap();
+    session.add_files(TableFiles { files: &[], ..TableFiles::of(&old) }, &place.lake).unwrap();
     assert_eq!(rows(&session, "SELECT count(*), sum(id) FROM trusted.t").await, ["0|NULL"]);
 }
 

@@ -309,7 +309,12 @@ impl Lake {
             Err(e) => Err(e),
         };
         let bytes = bytes.map_err(|e| self.root().error("read", &path, &e))?;
-        let info = bytes
+        self.info_in(&path, &bytes)
+    }
+
+    /// What the entry at `path` says about its version.
+    fn info_in(&self, path: &Path, entry: &[u8]) -> Result<(Option<DateTime<Utc>>, Option<TableMeta>)> {
+        let info = entry
             .split(|b| *b == b'\n')
             .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
             .find_map(|mut action| action.get_mut("commitInfo").map(serde_json::Value::take));
@@ -317,8 +322,7 @@ impl Lake {
         let at = info.get("timestamp").and_then(serde_json::Value::as_i64);
         let meta = info.get_mut(commit::META).map(serde_json::Value::take);
         let meta = meta.map(serde_json::from_value).transpose().map_err(|e| {
-            Error::new(codes::LAKE_CORRUPT, format!("{} is damaged", self.root().name_of(&path)))
-                .caused_by(&e)
+            Error::new(codes::LAKE_CORRUPT, format!("{} is damaged", self.root().name_of(path))).caused_by(&e)
         })?;
         Ok((at.and_then(DateTime::from_timestamp_millis), meta))
     }
@@ -358,7 +362,7 @@ impl Lake {
                 added.push(write::object_path(&folder, &add.path)?);
             }
         }
-        let (_, meta) = self.commit_info(name, version).await?;
+        let (_, meta) = self.info_in(&path, &bytes)?;
         for file in left_out(&meta) {
             added.push(write::object_path(&folder, &file.path)?);
         }

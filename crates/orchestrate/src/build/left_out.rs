@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use lagar_engine::{
-    Session, Strategy,
+    Session, Strategy, TableFiles,
     merge::{LEFT_OUT, all_left_out, with_left_out},
     model::Model,
 };
@@ -32,10 +32,15 @@ pub(super) async fn select(
 ) -> Result<String> {
     // A fault of the model is told in the model's own text, not in the query around it.
     let wanted = session.describe_stored(&model.sql).await?;
-    let there = back.schema()?;
-    let sql = with_left_out(&model.sql, &wanted, &there);
-    session.stage_files(LEFT_OUT, &model.name, there, &back.partition_by, &back.files, &context.lake)?;
+    let sql = with_left_out(&model.sql, &wanted, back.schema()?.as_ref());
+    stage(context, model, session, back)?;
     Ok(sql)
+}
+
+fn stage(context: &Context, model: &Model, session: &Session, rows: &LeftOut) -> Result<()> {
+    let (schema, partition_by, files) = (rows.schema()?, &rows.partition_by, &rows.files);
+    let files = TableFiles { table: &model.name, schema, partition_by, files };
+    session.stage_files(LEFT_OUT, files, &context.lake)
 }
 
 /// What lies beside the next version: `stays` of the versions before, and what was left out now.
@@ -47,7 +52,10 @@ pub(super) async fn beside(
 ) -> Result<Option<LeftOut>> {
     let by = &model.front.partition_by;
     let now = now.map(|now| LeftOut::new(&now.schema, by, now.files.clone()));
-    let (Some(stays), Some(now)) = (stays.clone(), now.clone()) else { return Ok(stays.or(now)) };
+    let (stays, now) = match (stays, now) {
+        (Some(stays), Some(now)) => (stays, now),
+        (stays, now) => return Ok(stays.or(now)),
+    };
     // The name of the check stays the last column.
     let schema: Arc<Schema> = Arc::new(evolve(now.schema()?.as_ref(), stays.schema()?.as_ref()));
     let mut files = stays.files;
@@ -57,7 +65,7 @@ pub(super) async fn beside(
         return Ok(Some(all));
     }
     let session = context.engine.session();
-    session.stage_files(LEFT_OUT, &model.name, schema.clone(), by, &all.files, &context.lake)?;
+    stage(context, model, &session, &all)?;
     let mut query = session.query_stored(&all_left_out(), Strategy::Default).await?;
     let mut writer = begin(context, model, &schema)?;
     while let Some(batch) = next(context, &mut query).await? {

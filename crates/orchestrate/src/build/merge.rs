@@ -13,7 +13,7 @@ use arrow::{
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
 };
 use lagar_engine::{
-    QueryStats, Session, Strategy,
+    QueryStats, Session, Strategy, TableFiles,
     merge::{CANDIDATES, FILE, FRESH, Merge, REWRITTEN, STAYING, TOUCHED},
     model::Model,
 };
@@ -149,7 +149,9 @@ impl<'a> Merging<'a> {
 
     fn stage(&self, name: &str, files: &[DataFile]) -> Result<()> {
         let by = &self.model.front.partition_by;
-        self.session.stage_files(name, &self.model.name, self.schema.clone(), by, files, &self.context.lake)
+        let (table, schema) = (&self.model.name, self.schema.clone());
+        let files = TableFiles { table, schema, partition_by: by, files };
+        self.session.stage_files(name, files, &self.context.lake)
     }
 
     /// The numbers that `sql` finds by file of `files`, which it knows as `name`; files without one are left
@@ -190,7 +192,8 @@ impl<'a> Merging<'a> {
             file.partition.push((FILE.to_owned(), Some(index.to_string())));
         }
         let schema = std::sync::Arc::new(Schema::new(fields));
-        self.session.stage_files(name, &self.model.name, schema, &by, &numbered, &self.context.lake)
+        let files = TableFiles { table: &self.model.name, schema, partition_by: &by, files: &numbered };
+        self.session.stage_files(name, files, &self.context.lake)
     }
 
     /// `rewritten` and the fresh rows in new files, without the fresh rows that `staying` holds.
