@@ -144,6 +144,9 @@ def state_of(lake, versions, states, problems):
         name = f"trusted.{source}"
         tables[source] = table_rows(lake, name, versions.get(name), ["id", "amount", "sum"], problems)
     totals = table_rows(lake, "refined.totals", versions.get("refined.totals"), ["source", "rows", "amount"], problems)
+    steps = table_rows(lake, "refined.steps", versions.get("refined.steps"), ["run_id", "name"], problems)
+    if len(steps) != len(set(steps)):
+        problems.append(f"a step of a run is in refined.steps twice: {steps}")
     for state in states:
         sums = sorted((s, len(wanted(s, state)), sum(r[1] for r in wanted(s, state))) for s in SOURCES)
         if all(tables[s] == wanted(s, state) for s in SOURCES) and [tuple(map(str, t)) for t in totals] == [

@@ -176,7 +176,7 @@ fn every_step_says_where_it_comes_from() {
     for key in ["name", "inputs", "code_version", "code_hash", "schema_hash"] {
         assert_eq!(rebuilt[0][key], before[1][key], "{key}");
     }
-    // For outside readers.
+    // For outside readers of files.
     let file = place.dir.path().join("steps.parquet");
     place.lagar(&["sql", "SELECT * FROM system.steps", "-o", file.to_str().unwrap()]).says(0, &["3 rows"]);
     assert!(fs::read(&file).unwrap().starts_with(b"PAR1"));
@@ -193,5 +193,63 @@ fn a_secret_in_a_variable_is_in_no_step() {
     for file in files_below(&place.project.join(".lagar")) {
         let bytes = fs::read(&file).unwrap();
         assert!(!bytes.windows(6).any(|part| part == b"s3cr3t"), "{}", file.display());
+    }
+}
+
+#[test]
+fn steps_are_a_table_for_readers_of_the_lake() {
+    let (mut rows, reading) = (0, "SELECT id FROM raw.a WHERE _newest");
+    let yaml = "name: p\nsteps_table: refined.etl_execution\nsources: {a: {type: file, url: a.csv}}\n";
+    let place = Place::project(&[("lagar.yaml", yaml), ("trusted/t.sql", reading), ("a.csv", "id\n1\n")]);
+    let mut grow = |place: &Place| {
+        rows += 1;
+        place.write("a.csv", format!("id\n{}", "1\n".repeat(rows)));
+    };
+    let steps = |place: &Place| {
+        let sql = "SELECT name, status, rows_out FROM refined.etl_execution ORDER BY started_at, name";
+        let of = |row: &Value| {
+            (row["name"].as_str().unwrap().to_owned(), row["status"].clone(), row["rows_out"].clone())
+        };
+        place.rows(sql).iter().map(of).collect::<Vec<_>>()
+    };
+    let report = place.run(&[]);
+    let made = step(&report, "refined.etl_execution");
+    assert_eq!((&made["status"], &made["rows_out"], &made["version"]), (&json!("ok"), &json!(2), &json!(0)));
+    let first: Vec<_> = ["raw.a", "trusted.t"].map(|name| (name.to_owned(), json!("ok"), json!(1))).into();
+    assert_eq!(steps(&place), first);
+
+    // Nothing new: nothing is written, and the steps that found so come with the next release.
+    let lake = place.lake_files();
+    place.run(&[]);
+    assert!(place.lake_files() == lake);
+    // So do those of a run that failed.
+    place.write("trusted/t.sql", "SELECT id / 0 AS id FROM raw.a WHERE _newest");
+    place.lagar(&["run"]).says(1, &[]);
+    place.write("trusted/t.sql", reading);
+    grow(&place);
+    grow(&place);
+    place.run(&[]);
+    let now = steps(&place);
+    assert_eq!(now[..2], first);
+    let of = |status: &str| now.iter().filter(|(_, found, _)| found == status).count();
+    assert_eq!((now.len(), of("ok"), of("nothing_new"), of("failed")), (8, 4, 3, 1), "{now:#?}");
+
+    // The rows outlive the history, and a rollback brings back those of its release.
+    fs::remove_dir_all(place.project.join(".lagar")).unwrap();
+    grow(&place);
+    place.run(&[]);
+    assert_eq!(steps(&place)[..8], now);
+    assert_eq!(steps(&place).len(), 10);
+    place.lagar(&["releases", "rollback", "1"]).says(0, &[]);
+    assert_eq!(steps(&place), first);
+
+    for (table, wanted) in [
+        ("trusted.steps", "is not in `refined`"),
+        ("steps", "steps_table"),
+        ("refined.r", "is the table of a model"),
+    ] {
+        place.write("refined/r.sql", "SELECT 1 AS one");
+        place.write("lagar.yaml", format!("name: p\nsteps_table: {table}\n"));
+        place.lagar(&["check"]).says(2, &[wanted, "lagar.yaml:2:"]);
     }
 }

@@ -72,7 +72,7 @@ impl Audited {
     fn write_project(&self, place: &Place) {
         let (lake, outside, url) = (self.lake.display(), self.outside.path().display(), &self.server.url);
         let yaml = format!(
-            "name: ledger\nlake: {lake}\nsources:\n  \
+            "name: ledger\nlake: {lake}\nsteps_table: refined.steps\nsources:\n  \
              events: {{type: file, url: '{outside}/in/*.csv', columns: {{n: int}}, max_rejected: 1000000}}\n  \
              readings: {{type: rest, url: '{url}/readings'}}\n  \
              orders: {{type: sql, url: 'sqlite:{outside}/shop.db', table: orders, cursor: n}}\n"

@@ -35,6 +35,7 @@ points! {
     CheckpointMade = "checkpoint-made", "The checkpoint is in the lake too.";
     TableCommitted = "table-committed", "A version of a table is in the lake.";
     HistoryStep = "history-step", "The history knows how a step ended.";
+    StepsTableCommitted = "steps-table-committed", "The steps of the run are in `steps_table`; nothing is released.";
     ReleaseDue = "release-due", "All steps went well; nothing is released.";
     ReleasePut = "release-put", "The release is in the lake; the history does not know.";
     HistoryEnded = "history-ended", "The history knows how the run ended.";

@@ -44,6 +44,11 @@ impl Checksums {
         })
     }
 
+    /// Whether `bytes` are all that was summed.
+    pub(crate) fn fit_all(&self, bytes: &[u8]) -> bool {
+        self.0.len() == bytes.chunks(BLOCK_BYTES as usize).len() * DIGITS && self.fit(0, bytes)
+    }
+
     /// Reads the blocks of a local file that `range` touches.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use crate::{
     Checksums, Lake,
     checksums::Summing,
     id_at, lagar_version,
-    store::{FORMAT_VERSION, FORMAT_VERSION_MAX, Records, Upload},
+    store::{FORMAT_VERSION, FORMAT_VERSION_MAX, Records, Upload, damaged},
 };
 
 /// Bytes read from a body at once.
@@ -65,6 +65,9 @@ pub struct Manifest {
     /// The file of the rejected rows, relative to `raw/<source>/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<String>,
+    /// Its checksums; `None` in a manifest of an older Lagar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine_crc32: Option<Checksums>,
 }
 
 /// The window of a load.
@@ -195,7 +198,11 @@ impl Lake {
         let Some(quarantine) = &manifest.quarantine else { return Ok(Vec::new()) };
         let path = raw_path(source, quarantine)?;
         let read = async { self.store().get(&path).await?.bytes().await };
-        let bytes = read.await.map_err(|e| self.root().error("read", &path, &e))?;
+        let bytes = read.await.and_then(|bytes| match &manifest.quarantine_crc32 {
+            Some(sums) if !sums.fit_all(&bytes) => Err(damaged(&path)),
+            _ => Ok(bytes),
+        });
+        let bytes = bytes.map_err(|e| self.root().error("read", &path, &e))?;
         serde_json::Deserializer::from_slice(&bytes).into_iter().collect::<Result<_, _>>().map_err(|e| {
             Error::new(codes::LAKE_CORRUPT, format!("{} is damaged", self.root().name_of(&path)))
                 .caused_by(&e)
@@ -249,7 +256,7 @@ pub struct LoadWriter {
     window: Option<LoadWindow>,
     events: Vec<Event>,
     missing: Vec<String>,
-    quarantine: Option<Upload>,
+    quarantine: Option<(Upload, Summing)>,
     /// The objects that were put so far.
     written: Vec<Path>,
 }
@@ -346,13 +353,14 @@ impl LoadWriter {
         let mut line = serde_json::to_vec(&record)
             .map_err(|e| Error::bug("a rejected row cannot be written as JSON").caused_by(&e))?;
         line.push(b'\n');
-        let upload = match &mut self.quarantine {
-            Some(upload) => upload,
+        let (upload, sums) = match &mut self.quarantine {
+            Some(quarantine) => quarantine,
             none => {
                 let path = raw_path(&self.source, &quarantine_path(self.id))?;
-                none.insert(Upload::new(self.lake.store().clone(), path))
+                none.insert((Upload::new(self.lake.store().clone(), path), Summing::default()))
             }
         };
+        sums.update(&line);
         let written = upload.write(&line).await;
         written.map_err(|e| self.lake.root().error("write", upload.path(), &e))
     }
@@ -413,13 +421,13 @@ impl LoadWriter {
         };
         let grown = self.schemas.iter().fold(known.as_ref().clone(), |known, next| evolve(&known, next));
         let schema = asked(&grown, &self.files);
-        let quarantine = match self.quarantine.take() {
-            None => None,
-            Some(upload) => {
+        let (quarantine, quarantine_crc32) = match self.quarantine.take() {
+            None => (None, None),
+            Some((upload, sums)) => {
                 let path = upload.path().clone();
                 upload.finish().await.map_err(|e| self.lake.root().error("write", &path, &e))?;
                 kill::at(KillPoint::QuarantinePut);
-                Some(quarantine_path(self.id))
+                (Some(quarantine_path(self.id)), Some(sums.finish()))
             }
         };
         self.notes.extend(notes);
@@ -443,6 +451,7 @@ impl LoadWriter {
             events: self.events,
             missing: self.missing,
             quarantine,
+            quarantine_crc32,
         };
         if manifest.is_redriven() {
             // An older Lagar would take all rows of the files once more.

@@ -9,7 +9,7 @@ use lagar_flow::{Column, Error, Result, TableName, codes, columns_of, schema_of}
 use object_store::{ObjectStoreExt, path::Path};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{DataFile, Lake};
+use crate::{DataFile, Lake, store::sealed};
 
 /// The note of a table's refused version, in the table's folder.
 pub(crate) const REFUSED: &str = "_refused.json";
@@ -77,8 +77,7 @@ impl Lake {
     }
 
     pub(crate) async fn put_note<T: Serialize>(&self, path: &Path, note: &T) -> Result<()> {
-        let bytes =
-            serde_json::to_vec_pretty(note).map_err(|e| Error::bug("a note is not JSON").caused_by(&e))?;
+        let bytes = sealed(note).map_err(|e| Error::bug("a note is not JSON").caused_by(&e))?;
         let put = self.store().put(path, Bytes::from(bytes).into()).await;
         put.map(|_| ()).map_err(|e| self.root().error("write", path, &e))
     }

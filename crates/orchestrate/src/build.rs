@@ -504,16 +504,26 @@ async fn text(
 }
 
 fn begin(context: &Context, model: &Model, schema: &SchemaRef) -> Result<TableWriter> {
+    begin_table(context, &model.name, schema, &model.front.partition_by)
+}
+
+/// A writer of files for `table` that nobody sees yet.
+pub(crate) fn begin_table(
+    context: &Context,
+    table: &TableName,
+    schema: &SchemaRef,
+    partition_by: &[String],
+) -> Result<TableWriter> {
     let options = WriteOptions {
         target_file_bytes: TARGET_FILE_BYTES,
         run_id: context.run_id.clone(),
         threads: context.project.limits.threads,
     };
-    context.lake.begin_table(&model.name, schema.clone(), &model.front.partition_by, options)
+    context.lake.begin_table(table, schema.clone(), partition_by, options)
 }
 
 /// The next rows of a query, unless the run is asked to stop.
-async fn next(context: &Context, query: &mut Query) -> Result<Option<RecordBatch>> {
+pub(crate) async fn next(context: &Context, query: &mut Query) -> Result<Option<RecordBatch>> {
     tokio::select! {
         batch = query.batches.stream.next() => batch.transpose(),
         () = context.cancel.cancelled() => Err(Error::new(codes::STOPPED, "stopped")),

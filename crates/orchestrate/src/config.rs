@@ -9,7 +9,7 @@ use std::{
 pub use lagar_connectors::SchemaPolicy;
 use lagar_connectors::{KINDS, Source, config};
 use lagar_engine::{NullTokens, suggest};
-use lagar_flow::{ColumnType, Error, Name, Place, Result, codes};
+use lagar_flow::{ColumnType, Error, Name, Place, Result, TableName, Zone, codes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
@@ -17,8 +17,18 @@ use serde_json::{Map, Value};
 use crate::{base::StoreBase, overlay::Tree};
 
 /// The keys of the project file, in the order in which they are usually written.
-pub(crate) const KEYS: &[&str] =
-    &["name", "lake", "timezone", "dialect", "null_tokens", "limits", "vars", "profiles", "sources"];
+pub(crate) const KEYS: &[&str] = &[
+    "name",
+    "lake",
+    "timezone",
+    "dialect",
+    "null_tokens",
+    "limits",
+    "steps_table",
+    "vars",
+    "profiles",
+    "sources",
+];
 /// Keys that the contract has and this version does not.
 const LATER_KEYS: &[&str] = &["predictors", "exports", "streams", "schedules", "hooks", "serve"];
 /// Kinds of sources that the contract has and this version does not.
@@ -210,6 +220,7 @@ pub(crate) struct Config {
     pub timezone: chrono_tz::Tz,
     pub null_tokens: NullTokens,
     pub limits: LimitsConfig,
+    pub steps_table: Option<TableName>,
     pub sources: BTreeMap<Name, SourceDef>,
     /// `sources` is no map: what is in it is not known.
     pub sources_unknown: bool,
@@ -244,6 +255,7 @@ pub(crate) fn read(tree: &Tree, base: Option<&StoreBase>, problems: &mut Vec<Err
         timezone: collect(problems, timezone(tree, root)).unwrap_or_default(),
         null_tokens: collect_all(problems, null_tokens(tree, root)).unwrap_or_default(),
         limits: collect_all(problems, limits(tree, root)).unwrap_or_default().into(),
+        steps_table: collect_all(problems, steps_table(tree, root)).flatten(),
         sources: sources(tree, root, base, problems),
         sources_unknown: !tree.value.is_object()
             || root.get("sources").is_some_and(|sources| !matches!(sources, Value::Object(_) | Value::Null)),
@@ -367,6 +379,18 @@ fn limits(tree: &Tree, root: &Map<String, Value>) -> Result<LimitsSection, Vec<E
         None | Some(Value::Null) => Ok(LimitsSection::default()),
         Some(value) => tree.read(&["limits".to_owned()], value, &[], config::parse::<LimitsSection>),
     }
+}
+
+fn steps_table(tree: &Tree, root: &Map<String, Value>) -> Result<Option<TableName>, Vec<Error>> {
+    let key = ["steps_table".to_owned()];
+    let Some(value) = root.get("steps_table").filter(|value| !value.is_null()) else { return Ok(None) };
+    let table = tree.read(&key, value, &[], config::parse::<TableName>)?;
+    if table.zone != Zone::Refined {
+        let error = Error::new(codes::CONFIG, format!("`steps_table: {table}` is not in `refined`"))
+            .hint(format!("say, for example, refined.{}", table.name));
+        return Err(vec![error.at_place(tree.value_place(&key))]);
+    }
+    Ok(Some(table))
 }
 
 fn sources(

@@ -27,6 +27,7 @@ mod report;
 mod run;
 mod schema;
 mod secrets;
+mod steps_table;
 mod system;
 mod unit;
 mod upkeep;

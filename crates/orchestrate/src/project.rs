@@ -130,6 +130,8 @@ pub struct Project {
     /// Texts that mean null for the functions that clean.
     pub null_tokens: NullTokens,
     pub limits: LimitsConfig,
+    /// The table that each run adds its steps to.
+    pub steps_table: Option<TableName>,
     pub vars: BTreeMap<String, String>,
     pub sources: BTreeMap<Name, SourceDef>,
     /// The names of all sources, also when [`LoadOptions::reading`] left the rest of them out.
@@ -267,6 +269,11 @@ impl Project {
         for model in models.values_mut() {
             model.null_tokens = config.null_tokens.clone();
         }
+        if let Some(both) = config.steps_table.as_ref().filter(|table| models.contains_key(*table)) {
+            let place = tree.value_place(&["steps_table".to_owned()]);
+            let error = Error::new(codes::CONFIG, format!("`steps_table: {both}` is the table of a model"));
+            problems.push(error.hint("give it another name").at_place(place));
+        }
         let mut tests = Vec::new();
         if !options.reading {
             problems.append(&mut in_models);
@@ -297,6 +304,7 @@ impl Project {
             timezone: config.timezone,
             null_tokens: config.null_tokens,
             limits: config.limits,
+            steps_table: config.steps_table,
             vars,
             sources: config.sources,
             source_names,

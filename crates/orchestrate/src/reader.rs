@@ -43,7 +43,8 @@ impl<'w> Reader<'w> {
         names.extend(self.release.iter().flat_map(|release| release.tables.keys()).map(TableName::to_string));
         names.extend(self.sources.iter().map(|name| format!("quarantine.{name}")));
         for table in self.workplace.project.models.keys() {
-            if self.refused(table).await?.is_some() {
+            // Why they cannot be read is told to whoever asks for them, and to nobody else.
+            if !matches!(self.refused(table).await, Ok(None)) {
                 names.push(format!("refused.{table}"));
             }
         }
@@ -68,7 +69,14 @@ impl<'w> Reader<'w> {
         }
         let released = self.release.as_ref().and_then(|release| release.tables.get(table));
         let Some(version) = released else { return Ok(None) };
-        Ok(lake.table_meta(table, *version).await?.and_then(|meta| meta.left_out))
+        match lake.table_meta(table, *version).await? {
+            Some(meta) => Ok(meta.left_out),
+            // Its record is gone: was it cleaned up, or is the version missing?
+            None => match lake.table(table, Some(*version)).await? {
+                Some(_) => Ok(None),
+                None => Err(Error::new(codes::TABLE_MISSING, format!("`{table}` has gone"))),
+            },
+        }
     }
 
     /// Runs one SELECT, planned again if it needs more memory than there is before its first rows come.

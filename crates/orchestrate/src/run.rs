@@ -23,6 +23,7 @@ use crate::{
     project::Project,
     redrive,
     report::{Provenance, Report, Status, StepKind, StepReport},
+    steps_table,
     workplace::{Scratch, Workplace},
 };
 
@@ -163,7 +164,7 @@ impl Context {
         self.retry.contains(table)
     }
 
-    fn made(&self, table: TableName, version: u64) {
+    pub fn made(&self, table: TableName, version: u64) {
         self.versions.lock().unwrap_or_else(|e| e.into_inner()).insert(table, version);
     }
 }
@@ -212,6 +213,18 @@ pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
         steps,
         warnings,
     };
+    if let (Status::Ok, Some(table)) = (report.status, &project.steps_table) {
+        let step = match &history {
+            Some(history) => steps_table::write(&context, table, history).await,
+            None => {
+                Err(Error::new(codes::HISTORY, format!("`{table}`: there is no history to take steps from")))
+            }
+        };
+        report.steps.push(step.unwrap_or_else(|error| {
+            StepReport::new(table.to_string(), StepKind::Model).failed(error.without(&project.secrets))
+        }));
+        report.status = status_of(&report.steps);
+    }
     if report.status == Status::Ok || report.status == Status::NothingNew {
         match publish(&context).await {
             Ok(release) => {

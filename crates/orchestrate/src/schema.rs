@@ -20,6 +20,8 @@ pub fn project_schema() -> Value {
         "null_tokens": {"type": ["array", "null"], "items": {"type": "string"},
                         "description": "Texts that mean null for null_tokens(), clean(), try_int() and the like, in place of the usual ones."},
         "limits": limits,
+        "steps_table": {"type": ["string", "null"], "pattern": "^refined\\.[a-z][a-z0-9_]*$",
+                        "description": "A table, such as refined.steps, that each run adds a row for each of its steps to."},
         "vars": {"type": "object", "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$"},
                  "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
                  "description": "Values for ${vars.name}; --var name=value on the command line wins."},

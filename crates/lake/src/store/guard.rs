@@ -1,14 +1,19 @@
 //! A deadline around every call of a store: a store that hangs is an error, not a run that looks busy.
 
-use std::{fmt, ops::Range, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{FutureExt, Stream, StreamExt, stream, stream::BoxStream};
+use futures::{FutureExt, Stream, StreamExt, future, stream, stream::BoxStream};
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
-    path::Path,
+    Attributes, CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    RenameOptions, Result, UploadPart, path::Path,
 };
 
 use super::seal;
@@ -78,16 +83,25 @@ fn each_within<T: Send + 'static>(
     .boxed()
 }
 
-/// A store whose every call ends.
+/// A store whose every call ends, and whose records and checkpoints are what was written, or an error.
 #[derive(Debug)]
 pub struct Guarded {
     inner: Arc<dyn ObjectStore>,
     deadlines: Deadlines,
+    /// The checkpoint that was read last: the Delta library reads one in many small ranges.
+    checkpoint: Mutex<Option<Checkpoint>>,
+}
+
+/// A whole one, whose seal was looked at.
+#[derive(Debug, Clone)]
+struct Checkpoint {
+    meta: ObjectMeta,
+    bytes: Bytes,
 }
 
 impl Guarded {
     pub fn new(inner: Arc<dyn ObjectStore>, deadlines: Deadlines) -> Self {
-        Self { inner, deadlines }
+        Self { inner, deadlines, checkpoint: Mutex::default() }
     }
 }
 
@@ -109,11 +123,53 @@ impl Guarded {
         let payload = GetResultPayload::Stream(stream::iter([Ok(bytes)]).boxed());
         Ok(GetResult { payload, meta, range, attributes })
     }
+
+    /// All of a checkpoint. It is asked for again only if the store has another one than before.
+    async fn checkpoint(&self, location: &Path) -> Result<Checkpoint> {
+        let lock = || self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = lock().clone().filter(|before| before.meta.location == *location);
+        let if_none_match = before.as_ref().and_then(|before| before.meta.e_tag.clone());
+        let options = GetOptions { if_none_match, ..GetOptions::default() };
+        let mut found = match within(self.deadlines.call, self.inner.get_opts(location, options)).await {
+            Err(Error::NotModified { path, source }) => {
+                return before.ok_or(Error::NotModified { path, source });
+            }
+            found => found?,
+        };
+        let meta = found.meta.clone();
+        if let GetResultPayload::Stream(body) = found.payload {
+            found.payload = GetResultPayload::Stream(each_within(self.deadlines.call, body));
+        }
+        let bytes = seal::check_checkpoint(location, found.bytes().await?)?;
+        let checkpoint = Checkpoint { meta, bytes };
+        *lock() = Some(checkpoint.clone());
+        Ok(checkpoint)
+    }
+}
+
+impl Checkpoint {
+    /// The part that `range` names, which may be longer than what is there.
+    fn part(&self, range: Option<&GetRange>) -> GetResult {
+        let all = self.bytes.len() as u64;
+        let range = match range {
+            None => 0..all,
+            Some(GetRange::Bounded(range)) => range.start.min(all)..range.end.min(all),
+            Some(GetRange::Offset(offset)) => (*offset).min(all)..all,
+            Some(GetRange::Suffix(length)) => all.saturating_sub(*length)..all,
+        };
+        let part = self.bytes.slice(range.start as usize..range.end as usize);
+        let payload = GetResultPayload::Stream(stream::iter([Ok(part)]).boxed());
+        GetResult { payload, meta: self.meta.clone(), range, attributes: Attributes::default() }
+    }
 }
 
 #[async_trait]
 impl ObjectStore for Guarded {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let payload = match seal::is_checkpoint(location) {
+            true => seal::seal_checkpoint(payload.into()).into(),
+            false => payload,
+        };
         within(self.deadlines.sending(&payload), self.inner.put_opts(location, payload, opts)).await
     }
 
@@ -122,11 +178,18 @@ impl ObjectStore for Guarded {
         location: &Path,
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
+        if seal::is_checkpoint(location) {
+            let store = Self::new(self.inner.clone(), self.deadlines);
+            return Ok(Box::new(CheckpointUpload { store, location: location.clone(), parts: Vec::new() }));
+        }
         let inner = within(self.deadlines.call, self.inner.put_multipart_opts(location, opts)).await?;
         Ok(Box::new(GuardedUpload { inner, deadlines: self.deadlines }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        if seal::is_checkpoint(location) && !options.head {
+            return Ok(self.checkpoint(location).await?.part(options.range.as_ref()));
+        }
         let is_record = seal::is_record(location) && !options.head && options.range.is_none();
         let mut result = within(self.deadlines.call, self.inner.get_opts(location, options)).await?;
         if is_record {
@@ -139,6 +202,11 @@ impl ObjectStore for Guarded {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        if seal::is_checkpoint(location) {
+            let checkpoint = self.checkpoint(location).await?;
+            let part = |range: &Range<u64>| checkpoint.part(Some(&GetRange::Bounded(range.clone()))).bytes();
+            return future::try_join_all(ranges.iter().map(part)).await;
+        }
         within(self.deadlines.long, self.inner.get_ranges(location, ranges)).await
     }
 
@@ -192,6 +260,32 @@ impl MultipartUpload for GuardedUpload {
     }
 }
 
+/// A checkpoint in parts. They are kept until all are there: its seal is that of the whole.
+#[derive(Debug)]
+struct CheckpointUpload {
+    store: Guarded,
+    location: Path,
+    parts: Vec<PutPayload>,
+}
+
+#[async_trait]
+impl MultipartUpload for CheckpointUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.parts.push(data);
+        future::ready(Ok(())).boxed()
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let whole = std::mem::take(&mut self.parts).into_iter().flatten().collect();
+        self.store.put_opts(&self.location, whole, PutOptions::default()).await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.parts.clear();
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -214,5 +308,38 @@ mod tests {
         assert!(late.to_string().contains("no answer after 0.03 s"), "{late}");
         let late = store.list(None).next().await.unwrap().unwrap_err();
         assert!(late.to_string().contains("no answer after 0.03 s"), "{late}");
+    }
+
+    /// The smallest file of which the footer can be found.
+    const PARQUET: &[u8] = b"PAR1data\x01\0\0\0PAR1";
+
+    #[tokio::test]
+    async fn a_checkpoint_has_its_seal_however_it_is_written() {
+        let inner = Arc::new(object_store::memory::InMemory::new());
+        let store = Guarded::new(inner.clone(), Deadlines::default());
+        let path = |name: &str| Path::from(format!("trusted/t/_delta_log/{name}.checkpoint.parquet"));
+        let (one, parted) = (path("00000000000000000100"), path("00000000000000000200"));
+        store.put(&one, PARQUET.into()).await.unwrap();
+        let mut upload = store.put_multipart(&parted).await.unwrap();
+        for part in PARQUET.chunks(5) {
+            upload.put_part(part.to_vec().into()).await.unwrap();
+        }
+        assert!(inner.head(&parted).await.is_err(), "half of it is there");
+        upload.complete().await.unwrap();
+        for path in [one, parted] {
+            let whole = store.get(&path).await.unwrap().bytes().await.unwrap();
+            assert_eq!(whole.len(), PARQUET.len() + "lagar_seal:".len() + seal::UNSEALED.len());
+            assert_eq!(store.get_range(&path, 0..7).await.unwrap(), PARQUET[..7]);
+            let ends = [8..whole.len() as u64, 0..4];
+            let read = store.get_ranges(&path, &ends).await.unwrap();
+            assert_eq!((read[0].len(), read[1].as_ref()), (whole.len() - 8, &PARQUET[..4]));
+            // Another one in its place is read anew, and a damaged one is not read.
+            inner.put(&path, PARQUET.into()).await.unwrap();
+            assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), PARQUET);
+            let damaged = [b"PAR0", &whole[4..]].concat();
+            inner.put(&path, damaged.into()).await.unwrap();
+            let error = store.get_range(&path, 5..8).await.unwrap_err();
+            assert!(error.to_string().contains(path.as_ref()), "{error}");
+        }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) use records::{FORMAT_VERSION, FORMAT_VERSION_MAX, Records, number_in,
 pub(crate) use s3::UploadsError;
 pub use s3::{Access, S3Settings};
 use s3::{CredentialsError, Refusal};
-pub(crate) use seal::{DAMAGED, SEAL, UNSEALED, damaged, seal};
+pub(crate) use seal::{DAMAGED, SEAL, UNSEALED, damaged, seal, sealed};
 pub(crate) use trial::PROBES;
 pub use trial::Trial;
 pub(crate) use upload::Upload;

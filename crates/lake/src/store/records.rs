@@ -8,10 +8,7 @@ use lagar_flow::{Error, Result, codes};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload, path::Path};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{
-    Root,
-    seal::{SEAL, UNSEALED, seal},
-};
+use super::{Root, seal::sealed};
 
 const PUT_ATTEMPTS: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(25);
@@ -252,12 +249,7 @@ impl Records<'_> {
     /// Puts `record` as `number`; it must hold an id of its own. See [`put_if_absent`].
     pub(crate) async fn put<T: Serialize>(&self, number: u64, record: &T) -> Result<()> {
         let not_json = |e| Error::bug("a record cannot be written as JSON").caused_by(&e);
-        let mut record = serde_json::to_value(record).map_err(not_json)?;
-        if let Some(members) = record.as_object_mut() {
-            members.insert(SEAL.to_owned(), UNSEALED.into());
-        }
-        let mut bytes = serde_json::to_vec_pretty(&record).map_err(not_json)?;
-        seal(&mut bytes);
+        let bytes = sealed(record).map_err(not_json)?;
         put_if_absent(self.store.as_ref(), self.root, &self.path(number), bytes.into()).await
     }
 }

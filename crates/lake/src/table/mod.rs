@@ -314,16 +314,18 @@ impl Lake {
 
     /// What the entry at `path` says about its version.
     fn info_in(&self, path: &Path, entry: &[u8]) -> Result<(Option<DateTime<Utc>>, Option<TableMeta>)> {
-        let info = entry
-            .split(|b| *b == b'\n')
-            .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
-            .find_map(|mut action| action.get_mut("commitInfo").map(serde_json::Value::take));
+        let damaged = |e: serde_json::Error| {
+            Error::new(codes::LAKE_CORRUPT, format!("{} is damaged", self.root().name_of(path))).caused_by(&e)
+        };
+        let mut info = None;
+        for line in entry.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+            let mut action: serde_json::Value = serde_json::from_slice(line).map_err(damaged)?;
+            info = info.or(action.get_mut("commitInfo").map(serde_json::Value::take));
+        }
         let Some(mut info) = info else { return Ok((None, None)) };
         let at = info.get("timestamp").and_then(serde_json::Value::as_i64);
         let meta = info.get_mut(commit::META).map(serde_json::Value::take);
-        let meta = meta.map(serde_json::from_value).transpose().map_err(|e| {
-            Error::new(codes::LAKE_CORRUPT, format!("{} is damaged", self.root().name_of(path))).caused_by(&e)
-        })?;
+        let meta = meta.map(serde_json::from_value).transpose().map_err(damaged)?;
         Ok((at.and_then(DateTime::from_timestamp_millis), meta))
     }
 }

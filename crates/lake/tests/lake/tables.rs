@@ -9,10 +9,12 @@ use arrow::{
     },
     datatypes::{DataType, Field, TimeUnit},
 };
+use bytes::Bytes;
 use futures::TryStreamExt;
-use lagar_flow::codes;
-use lagar_lake::{Lake, WriteOptions};
-use object_store::{ObjectStoreExt, path::Path};
+use lagar_flow::{TableName, codes};
+use lagar_lake::{DataFile, Lake, WriteOptions};
+use lagar_testing::{Battery, long, replay, seeds, with_wrong_bit};
+use object_store::{ObjectStoreExt, memory::InMemory, path::Path};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
@@ -311,22 +313,66 @@ async fn a_damaged_log_and_foreign_tables_are_told_apart() {
     assert_eq!(error.code(), codes::LAKE_VERSION, "{error}");
 }
 
+/// A table of 102 versions.
+async fn often(lake: &Lake, name: &TableName) -> Vec<DataFile> {
+    let batch = rows(0..3, |_| Some("x".into()));
+    let files = write_files(lake, name, std::slice::from_ref(&batch), &["kind"]).await.unwrap();
+    for version in 0..=101_u64 {
+        let base = version.checked_sub(1);
+        let inputs = [("raw.x", version + 1)];
+        let commit = commit_of(name, batch.schema(), &["kind"], files.clone(), base, &inputs);
+        assert_eq!(lake.commit_table(commit).await.unwrap().version, version);
+    }
+    files
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_hundred_versions_there_is_a_checkpoint() {
     let lake = lake_over(memory());
     let name = table_name("trusted.often");
-    let batch = rows(0..3, |_| Some("x".into()));
-    let files = write_files(&lake, &name, std::slice::from_ref(&batch), &["kind"]).await.unwrap();
-    for version in 0..=101_u64 {
-        let base = version.checked_sub(1);
-        let inputs = [("raw.x", version + 1)];
-        let commit = commit_of(&name, batch.schema(), &["kind"], files.clone(), base, &inputs);
-        assert_eq!(lake.commit_table(commit).await.unwrap().version, version);
-    }
+    let files = often(&lake, &name).await;
     let log = Path::from("trusted/often/_delta_log");
     let names: Vec<String> =
         lake.store().list(Some(&log)).map_ok(|m| m.location.to_string()).try_collect().await.unwrap();
     assert!(names.iter().any(|n| n.ends_with("00000000000000000100.checkpoint.parquet")), "{names:?}");
     let read = lake.table(&name, None).await.unwrap().unwrap();
     assert_eq!((read.version, read.files), (101, files));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_checkpoint_is_named_or_harmless() {
+    let memory = InMemory::new();
+    let name = table_name("trusted.often");
+    let lake = lake_over(Arc::new(memory.clone()));
+    often(&lake, &name).await;
+    let whole = lake.table(&name, None).await.unwrap().unwrap();
+    let log = "trusted/often/_delta_log";
+    let mut named = 0;
+    let mut battery = Battery::new("O6");
+    for object in ["00000000000000000100.checkpoint.parquet", "_last_checkpoint"] {
+        let object = Path::from(format!("{log}/{object}"));
+        let bytes = memory.get(&object).await.unwrap().bytes().await.unwrap();
+        let flipped = seeds(if long() { 5_000 } else { 150 }).into_iter().map(|seed| {
+            let words = replay("lagar-lake", "lake", "a_damaged_checkpoint", &[("LAGAR_SEED", seed)]);
+            (words, with_wrong_bit(&bytes, seed))
+        });
+        let cut = [("cut".to_owned(), bytes.slice(..bytes.len() / 2)), ("emptied".to_owned(), Bytes::new())];
+        for (words, damaged) in cut.into_iter().chain(flipped) {
+            let store = memory.fork();
+            store.put(&object, damaged.into()).await.unwrap();
+            let case = async {
+                match lake_over(Arc::new(store)).table(&name, None).await {
+                    Ok(read) => assert_eq!(format!("{read:?}"), format!("{:?}", Some(&whole))),
+                    Err(error) => {
+                        assert_eq!(error.code(), codes::LAKE_CORRUPT, "{error}");
+                        assert!(error.to_string().contains(log), "{error}");
+                        named += 1;
+                    }
+                }
+            };
+            battery.case_async(&format!("{object}: {words}"), case).await;
+        }
+    }
+    println!("{named} named");
+    assert!(named > 0);
 }

@@ -1,0 +1,91 @@
+//! `steps_table`: the steps of all runs as a table of the lake, for readers that cannot ask the history.
+
+use std::collections::BTreeMap;
+
+use lagar_engine::Strategy;
+use lagar_flow::{KillPoint, Result, TableName, kill};
+use lagar_lake::{TableCommit, TableMeta};
+
+use crate::{
+    build::{begin_table, next},
+    history::History,
+    report::{StepKind, StepReport},
+    run::Context,
+};
+
+/// What the table's versions say that they were made by.
+const DEFINITION: &str = "steps_table";
+
+/// Adds the steps of the runs that `table` does not have yet: those of this run, and of runs since that
+/// released nothing. Its rows outlive the history.
+pub(crate) async fn write(context: &Context, table: &TableName, history: &History) -> Result<StepReport> {
+    let steps = history.steps_batch().await?;
+    let rows_in = steps.num_rows() as u64;
+    let session = context.engine.session();
+    let columns = steps.schema();
+    session.add_rows("system", "steps", vec![steps], columns)?;
+    let base = context.lake.table(table, None).await?.map(|newest| newest.version);
+    let released = match context.released(table) {
+        Some(version) => context.lake.table(table, Some(version)).await?,
+        None => None,
+    };
+    let sql = match released {
+        Some(released) => {
+            session.add_table(&released, &context.lake)?;
+            format!(
+                "SELECT * FROM {table} UNION ALL BY NAME SELECT new.* FROM system.steps AS new
+                 LEFT ANTI JOIN {table} AS before ON new.run_id = before.run_id"
+            )
+        }
+        None => "SELECT * FROM system.steps".to_owned(),
+    };
+    let mut query = session
+        .query_stored(&format!("SELECT * FROM ({sql}) ORDER BY started_at, run_id, name"), Strategy::Default)
+        .await?;
+    let schema = query.schema().clone();
+    let mut writer = begin_table(context, table, &schema, &[])?;
+    while let Some(batch) = next(context, &mut query).await? {
+        writer.write(&batch).await?;
+    }
+    let files = writer.finish().await?;
+    let mut report = StepReport::new(table.to_string(), StepKind::Model);
+    report.rows_in = rows_in;
+    report.rows_out = files.iter().map(|file| file.rows).sum();
+    report.bytes_out = files.iter().map(|file| file.bytes).sum();
+    context.refuse_if_overtaken(table).await?;
+    let commit_id = uuid::Uuid::now_v7().to_string();
+    let committed = context
+        .lake
+        .commit_table(TableCommit {
+            name: table.clone(),
+            schema,
+            partition_by: Vec::new(),
+            files,
+            meta: TableMeta {
+                fingerprint: commit_id.clone(),
+                commit_id,
+                run_id: context.run_id.clone(),
+                definition: DEFINITION.to_owned(),
+                inputs: BTreeMap::new(),
+                input_ids: BTreeMap::new(),
+                incremental: Vec::new(),
+                merged_by: None,
+                rows_in,
+                rows_out: report.rows_out,
+                description: Some(
+                    "One row for each step of each run: what it read and made, how, and what became of it."
+                        .to_owned(),
+                ),
+                compacted: None,
+                code_version: context.provenance.code_version.clone(),
+                left_out: None,
+            },
+            base,
+            column_docs: BTreeMap::new(),
+        })
+        .await?;
+    kill::at(KillPoint::StepsTableCommitted);
+    report.version = Some(committed.version);
+    context.made(table.clone(), committed.version);
+    Ok(report)
+}
