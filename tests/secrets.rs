@@ -526,3 +526,20 @@ fn secrets_from_outside_of_the_project_file() {
         assert!(hunt::found(&history, &secret).is_none());
     });
 }
+
+#[test]
+fn a_panic() {
+    let mut battery = Battery::new("X5");
+    for point in ["load-files-put", "model-staged", "release-due"] {
+        battery.case(&format!("{REPLAY}a_panic ({point})"), || {
+            let mut scene = rest(
+                &format!("{}/items", http(|_| reply(200, &[JSON], ROWS))),
+                "    auth: {bearer: \"${API_TOKEN}\"}\n",
+            );
+            scene.secret("API_TOKEN", &canary(1)).env("LAGAR_KILL_POINT", &format!("{point}:panic"));
+            // The hook cannot know what it was never told; the lake's own keys are learnt from their names.
+            scene.secret("AWS_SECRET_ACCESS_KEY", &canary(2));
+            ends(&mut scene, 70, &["asked to panic in", "API_TOKEN", "please report this"]);
+        });
+    }
+}

@@ -52,9 +52,8 @@ def target(name):
     """A release binary of this workspace, beside the one of `--lagar` or built now."""
     folder = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release"
     if not (folder / name).exists():
-        package = {"lagar": "lagar-cli", "lagar-gen": "lagar-benches"}[name]
         say(f"building {name}")
-        subprocess.run(["cargo", "build", "--release", "-p", package, "--bin", name], cwd=ROOT, check=True)
+        subprocess.run(["cargo", "build", "--release", "--workspace", "--bin", name], cwd=ROOT, check=True)
     return folder / name
 
 

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         }
     };
     output::init_logging(&args.global);
+    output::clean_panics(&args.global.secrets);
     let json = args.global.json;
     let secrets = args.global.secrets.clone();
     let runtime = match tokio::runtime::Builder::new_multi_thread()

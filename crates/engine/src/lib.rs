@@ -12,6 +12,7 @@ mod errors;
 mod filter_pushdown;
 mod front_matter;
 mod functions;
+mod fused_text;
 pub mod graph;
 mod lake_table;
 mod latest;

@@ -19,6 +19,7 @@ use datafusion::{
         runtime_env::RuntimeEnv,
     },
     logical_expr::{LogicalPlan, LogicalPlanBuilder},
+    optimizer::{Optimizer, OptimizerRule},
     prelude::SessionConfig,
 };
 use lagar_flow::{Error, Name, Result, TableName, Zone, codes};
@@ -29,8 +30,10 @@ use crate::{
     across::looks_across,
     errors, filter_pushdown,
     functions::{self, NullTokens},
+    fused_text::FuseText,
     lake_table::FilesTable,
-    latest, lineage,
+    latest::{self, KeepLatest},
+    lineage,
     load_order::in_load_order,
     memory::{self, Limits},
     merge::STAGED,
@@ -78,7 +81,7 @@ impl Engine {
         let mut state = SessionStateBuilder::new_with_default_features()
             .with_config(config(&limits))
             .with_runtime_env(runtime.clone())
-            .with_optimizer_rules(latest::optimizer_rules())
+            .with_optimizer_rules(optimizer_rules())
             .with_physical_optimizer_rules(filter_pushdown::physical_rules())
             .with_query_planner(Arc::new(latest::Planner))
             .with_physical_optimizer_rule(Arc::new(WindowsByPartition))
@@ -122,6 +125,20 @@ impl Engine {
         stores.push((store.clone(), url.clone()));
         Ok(url)
     }
+}
+
+/// DataFusion's optimizer rules, and ours among them.
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    let mut insert = |near: &str, behind: usize, rule| {
+        let place = rules.iter().position(|rule: &Arc<dyn OptimizerRule + Send + Sync>| rule.name() == near);
+        rules.insert(place.map_or(rules.len(), |place| place + behind), rule);
+    };
+    // Filters have come to their windows.
+    insert("push_down_filter", 1, Arc::new(KeepLatest));
+    // Expressions are as simple as they become, and not yet taken apart.
+    insert("common_sub_expression_eliminate", 0, Arc::new(FuseText));
+    rules
 }
 
 fn config(limits: &Limits) -> SessionConfig {
@@ -427,7 +444,7 @@ impl Session {
     /// Plans from now on without the optimizer rule of that name.
     #[cfg(test)]
     pub(crate) fn without_rule(&mut self, name: &str) {
-        let rules = latest::optimizer_rules().into_iter().filter(|rule| rule.name() != name).collect();
+        let rules = optimizer_rules().into_iter().filter(|rule| rule.name() != name).collect();
         self.state =
             SessionStateBuilder::new_from_existing(self.state.clone()).with_optimizer_rules(rules).build();
     }

@@ -80,6 +80,8 @@ mod plan {
         Pause,
         /// Waits for ever, as for a disk that is gone.
         Hang,
+        /// Ends the step as a defect would, with a message that tells all it can: the environment.
+        Panic,
         /// Only says that the point was passed, each time.
         Note,
     }
@@ -107,6 +109,7 @@ mod plan {
             "stop" => Action::Stop,
             "pause" => Action::Pause,
             "hang" => Action::Hang,
+            "panic" => Action::Panic,
             "note" => Action::Note,
             _ => return None,
         };
@@ -142,6 +145,10 @@ mod plan {
             Action::Hang => loop {
                 thread::park();
             },
+            Action::Panic => {
+                let environment: Vec<_> = std::env::vars_os().collect();
+                std::panic::panic_any(format!("asked to panic in {environment:?}"))
+            }
             Action::Note => {}
         }
     }

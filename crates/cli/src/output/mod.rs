@@ -149,6 +149,22 @@ pub fn init_logging(global: &Global) {
     }
 }
 
+/// A panic says what it would say anyway, with the values that it happened to hold, but no secret.
+pub fn clean_panics(secrets: &Redactor) {
+    let secrets = secrets.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        // Empty unless RUST_BACKTRACE asks for it.
+        let backtrace = std::backtrace::Backtrace::capture();
+        let thread = std::thread::current();
+        let mut text = format!("thread `{}` {panic}\n", thread.name().unwrap_or("without a name"));
+        if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+            text.push_str(&backtrace.to_string());
+        }
+        // Nothing can be done about a stderr that is closed.
+        let _ = CleanStderr(secrets.clone()).write_all(text.as_bytes());
+    }));
+}
+
 /// Stderr without secrets. A log line comes in one piece.
 struct CleanStderr(Redactor);
 

@@ -520,17 +520,26 @@ impl Group {
     ) -> Fit<()> {
         deep_enough(depth)?;
         let (mut first, mut guess) = (true, 0);
-        while let Some(key) = scanner.key(first)? {
-            first = false;
-            let name = key.decode(scratch);
-            let column = match self.keys.find(&mut guess, name) {
-                Some(column) => column,
+        loop {
+            // Only where they matter: names of what is no column.
+            let is_stranger = |column: Option<usize>| column.is_none() && self.strangers != Strangers::Skip;
+            let (column, stranger) = match scanner.known_key(first, |text| self.keys.next(&mut guess, text)) {
+                Some(key) => (key.column, is_stranger(key.column).then(|| key.name.to_string())),
                 None => {
-                    let column = self.position(name);
-                    self.keys.learn(&mut guess, name, column);
-                    column
+                    let Some(key) = scanner.key(first)? else { break };
+                    let name = key.decode(scratch);
+                    let column = match self.keys.find(&mut guess, name) {
+                        Some(column) => column,
+                        None => {
+                            let column = self.position(name);
+                            self.keys.learn(&mut guess, name, column);
+                            column
+                        }
+                    };
+                    (column, is_stranger(column).then(|| name.to_owned()))
                 }
             };
+            first = false;
             match column {
                 Some(index) => {
                     let column = &mut self.columns[index];
@@ -541,7 +550,6 @@ impl Group {
                     column.push_json(scanner, depth + 1, scratch)?;
                 }
                 None => {
-                    let stranger = (self.strangers != Strangers::Skip).then(|| name.to_owned());
                     let token = scanner.token()?;
                     scanner.skip(token, depth + 1)?;
                     if let Some(name) = stranger.filter(|_| token != Token::Null) {

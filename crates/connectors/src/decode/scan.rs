@@ -123,6 +123,41 @@ impl<'a> Scanner<'a> {
         Ok(Some(key))
     }
 
+    /// The next key of an object, its colon read too, if `known` can tell what it is: given the text behind the
+    /// quote, it says how much of it the key takes up. `None`: nothing was read.
+    #[inline]
+    pub fn known_key<T>(
+        &mut self,
+        first: bool,
+        known: impl FnOnce(&[u8]) -> Option<(T, usize)>,
+    ) -> Option<T> {
+        let before = self.at;
+        let key = self.before_key(first).and_then(known);
+        let (key, length) = match key {
+            Some(key) => key,
+            None => {
+                self.at = before;
+                return None;
+            }
+        };
+        self.at += 1 + length;
+        Some(key)
+    }
+
+    /// Goes to the quote of the next key; what is behind it.
+    #[inline]
+    fn before_key(&mut self, first: bool) -> Option<&'a [u8]> {
+        let mut byte = self.peek();
+        if !first {
+            if byte != Some(b',') {
+                return None;
+            }
+            self.at += 1;
+            byte = self.peek();
+        }
+        (byte == Some(b'"')).then(|| &self.text.as_bytes()[self.at + 1..])
+    }
+
     /// Whether another item of a list follows; `false` after the closing bracket.
     #[inline]
     pub fn item(&mut self, first: bool) -> Result<bool, Syntax> {

@@ -13,7 +13,10 @@ use arrow::{
 use datafusion::{
     common::{Statistics, internal_datafusion_err, internal_err, tree_node::TreeNodeRecursion},
     error::{DataFusionError, Result as DfResult},
-    execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryConsumer},
+    execution::{
+        SendableRecordBatchStream, TaskContext,
+        memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool},
+    },
     physical_expr::{PhysicalExpr, PhysicalSortExpr},
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
@@ -37,7 +40,16 @@ use super::{
 
 /// Rows that are kept in memory by all partitions together. More would only be faster by what it takes to
 /// copy them to the page cache and back, and a table has more rows than a machine has memory.
-const KEPT_BYTES_MAX: usize = 64 << 20;
+const KEPT_BYTES_MAX: usize = 256 << 20;
+/// The other operators of a query need the rest of its memory.
+const KEPT_SHARE: usize = 8;
+
+fn kept_bytes(pool: &dyn MemoryPool) -> usize {
+    match pool.memory_limit() {
+        MemoryLimit::Finite(limit) => (limit / KEPT_SHARE).min(KEPT_BYTES_MAX),
+        _ => KEPT_BYTES_MAX,
+    }
+}
 
 /// See [`super`]. The partitions of the result are those of the input, in their order.
 #[derive(Debug)]
@@ -128,7 +140,7 @@ impl KeepLatestExec {
             let rows = Rows::new(
                 self.schema(),
                 MemoryConsumer::new(name).with_can_spill(true).register(&runtime.memory_pool),
-                KEPT_BYTES_MAX / partitions,
+                kept_bytes(runtime.memory_pool.as_ref()) / partitions,
                 runtime.clone(),
                 SpillMetrics::new(&self.metrics, partition),
                 compression,

@@ -31,6 +31,8 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use rule::KeepLatest;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -39,18 +41,9 @@ use datafusion::{
     error::Result as DfResult,
     execution::context::QueryPlanner,
     logical_expr::LogicalPlan,
-    optimizer::{Optimizer, OptimizerRule},
     physical_plan::ExecutionPlan,
     physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner},
 };
-
-/// DataFusion's optimizer rules with ours behind the one that brings filters to their windows.
-pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let mut rules = Optimizer::new().rules;
-    let place = rules.iter().position(|rule| rule.name() == "push_down_filter");
-    rules.insert(place.map_or(rules.len(), |place| place + 1), Arc::new(rule::KeepLatest));
-    rules
-}
 
 /// DataFusion's planner that also knows our nodes.
 #[derive(Debug)]

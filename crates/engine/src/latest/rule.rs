@@ -22,7 +22,7 @@ use super::node::KeepLatestNode;
 /// Left alone is everything else: other functions and more than one in the window, no PARTITION BY, a frame
 /// that is not the usual one, keys or orders that are volatile or of types without an order.
 #[derive(Debug)]
-pub(super) struct KeepLatest;
+pub(crate) struct KeepLatest;
 
 impl OptimizerRule for KeepLatest {
     fn name(&self) -> &'static str {

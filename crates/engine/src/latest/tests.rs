@@ -291,7 +291,7 @@ async fn wide_expected() -> Vec<String> {
 async fn little_memory_is_enough_and_what_was_spilled_is_counted() {
     let expected = wide_expected().await;
     // 100 MB: all in memory as far as it is kept there; then with a pool of a third; then with hardly any.
-    for (memory, spills_keys) in [(1 << 30, false), (32 << 20, true), (6 << 20, true)] {
+    for (memory, spills_keys) in [(1 << 29, false), (32 << 20, true), (6 << 20, true)] {
         let place = Place::with(memory, 1 << 30, 2).await;
         let (found, stats) = wide_result(&place, CHECKED).await;
         assert_eq!(found, expected, "{memory}");
@@ -309,7 +309,7 @@ async fn little_memory_is_enough_and_what_was_spilled_is_counted() {
 /// Whatever is beaten goes, so that a few keys need little memory and no file.
 #[tokio::test]
 async fn few_keys_are_never_spilled() {
-    let place = Place::with(1 << 30, 1 << 30, 2).await;
+    let place = Place::with(1 << 29, 1 << 30, 2).await;
     let sql = "SELECT count(*) AS n, sum(v) AS v, min(length(p)) AS l FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY v DESC) AS rn \
         FROM (SELECT value % 50 AS k, value AS v, repeat('x', 1000) AS p FROM generate_series(1, 200000))) WHERE rn = 1";
     let query = place.engine.session().query(sql).await.unwrap();

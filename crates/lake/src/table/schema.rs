@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef},
+    array::{Array, ArrayRef, AsArray},
     compute::{CastOptions, cast_with_options},
-    datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit},
+    datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType},
 };
 use lagar_flow::{Error, Result, codes};
 
@@ -145,7 +145,21 @@ pub(crate) fn to_delta(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
         return Ok(column.clone());
     }
     let strict = CastOptions { safe: false, ..Default::default() };
-    cast_with_options(column, field.data_type(), &strict).map_err(|e| {
+    let cast = match (column.data_type(), field.data_type()) {
+        // The digits stay; Arrow would ask for the offset of each value's zone.
+        (DataType::Timestamp(_, None), DataType::Timestamp(TimeUnit::Microsecond, Some(zone)))
+            if **zone == *"UTC" =>
+        {
+            cast_with_options(column, &DataType::Timestamp(TimeUnit::Microsecond, None), &strict).map(
+                |local| {
+                    let local = local.as_primitive::<TimestampMicrosecondType>().clone();
+                    Arc::new(local.with_timezone(zone.clone())) as ArrayRef
+                },
+            )
+        }
+        (_, wanted) => cast_with_options(column, wanted, &strict),
+    };
+    cast.map_err(|e| {
         Error::new(
             codes::SQL_EXECUTION,
             format!(
