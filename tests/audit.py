@@ -144,7 +144,10 @@ def state_of(lake, versions, states, problems):
         name = f"trusted.{source}"
         tables[source] = table_rows(lake, name, versions.get(name), ["id", "amount", "sum"], problems)
     totals = table_rows(lake, "refined.totals", versions.get("refined.totals"), ["source", "rows", "amount"], problems)
-    steps = table_rows(lake, "refined.steps", versions.get("refined.steps"), ["run_id", "name"], problems)
+    # It is not there before a run had a history.
+    steps = []
+    if "refined.steps" in versions:
+        steps = table_rows(lake, "refined.steps", versions["refined.steps"], ["run_id", "name"], problems)
     if len(steps) != len(set(steps)):
         problems.append(f"a step of a run is in refined.steps twice: {steps}")
     for state in states:

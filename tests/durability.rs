@@ -109,7 +109,7 @@ fn said_afterwards(calls: &[Call], lake: &Path, written: &[File]) {
         let line = printed(calls, &words).unwrap_or_else(|| panic!("nobody said `{words}`"));
         assert!(file.durable.is_some_and(|durable| durable < line), "`{words}` was said too early: {file:?}");
     }
-    assert_eq!(commits, 8, "three loads, four tables and a release");
+    assert_eq!(commits, 9, "three loads, five tables and a release");
 }
 
 /// `raw.events` for its folder of manifests.

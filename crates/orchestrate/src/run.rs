@@ -200,7 +200,7 @@ pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
         kill::at(KillPoint::HistoryBegun);
     }
 
-    options.watcher.run_started(selected.len());
+    options.watcher.run_started(selected.len() + usize::from(project.steps_table.is_some()));
     let steps =
         run_steps(&context, &graph, &selected, &options.watcher, history.as_ref(), &mut warnings).await;
 
@@ -213,16 +213,11 @@ pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
         steps,
         warnings,
     };
-    if let (Status::Ok, Some(table)) = (report.status, &project.steps_table) {
-        let step = match &history {
-            Some(history) => steps_table::write(&context, table, history).await,
-            None => {
-                Err(Error::new(codes::HISTORY, format!("`{table}`: there is no history to take steps from")))
-            }
-        };
-        report.steps.push(step.unwrap_or_else(|error| {
-            StepReport::new(table.to_string(), StepKind::Model).failed(error.without(&project.secrets))
-        }));
+    if let Some(table) = &project.steps_table {
+        options.watcher.step_started(&table.to_string(), StepKind::Model);
+        let step = steps_table::step(&context, table, history.as_ref(), &mut report).await;
+        options.watcher.step_finished(&step);
+        report.steps.push(step);
         report.status = status_of(&report.steps);
     }
     if report.status == Status::Ok || report.status == Status::NothingNew {

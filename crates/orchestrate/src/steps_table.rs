@@ -1,25 +1,75 @@
 //! `steps_table`: the steps of all runs as a table of the lake, for readers that cannot ask the history.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
+use arrow::array::RecordBatch;
 use lagar_engine::Strategy;
-use lagar_flow::{KillPoint, Result, TableName, kill};
+use lagar_flow::{Error, KillPoint, Result, TableName, codes, kill};
 use lagar_lake::{TableCommit, TableMeta};
 
 use crate::{
     build::{begin_table, next},
     history::History,
-    report::{StepKind, StepReport},
+    report::{Report, Status, StepKind, StepReport},
     run::Context,
 };
 
 /// What the table's versions say that they were made by.
 const DEFINITION: &str = "steps_table";
 
+/// The step that brings `table` up to date, behind all others of the run. Without a history the run goes on:
+/// it is said among the warnings.
+pub(crate) async fn step(
+    context: &Context,
+    table: &TableName,
+    history: Option<&History>,
+    run: &mut Report,
+) -> StepReport {
+    let mut step = StepReport::new(table.to_string(), StepKind::Model);
+    match run.status {
+        Status::Ok => {}
+        Status::NothingNew => return unchanged(context, table, step, "no step made anything"),
+        _ => {
+            step.status = Status::UpstreamFailed;
+            return step;
+        }
+    }
+    let steps = match history {
+        Some(history) => history.steps_batch().await,
+        None => Err(Error::new(codes::HISTORY, "there is none")),
+    };
+    let steps = match steps {
+        Ok(steps) => steps,
+        Err(error) => {
+            run.warnings
+                .push(format!("`{table}` has no steps of this run, they come from the history: {error}"));
+            return unchanged(context, table, step, "the history cannot be read");
+        }
+    };
+    let started = Instant::now();
+    let written = write(context, table, steps, &mut step).await;
+    step.seconds = started.elapsed().as_secs_f64();
+    match written {
+        Ok(()) => step,
+        Err(error) => step.failed(error.without(&context.project.secrets)),
+    }
+}
+
+fn unchanged(context: &Context, table: &TableName, mut step: StepReport, why: &str) -> StepReport {
+    step.status = Status::NothingNew;
+    step.version = context.released(table);
+    step.notes.push(why.to_owned());
+    step
+}
+
 /// Adds the steps of the runs that `table` does not have yet: those of this run, and of runs since that
 /// released nothing. Its rows outlive the history.
-pub(crate) async fn write(context: &Context, table: &TableName, history: &History) -> Result<StepReport> {
-    let steps = history.steps_batch().await?;
+async fn write(
+    context: &Context,
+    table: &TableName,
+    steps: RecordBatch,
+    report: &mut StepReport,
+) -> Result<()> {
     let rows_in = steps.num_rows() as u64;
     let session = context.engine.session();
     let columns = steps.schema();
@@ -48,7 +98,6 @@ pub(crate) async fn write(context: &Context, table: &TableName, history: &Histor
         writer.write(&batch).await?;
     }
     let files = writer.finish().await?;
-    let mut report = StepReport::new(table.to_string(), StepKind::Model);
     report.rows_in = rows_in;
     report.rows_out = files.iter().map(|file| file.rows).sum();
     report.bytes_out = files.iter().map(|file| file.bytes).sum();
@@ -87,5 +136,5 @@ pub(crate) async fn write(context: &Context, table: &TableName, history: &Histor
     kill::at(KillPoint::StepsTableCommitted);
     report.version = Some(committed.version);
     context.made(table.clone(), committed.version);
-    Ok(report)
+    Ok(())
 }
