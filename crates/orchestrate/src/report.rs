@@ -203,8 +203,9 @@ impl Report {
     /// failed because another one did have no say.
     pub fn worst_error(&self) -> Option<&Error> {
         let rank = |error: &Error| match error.blame() {
-            Blame::Stopped => 0,
-            Blame::Lagar => 1,
+            // It stops the other steps, too.
+            Blame::Lagar => 0,
+            Blame::Stopped => 1,
             Blame::Usage => 2,
             Blame::Data => 3,
             Blame::Outside => 4,
@@ -239,5 +240,9 @@ mod tests {
         assert_eq!(report.worst_error().unwrap().blame(), Blame::Outside);
         report.steps.push(step(codes::CHECK_FAILED));
         assert_eq!(report.worst_error().unwrap().blame(), Blame::Data);
+        // What a defect stopped was stopped by nobody.
+        report.steps.push(step(codes::STOPPED));
+        report.steps.push(StepReport::new("run", StepKind::Release).failed(Error::bug("x")));
+        assert_eq!(report.worst_error().unwrap().blame(), Blame::Lagar);
     }
 }
