@@ -254,6 +254,6 @@ mod tests {
         assert!(plan.matches("clean_text(").count() >= 2 && !plan.contains("expr=[nullif"), "{plan}");
         let rows = session.query(sql).await.unwrap().collect().await.unwrap();
         assert_eq!(rows[0].schema().field(0).name(), "nullif(lower(btrim(trusted.t.x)),Utf8(\"n/a\"))");
-        assert_eq!(shown(&rows), ["a", ""]);
+        assert_eq!(shown(&rows), ["a", "NULL"]);
     }
 }

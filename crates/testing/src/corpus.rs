@@ -2,7 +2,7 @@
 //! replayed again.
 
 use std::{
-    fs, io,
+    env, fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::mpsc::{RecvTimeoutError, channel},
@@ -26,6 +26,7 @@ pub fn replay_corpus(target: &str, decode: fn(&[u8])) -> u64 {
     let seeds = inputs(target).unwrap_or_else(|error| panic!("the inputs of {target}: {error}"));
     let seed = env_number("LAGAR_SEED").unwrap_or(1);
     let cases = env_number("LAGAR_CASES").unwrap_or(if long() { 3000 } else { 100 });
+    let target = target.to_owned();
     let (sender, receiver) = channel();
     let replay = move || {
         let all: Vec<&[u8]> = seeds.iter().map(|(_, bytes)| bytes.as_slice()).collect();
@@ -38,7 +39,10 @@ pub fn replay_corpus(target: &str, decode: fn(&[u8])) -> u64 {
                 let words = format!("{words}\n{} bytes: {shown:?}", input.len());
                 let _ = sender.send(words.clone());
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| decode(&input))) {
-                    println!("{words}");
+                    let path = env::temp_dir().join(format!("{target}-{seed}-{number}-{case}"));
+                    let kept = fs::write(&path, &input)
+                        .map_or_else(|e| e.to_string(), |()| path.display().to_string());
+                    println!("{words}\nthe input: {kept}");
                     std::panic::resume_unwind(panic);
                 }
             }

@@ -428,13 +428,16 @@ fn filtered(batch: &RecordBatch, keep: Vec<bool>) -> Result<RecordBatch> {
     if batch.num_columns() == 0 {
         let rows = keep.iter().filter(|keep| **keep).count();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        return RecordBatch::try_new_with_options(batch.schema(), vec![], &options).map_err(|e| defect(&e));
+        return RecordBatch::try_new_with_options(batch.schema(), vec![], &options).map_err(|e| unfit(&e));
     }
-    filter_record_batch(batch, &BooleanArray::from(keep)).map_err(|e| defect(&e))
+    filter_record_batch(batch, &BooleanArray::from(keep)).map_err(|e| unfit(&e))
 }
 
-fn defect(error: &ArrowError) -> Error {
-    Error::bug("a Parquet column could not be turned into its type").caused_by(error)
+/// A damaged file may hold values that its own types cannot have.
+fn unfit(error: &ArrowError) -> Error {
+    Error::new(codes::DECODE, "a value of the Parquet file does not fit the type of its column")
+        .caused_by(error)
+        .hint("is the file damaged?")
 }
 
 /// The values of a column that is not among those asked for.
@@ -616,10 +619,10 @@ fn conform(path: &str, array: &ArrayRef, to: &DataType, how: How<'_>) -> Result<
     }
     match (from, to) {
         (DataType::Dictionary(_, value), _) => {
-            conform(path, &cast(array, value).map_err(|e| defect(&e))?, to, how)
+            conform(path, &cast(array, value).map_err(|e| unfit(&e))?, to, how)
         }
         (DataType::RunEndEncoded(_, value), _) => {
-            conform(path, &cast(array, value.data_type()).map_err(|e| defect(&e))?, to, how)
+            conform(path, &cast(array, value.data_type()).map_err(|e| unfit(&e))?, to, how)
         }
         (DataType::Struct(_), DataType::Struct(fields)) => conform_struct(path, array, fields, how),
         (from, DataType::List(item)) if is_list(from) => conform_list(path, array, item, how),
@@ -654,7 +657,7 @@ fn conform_struct(path: &str, array: &ArrayRef, fields: &Fields, how: How<'_>) -
     strays.retain(|stray| array.is_valid(stray.row));
     strays.sort_by_key(|stray| stray.row);
     let array = StructArray::try_new_with_length(fields.clone(), arrays, from.nulls().cloned(), array.len());
-    Ok(Conformed { array: Arc::new(array.map_err(|e| defect(&e))?), strays })
+    Ok(Conformed { array: Arc::new(array.map_err(|e| unfit(&e))?), strays })
 }
 
 fn conform_list(path: &str, array: &ArrayRef, item: &FieldRef, how: How<'_>) -> Result<Conformed> {
@@ -666,7 +669,7 @@ fn conform_list(path: &str, array: &ArrayRef, item: &FieldRef, how: How<'_>) -> 
         | DataType::LargeListView(item) => item.clone(),
         other => return Err(Error::bug(format!("{other} is not a list"))),
     };
-    let lists = cast(array, &DataType::List(from_item)).map_err(|e| defect(&e))?;
+    let lists = cast(array, &DataType::List(from_item)).map_err(|e| unfit(&e))?;
     let lists = lists.as_list::<i32>();
     let inner_how = How { asked: None, ..how };
     let conformed = conform(&format!("{path}.item"), lists.values(), item.data_type(), inner_how)?;
@@ -683,7 +686,7 @@ fn conform_list(path: &str, array: &ArrayRef, item: &FieldRef, how: How<'_>) -> 
         }
     }
     let array = ListArray::try_new(item.clone(), offsets.clone(), conformed.array, lists.nulls().cloned());
-    Ok(Conformed { array: Arc::new(array.map_err(|e| defect(&e))?), strays })
+    Ok(Conformed { array: Arc::new(array.map_err(|e| unfit(&e))?), strays })
 }
 
 /// Lists, objects and maps as JSON.
@@ -701,7 +704,7 @@ fn nested_text(name: &str, array: &ArrayRef) -> Result<Conformed> {
 
 /// Texts by the same rules as those of JSON.
 fn parse_text(path: &str, array: &ArrayRef, to: &DataType) -> Result<Conformed> {
-    let texts = cast(array, &DataType::Utf8).map_err(|e| defect(&e))?;
+    let texts = cast(array, &DataType::Utf8).map_err(|e| unfit(&e))?;
     let field: FieldRef = Arc::new(Field::new("", to.clone(), true));
     let mut column = Column::new(&field, None, Rules::default())?;
     let (mut misfits, parse) = (Vec::new(), Parse::default());
@@ -726,13 +729,13 @@ fn conform_plain(path: &str, array: &ArrayRef, to: &DataType, nearest: bool) -> 
         let misfits = (0..array.len()).filter(|row| array.is_valid(*row));
         return Ok(Conformed::without(path, new_null_array(to, array.len()), misfits));
     }
-    let fitting = cast_with_options(array, to, &CastOptions::default()).map_err(|e| defect(&e))?;
+    let fitting = cast_with_options(array, to, &CastOptions::default()).map_err(|e| unfit(&e))?;
     let mut good: Vec<bool> =
         (0..array.len()).map(|row| array.is_null(row) || fitting.is_valid(row)).collect();
     if loses(from, to) && !(nearest && to.is_floating()) {
         // 3.5 becomes the integer 3 without a word: only what comes back the same is taken.
-        let back = cast(&fitting, from).map_err(|e| defect(&e))?;
-        let same = not_distinct(&back, array).map_err(|e| defect(&e))?;
+        let back = cast(&fitting, from).map_err(|e| unfit(&e))?;
+        let same = not_distinct(&back, array).map_err(|e| unfit(&e))?;
         good.iter_mut().enumerate().for_each(|(row, good)| *good &= same.value(row));
     }
     let misfits: Vec<usize> = (0..array.len()).filter(|row| !good[*row]).collect();
@@ -740,7 +743,7 @@ fn conform_plain(path: &str, array: &ArrayRef, to: &DataType, nearest: bool) -> 
         return Ok(Conformed::all(fitting));
     }
     let nulls = NullBuffer::union(fitting.nulls(), Some(&NullBuffer::from(good)));
-    let data = fitting.to_data().into_builder().nulls(nulls).build().map_err(|e| defect(&e))?;
+    let data = fitting.to_data().into_builder().nulls(nulls).build().map_err(|e| unfit(&e))?;
     Ok(Conformed::without(path, arrow::array::make_array(data), misfits))
 }
 
