@@ -243,6 +243,16 @@ fn steps_are_a_table_for_readers_of_the_lake() {
     place.lagar(&["releases", "rollback", "1"]).says(0, &[]);
     assert_eq!(steps(&place), first);
 
+    // What was in a table before is not mixed with steps.
+    place.write("refined/r.sql", "SELECT 'x' AS run_id");
+    place.write("lagar.yaml", "name: p\nsources: {a: {type: file, url: a.csv}}\n");
+    place.run(&[]);
+    fs::remove_file(place.project.join("refined/r.sql")).unwrap();
+    place.write("lagar.yaml", yaml.replace("etl_execution", "r"));
+    grow(&place);
+    place.lagar(&["run"]).says(1, &["`refined.r` is there already, and is no table of steps"]);
+    assert_eq!(place.rows("SELECT * FROM refined.r"), [json!({"run_id": "x"})]);
+
     for (table, wanted) in [
         ("trusted.steps", "is not in `refined`"),
         ("steps", "steps_table"),

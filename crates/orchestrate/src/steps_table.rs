@@ -29,10 +29,7 @@ pub(crate) async fn step(
     match run.status {
         Status::Ok => {}
         Status::NothingNew => return unchanged(context, table, step, "no step made anything"),
-        _ => {
-            step.status = Status::UpstreamFailed;
-            return step;
-        }
+        _ => return not_begun(context, step),
     }
     let steps = match history {
         Some(history) => history.steps_batch().await,
@@ -53,6 +50,18 @@ pub(crate) async fn step(
         Ok(()) => step,
         Err(error) => step.failed(error.without(&context.project.secrets)),
     }
+}
+
+/// Another step failed, or the run was asked to stop.
+fn not_begun(context: &Context, mut step: StepReport) -> StepReport {
+    step.attempts = 0;
+    (step.status, step.error) = match context.cancel.is_cancelled() {
+        true => (Status::Skipped, Some(Error::new(codes::STOPPED, "not started: the run was asked to stop"))),
+        false => {
+            (Status::UpstreamFailed, Some(Error::new(codes::UPSTREAM, "another step of the run failed")))
+        }
+    };
+    step
 }
 
 fn unchanged(context: &Context, table: &TableName, mut step: StepReport, why: &str) -> StepReport {
@@ -80,6 +89,10 @@ async fn write(
         None => None,
     };
     let sql = match released {
+        Some(released) if released.meta.as_ref().is_none_or(|meta| meta.definition != DEFINITION) => {
+            let what = format!("`{table}` is there already, and is no table of steps");
+            return Err(Error::new(codes::CONFIG, what).hint("name another one under `steps_table:`"));
+        }
         Some(released) => {
             session.add_table(&released, &context.lake)?;
             format!(
@@ -115,19 +128,14 @@ async fn write(
                 commit_id,
                 run_id: context.run_id.clone(),
                 definition: DEFINITION.to_owned(),
-                inputs: BTreeMap::new(),
-                input_ids: BTreeMap::new(),
-                incremental: Vec::new(),
-                merged_by: None,
                 rows_in,
                 rows_out: report.rows_out,
                 description: Some(
                     "One row for each step of each run: what it read and made, how, and what became of it."
                         .to_owned(),
                 ),
-                compacted: None,
                 code_version: context.provenance.code_version.clone(),
-                left_out: None,
+                ..TableMeta::default()
             },
             base,
             column_docs: BTreeMap::new(),

@@ -520,9 +520,10 @@ impl Group {
     ) -> Fit<()> {
         deep_enough(depth)?;
         let (mut first, mut guess) = (true, 0);
+        // Of what is no column the name is needed only where it matters.
+        let matters = self.strangers != Strangers::Skip;
+        let is_stranger = |column: Option<usize>| matters && column.is_none();
         loop {
-            // Only where they matter: names of what is no column.
-            let is_stranger = |column: Option<usize>| column.is_none() && self.strangers != Strangers::Skip;
             let (column, stranger) = match scanner.known_key(first, |text| self.keys.next(&mut guess, text)) {
                 Some(key) => (key.column, is_stranger(key.column).then(|| key.name.to_string())),
                 None => {

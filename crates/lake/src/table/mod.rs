@@ -85,7 +85,7 @@ pub struct Table {
 }
 
 /// What a commit says about itself, in the log's `commitInfo`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableMeta {
     /// Nobody else's, so that a lost answer can be told from a lost race.
     pub commit_id: String,
