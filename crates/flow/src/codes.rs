@@ -1,7 +1,7 @@
 //! Every error code, once. A code never changes its meaning; the blame goes with the code.
 //!
 //! E1xxx the project and the command line · E2xxx sources · E3xxx the lake · E4xxx SQL and models ·
-//! E5xxx checks · E6xxx runs · E9xxx Lagar itself.
+//! E5xxx checks · E6xxx runs · E7xxx predictors · E9xxx Lagar itself.
 
 use crate::Blame;
 
@@ -83,6 +83,10 @@ codes! {
     DEADLINE = "E6005", Outside, "a deadline passed";
     OUTPUT = "E6006", Data, "the output cannot be written";
     OVERTAKEN = "E6007", Outside, "another run published a table while this one made it";
+
+    PREDICTOR_DATA = "E7001", Data, "a predictor cannot learn from these rows, or answer for them";
+    PREDICTOR_STORED = "E7002", Data, "a stored predictor cannot be used";
+    PREDICTOR_LEAK = "E7003", Data, "a feature gives the target away";
 
     BUG = "E9001", Lagar, "a defect in Lagar";
 }

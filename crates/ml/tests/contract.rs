@@ -1,0 +1,285 @@
+//! What every algorithm of the list must keep, whatever it does.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use lagar_flow::codes;
+use lagar_ml::{ALGORITHMS, Entry, Output, Series, Target, Task, Training};
+use ndarray::{Array2, Axis, Slice};
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256Plus;
+use serde_json::{Value, json};
+
+struct Rows {
+    x: Array2<f64>,
+    values: Vec<f64>,
+    codes: Vec<u32>,
+    classes: usize,
+    features: Vec<String>,
+}
+
+/// Two to three overlapping clouds; the value is a line plus noise.
+fn rows(n: usize, p: usize, classes: usize, seed: u64) -> Rows {
+    let mut random = Xoshiro256Plus::seed_from_u64(seed);
+    let mut codes: Vec<u32> = (0..n).map(|row| (row % classes) as u32).collect();
+    let x = Array2::from_shape_fn((n, p), |(row, column)| {
+        let shift = if column % classes == row % classes { 1.5 } else { 0.0 };
+        // Never negative, as counts are: multinomial predictors ask for it.
+        (shift + random.gen_range(0.0..4.0_f64)).abs()
+    });
+    for code in &mut codes {
+        if random.gen_bool(0.05) {
+            *code = random.gen_range(0..classes) as u32;
+        }
+    }
+    let values = x.rows().into_iter().map(|row| row[0] * 2.0 - row[p - 1] + random.gen_range(-0.5..0.5));
+    Rows { values: values.collect(), x, codes, classes, features: (0..p).map(|c| format!("f{c}")).collect() }
+}
+
+impl Rows {
+    fn training(&self, task: Task, threads: usize) -> Training<'_> {
+        let target = match task {
+            Task::Regression => Target::Values(&self.values),
+            Task::Classification => Target::Classes { codes: &self.codes, count: self.classes },
+            _ => Target::None,
+        };
+        Training { x: self.x.view(), target, features: &self.features, seed: 7, threads }
+    }
+}
+
+fn of_rows() -> impl Iterator<Item = &'static Entry> {
+    ALGORITHMS.iter().filter(|entry| entry.task != Task::Forecast)
+}
+
+fn defaults(entry: &Entry) -> Value {
+    entry.params(&json!({})).unwrap()
+}
+
+fn finite(output: &Output) -> bool {
+    match output {
+        Output::Values(values) => values.iter().all(|v| v.is_finite()),
+        Output::Probabilities(rows) => rows
+            .rows()
+            .into_iter()
+            .all(|row| (row.sum() - 1.0).abs() < 1e-9 && row.iter().all(|p| (0.0..=1.0).contains(p))),
+        Output::Groups(_) => true,
+        Output::Components(rows) => rows.iter().all(|v| v.is_finite()),
+        Output::Scores { scores, .. } => scores.iter().all(|v| v.is_finite()),
+    }
+}
+
+#[test]
+fn names_and_parameters_are_documented() {
+    let mut names: Vec<&str> = ALGORITHMS.iter().map(|entry| entry.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), ALGORITHMS.len(), "two algorithms have one name");
+    for entry in ALGORITHMS {
+        assert!(!entry.about.is_empty() && !entry.about.ends_with('.'), "{}", entry.name);
+        let schema = serde_json::to_value((entry.schema)()).unwrap();
+        let defaults = defaults(entry);
+        let asked = schema["properties"].as_object().cloned().unwrap_or_default();
+        assert_eq!(asked.len(), defaults.as_object().unwrap().len(), "{}", entry.name);
+        for (name, property) in asked {
+            let about = property["description"].as_str().unwrap_or_default();
+            assert!(!about.is_empty(), "`{name}` of `{}` has no description", entry.name);
+        }
+        let error = entry.params(&json!({"no_such_parameter": 1})).unwrap_err();
+        assert_eq!(error.code(), codes::CONFIG);
+        assert!(error.message().contains("no_such_parameter"), "{error}");
+    }
+}
+
+#[test]
+fn the_same_rows_give_the_same_bits_with_any_number_of_threads() {
+    for entry in of_rows() {
+        for classes in [2, 3] {
+            let rows = rows(200, 4, classes, 1);
+            let params = defaults(entry);
+            let mut before: Option<(String, Output)> = None;
+            for threads in [1, 2, 8, 1] {
+                let (fitted, numbers) = entry.fit(&params, &rows.training(entry.task, threads)).unwrap();
+                let text = serde_json::to_string(&numbers).unwrap();
+                let output = fitted.predict(rows.x.view()).unwrap();
+                if let Some((numbers, answers)) = &before {
+                    assert_eq!(*numbers, text, "{} with {threads} threads", entry.name);
+                    assert_eq!(*answers, output, "{} with {threads} threads", entry.name);
+                }
+                before = Some((text, output));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_stored_answers_as_what_was_fitted_however_the_rows_are_cut() {
+    for entry in of_rows() {
+        let rows = rows(150, 4, 3, 2);
+        let (fitted, numbers) = entry.fit(&defaults(entry), &rows.training(entry.task, 2)).unwrap();
+        let text = serde_json::to_string(&numbers).unwrap();
+        let loaded = entry.load(&serde_json::from_str(&text).unwrap()).unwrap();
+        let asked = self::rows(90, 4, 3, 3).x;
+        let whole = fitted.predict(asked.view()).unwrap();
+        assert_eq!(whole.len(), 90, "{}", entry.name);
+        assert!(finite(&whole), "{}", entry.name);
+        assert_eq!(loaded.predict(asked.view()).unwrap(), whole, "{}", entry.name);
+        // Column by column in memory, as a table is, and in pieces.
+        let by_columns = asked.t().as_standard_layout().reversed_axes().to_owned();
+        assert_eq!(loaded.predict(by_columns.view()).unwrap(), whole, "{}", entry.name);
+        for (at, row) in asked.axis_chunks_iter(Axis(0), 1).enumerate() {
+            let one = loaded.predict(row).unwrap();
+            assert_eq!(one, part(&whole, at), "{} row {at}", entry.name);
+        }
+        assert!(
+            loaded.predict(asked.slice_axis(Axis(0), Slice::from(0..0))).unwrap().is_empty(),
+            "{}",
+            entry.name
+        );
+    }
+}
+
+fn part(output: &Output, at: usize) -> Output {
+    match output {
+        Output::Values(values) => Output::Values(vec![values[at]]),
+        Output::Probabilities(rows) => {
+            Output::Probabilities(rows.slice_axis(Axis(0), Slice::from(at..=at)).to_owned())
+        }
+        Output::Components(rows) => {
+            Output::Components(rows.slice_axis(Axis(0), Slice::from(at..=at)).to_owned())
+        }
+        Output::Groups(groups) => Output::Groups(vec![groups[at]]),
+        Output::Scores { scores, outliers } => {
+            Output::Scores { scores: vec![scores[at]], outliers: vec![outliers[at]] }
+        }
+    }
+}
+
+/// Each either learns something whose answers are finite, or says by name why it cannot; nothing panics.
+#[test]
+fn odd_rows_are_learned_from_or_refused_by_name() {
+    let ordinary = || rows(60, 3, 2, 4);
+    let mut odd: Vec<(&str, Rows)> = Vec::new();
+    odd.push(("one row", {
+        let mut one = rows(1, 3, 1, 4);
+        one.codes = vec![0];
+        one
+    }));
+    odd.push(("two rows", rows(2, 3, 2, 4)));
+    odd.push(("more features than rows", rows(6, 20, 2, 4)));
+    odd.push(("a constant feature", {
+        let mut rows = ordinary();
+        rows.x.column_mut(1).fill(3.0);
+        rows
+    }));
+    odd.push(("all features constant", {
+        let mut rows = ordinary();
+        rows.x.fill(1.0);
+        rows
+    }));
+    odd.push(("zeros", {
+        let mut rows = ordinary();
+        rows.x.fill(0.0);
+        rows.values.fill(0.0);
+        rows
+    }));
+    odd.push(("negative values", {
+        let mut rows = ordinary();
+        rows.x -= 10.0;
+        rows
+    }));
+    odd.push(("a constant target", {
+        let mut rows = ordinary();
+        rows.values.fill(5.0);
+        rows.codes.fill(0);
+        rows.classes = 1;
+        rows
+    }));
+    odd.push(("the same row again and again", {
+        let mut rows = ordinary();
+        let first = rows.x.row(0).to_owned();
+        rows.x.rows_mut().into_iter().for_each(|mut row| row.assign(&first));
+        rows
+    }));
+    odd.push(("two features alike", {
+        let mut rows = ordinary();
+        let first = rows.x.column(0).to_owned();
+        rows.x.column_mut(1).assign(&first);
+        rows
+    }));
+    odd.push(("huge values", {
+        let mut rows = ordinary();
+        rows.x *= 1e150;
+        rows.values.iter_mut().for_each(|v| *v *= 1e150);
+        rows
+    }));
+    odd.push(("tiny values", {
+        let mut rows = ordinary();
+        rows.x *= 1e-150;
+        rows.values.iter_mut().for_each(|v| *v *= 1e-150);
+        rows
+    }));
+    for (name, rows) in odd {
+        for entry in of_rows() {
+            match entry.fit(&defaults(entry), &rows.training(entry.task, 2)) {
+                Ok((fitted, numbers)) => {
+                    let output = fitted.predict(rows.x.view()).unwrap();
+                    assert!(finite(&output), "{} of {name}: {output:?}", entry.name);
+                    let text = serde_json::to_string(&numbers).unwrap();
+                    let loaded = entry.load(&serde_json::from_str(&text).unwrap());
+                    let loaded = loaded.unwrap_or_else(|e| panic!("{} of {name}: {e} {e:?}", entry.name));
+                    assert_eq!(loaded.predict(rows.x.view()).unwrap(), output, "{} of {name}", entry.name);
+                }
+                Err(error) => {
+                    assert_eq!(error.code(), codes::PREDICTOR_DATA, "{} of {name}: {error}", entry.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_future_is_as_long_as_asked_and_lies_in_its_interval() {
+    let mut random = Xoshiro256Plus::seed_from_u64(5);
+    let wave = |n: usize| (0..n).map(|t| 50.0 + 10.0 * (t as f64 / 7.0 * std::f64::consts::TAU).sin());
+    let noisy: Vec<f64> = wave(120).map(|v| v + random.gen_range(-2.0..2.0)).collect();
+    let long: Vec<Vec<f64>> = vec![
+        noisy,
+        vec![3.0; 60],
+        vec![0.0; 60],
+        (0..60).map(f64::from).collect(),
+        wave(60).map(|v| v * 1e12).collect(),
+    ];
+    for entry in ALGORITHMS.iter().filter(|entry| entry.task == Task::Forecast) {
+        let params = defaults(entry);
+        for values in &long {
+            for horizon in [1, 30] {
+                let series = Series { values, season: 7, seed: 1 };
+                let forecast = entry.forecast(&params, &series, horizon, 0.9).unwrap();
+                let again = entry.forecast(&params, &series, horizon, 0.9).unwrap();
+                assert_eq!(forecast, again, "{}", entry.name);
+                for part in [&forecast.values, &forecast.lower, &forecast.upper] {
+                    assert_eq!(part.len(), horizon, "{}", entry.name);
+                    assert!(part.iter().all(|v| v.is_finite()), "{}: {forecast:?}", entry.name);
+                }
+                for at in 0..horizon {
+                    assert!(
+                        forecast.lower[at] <= forecast.values[at]
+                            && forecast.values[at] <= forecast.upper[at],
+                        "{}: {forecast:?}",
+                        entry.name
+                    );
+                }
+            }
+        }
+        // Too short: a future all the same, or an error that says how long it must be.
+        for length in 1..20 {
+            let values: Vec<f64> = (0..length).map(|v| f64::from(v) * 1.5).collect();
+            match entry.forecast(&params, &Series { values: &values, season: 7, seed: 1 }, 3, 0.9) {
+                Ok(forecast) => assert!(forecast.values.iter().all(|v| v.is_finite()), "{}", entry.name),
+                Err(error) => {
+                    assert_eq!(error.code(), codes::PREDICTOR_DATA, "{}", entry.name);
+                    let says_how_many = error.message().bytes().any(|byte| byte.is_ascii_digit());
+                    assert!(says_how_many, "{}: {error}", entry.name);
+                }
+            }
+        }
+    }
+}
