@@ -5,7 +5,10 @@
 
 pub mod algorithm;
 pub mod algorithms;
+pub mod frame;
 pub mod judge;
+pub mod spec;
+mod split;
 
 pub use algorithm::{Entry, Fitted, Forecast, Output, Series, Target, Task, Training, algorithm};
 pub use algorithms::ALGORITHMS;

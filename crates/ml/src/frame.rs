@@ -1,0 +1,590 @@
+//! Where Arrow meets ndarray: from the columns of a table to the matrix that algorithms learn from, and what of
+//! that is remembered, so that the rows that are asked later go the same way.
+//!
+//! Columns are taken whole, never row by row. A null, NaN or infinity without a declared replacement is an error
+//! that names the column and says how many there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray},
+    compute::{DatePart as Part, cast, date_part},
+    datatypes::{DataType, Float64Type, Int32Type, TimeUnit, TimestampMicrosecondType},
+};
+use lagar_flow::{Error, Result, codes};
+use ndarray::{Array2, ShapeBuilder};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{DatePart, Encode, Encoder, Impute, Imputer, Scale};
+
+/// Columns that one table column may become; the rarest values go to `other`.
+const CATEGORIES_MAX: usize = 100;
+/// Distinct values that an ordinal or target encoding may have.
+const LEVELS_MAX: usize = 1_000_000;
+/// Rows that the mean of a target encoding is drawn towards the mean of all by (Micci-Barreca 2001).
+const TARGET_PRIOR_ROWS: f64 = 10.0;
+/// Parts in which rows that are learned from are encoded by the target of the other parts.
+const TARGET_FOLDS: u64 = 5;
+
+/// What kind of values a column of the table has. A column of another kind is refused when it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Number,
+    Boolean,
+    Text,
+    Time,
+}
+
+impl Kind {
+    /// # Errors
+    /// [`codes::PREDICTOR_DATA`]: nothing can be learned from such a column.
+    fn of(name: &str, data_type: &DataType) -> Result<Self> {
+        match data_type {
+            t if t.is_numeric() => Ok(Kind::Number),
+            DataType::Boolean => Ok(Kind::Boolean),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Ok(Kind::Text),
+            DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => Ok(Kind::Time),
+            DataType::Dictionary(_, values) => Kind::of(name, values),
+            // A column in which nothing stands has no type that matters.
+            DataType::Null => Ok(Kind::Number),
+            other => Err(Error::new(
+                codes::PREDICTOR_DATA,
+                format!("the feature `{name}` is a {other}: nothing can be learned from that"),
+            )
+            .hint("leave it out of `features`, or take it apart in the SQL that makes the table")),
+        }
+    }
+}
+
+/// How a column of the table becomes columns of the matrix.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// As it is; of booleans 0 and 1.
+    Number,
+    /// 1 where the value is that one, else 0; one more column for all values that are not here.
+    OneHot { categories: Vec<String> },
+    /// The place of the value; -1 for one that is not here.
+    Ordinal { categories: Vec<String> },
+    /// The number that stands for the value; `other` for one that is not here.
+    Target { values: Vec<(String, f64)>, other: f64 },
+    Parts { parts: Vec<DatePart> },
+}
+
+/// A feature as it was learned from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Feature {
+    pub name: String,
+    pub kind: Kind,
+    /// The Arrow type that it had.
+    pub data_type: String,
+    /// What stands in place of null; without it a null is an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
+    pub encoding: Encoding,
+}
+
+/// What stands in place of null.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Missing {
+    Number(f64),
+    Text(String),
+}
+
+/// What was learned about the columns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Frame {
+    pub features: Vec<Feature>,
+    /// For each column of the matrix what is subtracted, and then divided by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Vec<Scaling>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Scaling {
+    pub minus: f64,
+    pub over: f64,
+}
+
+/// What is asked for of the columns.
+pub(crate) struct Asked<'a> {
+    pub features: &'a [String],
+    pub encode: &'a BTreeMap<String, Encode>,
+    pub impute: &'a BTreeMap<String, Impute>,
+    pub scale: Scale,
+}
+
+/// The target as numbers: the values, or of two classes 0 and 1.
+pub(crate) type TargetNumbers<'a> = Option<&'a [f64]>;
+
+impl Frame {
+    /// Learns from `rows`, those that are learned from and no others. `target` is needed for target encodings. Also
+    /// returned: what people should know.
+    ///
+    /// # Errors
+    /// [`codes::PREDICTOR_DATA`]: nulls, text without an encoding, and the like; [`codes::CONFIG`]: what was asked
+    /// does not fit the columns.
+    pub(crate) fn learn(asked: &Asked<'_>, rows: &RecordBatch, target: TargetNumbers<'_>) -> Result<(Self, Vec<String>)> {
+        let mut notes = Vec::new();
+        let mut features = Vec::new();
+        for name in asked.features {
+            let column = column(rows, name)?;
+            features.push(learn_feature(asked, name, column, target, &mut notes)?);
+        }
+        let mut frame = Frame { features, scaling: None };
+        if asked.scale != Scale::None {
+            let matrix = frame.matrix(rows)?;
+            frame.scaling = Some(matrix.columns().into_iter().map(|c| scaling(asked.scale, c.iter().copied())).collect());
+        }
+        Ok((frame, notes))
+    }
+
+    /// The names of the matrix' columns, such as `borough=bronx` or `day.month`.
+    pub fn columns(&self) -> Vec<String> {
+        self.features.iter().flat_map(Feature::columns).collect()
+    }
+
+    /// For each feature the columns of the matrix that come from it.
+    pub fn ranges(&self) -> Vec<(String, std::ops::Range<usize>)> {
+        let mut start = 0;
+        let ranges = self.features.iter().map(|feature| {
+            let range = start..start + feature.width();
+            start = range.end;
+            (feature.name.clone(), range)
+        });
+        ranges.collect()
+    }
+
+    /// Bytes of the matrix of `rows` rows.
+    pub fn bytes(&self, rows: usize) -> usize {
+        let width: usize = self.features.iter().map(Feature::width).sum();
+        rows.saturating_mul(width).saturating_mul(size_of::<f64>())
+    }
+
+    /// The matrix of `rows`, a column after the other in memory; all values are finite.
+    ///
+    /// # Errors
+    /// [`codes::PREDICTOR_DATA`]: a feature is missing, is of another kind than it was, or has nulls or values that
+    /// are not finite.
+    pub fn matrix(&self, rows: &RecordBatch) -> Result<Array2<f64>> {
+        self.matrix_of(rows, |feature, column| feature.numbers(column))
+    }
+
+    /// The matrix of the rows that are learned from: a target encoding gives each of them what the others say.
+    pub(crate) fn training_matrix(&self, rows: &RecordBatch, target: TargetNumbers<'_>) -> Result<Array2<f64>> {
+        self.matrix_of(rows, |feature, column| match (&feature.encoding, target) {
+            (Encoding::Target { .. }, Some(target)) => feature.out_of_fold(column, target),
+            _ => feature.numbers(column),
+        })
+    }
+
+    fn matrix_of(
+        &self,
+        rows: &RecordBatch,
+        numbers: impl Fn(&Feature, &ArrayRef) -> Result<Vec<Vec<f64>>>,
+    ) -> Result<Array2<f64>> {
+        let width: usize = self.features.iter().map(Feature::width).sum();
+        let mut data = Vec::with_capacity(rows.num_rows() * width);
+        for feature in &self.features {
+            for column in numbers(feature, column(rows, &feature.name)?)? {
+                data.extend(column);
+            }
+        }
+        let mut matrix = Array2::from_shape_vec((rows.num_rows(), width).f(), data)
+            .map_err(|error| Error::bug("columns of different lengths").caused_by(&error))?;
+        for (mut column, scaling) in matrix.columns_mut().into_iter().zip(self.scaling.iter().flatten()) {
+            column.mapv_inplace(|value| (value - scaling.minus) / scaling.over);
+        }
+        Ok(matrix)
+    }
+}
+
+fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    rows.column_by_name(name)
+        .ok_or_else(|| Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is missing")))
+}
+
+fn learn_feature(
+    asked: &Asked<'_>,
+    name: &str,
+    column: &ArrayRef,
+    target: TargetNumbers<'_>,
+    notes: &mut Vec<String>,
+) -> Result<Feature> {
+    let kind = Kind::of(name, column.data_type())?;
+    let mut feature = Feature {
+        name: name.to_owned(),
+        kind,
+        data_type: column.data_type().to_string(),
+        missing: None,
+        encoding: Encoding::Number,
+    };
+    let by_value = matches!(asked.encode.get(name), Some(Encode::By(_)));
+    if let Some(impute) = asked.impute.get(name) {
+        feature.missing = Some(learn_missing(name, kind, by_value, impute, column)?);
+    }
+    feature.encoding = match (asked.encode.get(name), kind) {
+        (Some(Encode::Parts(parts)), Kind::Time) => {
+            if parts.is_empty() {
+                return Err(Error::new(codes::CONFIG, format!("`encode: {name}` names no part of a date")));
+            }
+            Encoding::Parts { parts: parts.clone() }
+        }
+        (Some(Encode::Parts(_)), _) => {
+            let what = format!("`encode: {name}` asks for parts of a date, and it is a {}", column.data_type());
+            return Err(Error::new(codes::CONFIG, what));
+        }
+        (Some(Encode::By(encoder)), _) => {
+            let texts = feature.texts(column)?;
+            learn_encoding(*encoder, name, &texts, target, notes)?
+        }
+        (None, Kind::Number | Kind::Boolean) => Encoding::Number,
+        (None, Kind::Text) => {
+            return Err(Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is text"))
+                .hint(format!("declare what it becomes: `encode: {{{name}: one_hot}}` (or ordinal, target)")));
+        }
+        (None, Kind::Time) => {
+            return Err(Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is a date"))
+                .hint(format!("declare its parts: `encode: {{{name}: [month, day_of_week]}}`")));
+        }
+    };
+    if kind == Kind::Number && column.null_count() == column.len() && feature.missing.is_none() && !column.is_empty() {
+        return Err(Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is null in every row"))
+            .hint("leave it out of `features`"));
+    }
+    Ok(feature)
+}
+
+/// What stands in place of null: what was asked for, learned from `column`.
+fn learn_missing(name: &str, kind: Kind, by_value: bool, impute: &Impute, column: &ArrayRef) -> Result<Missing> {
+    let nothing = || {
+        Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is null in every row that is learned from"))
+            .hint(format!("leave it out, or give a constant: `impute: {{{name}: 0}}`"))
+    };
+    let wrong = |what: &str| {
+        Error::new(codes::CONFIG, format!("`impute: {name}` is {what}, and the column is a {}", column.data_type()))
+    };
+    let text = by_value || kind == Kind::Text;
+    match impute {
+        Impute::Text(constant) if text => Ok(Missing::Text(constant.clone())),
+        Impute::Number(constant) if by_value => Ok(Missing::Text(constant.to_string())),
+        Impute::Bool(constant) if by_value => Ok(Missing::Text(constant.to_string())),
+        Impute::Number(constant) if kind == Kind::Number => match constant.is_finite() {
+            true => Ok(Missing::Number(*constant)),
+            false => Err(wrong("not finite")),
+        },
+        Impute::Bool(constant) if kind == Kind::Boolean => Ok(Missing::Number(f64::from(*constant))),
+        Impute::By(Imputer::MostFrequent) if text => {
+            let texts = texts_of(name, column)?;
+            let mut counts = BTreeMap::<&str, u64>::new();
+            for value in texts.iter().flatten() {
+                *counts.entry(value).or_default() += 1;
+            }
+            let most = counts.iter().rev().max_by_key(|(_, count)| **count);
+            most.map(|(value, _)| Missing::Text((*value).to_owned())).ok_or_else(nothing)
+        }
+        Impute::By(imputer) if matches!(kind, Kind::Number | Kind::Boolean) => {
+            let numbers = numbers_of(name, column)?;
+            let mut known: Vec<f64> = numbers.iter().flatten().filter(|value| !value.is_nan()).collect();
+            if known.is_empty() {
+                return Err(nothing());
+            }
+            let value = match imputer {
+                Imputer::Mean => known.iter().sum::<f64>() / known.len() as f64,
+                Imputer::Median => {
+                    known.sort_unstable_by(f64::total_cmp);
+                    let middle = known.len() / 2;
+                    match known.len() % 2 {
+                        1 => known[middle],
+                        _ => known[middle - 1] / 2.0 + known[middle] / 2.0,
+                    }
+                }
+                Imputer::MostFrequent => {
+                    known.sort_unstable_by(f64::total_cmp);
+                    let runs = known.chunk_by(|a, b| a == b);
+                    runs.rev().max_by_key(|run| run.len()).map_or(0.0, |run| run[0])
+                }
+            };
+            Ok(Missing::Number(value))
+        }
+        Impute::By(_) => Err(wrong("a mean or median")),
+        Impute::Text(_) => Err(wrong("text")),
+        Impute::Number(_) => Err(wrong("a number")),
+        Impute::Bool(_) => Err(wrong("true or false")),
+    }
+}
+
+fn learn_encoding(
+    encoder: Encoder,
+    name: &str,
+    texts: &StringArray,
+    target: TargetNumbers<'_>,
+    notes: &mut Vec<String>,
+) -> Result<Encoding> {
+    let mut counts = BTreeMap::<&str, u64>::new();
+    for value in texts.iter().flatten() {
+        *counts.entry(value).or_default() += 1;
+    }
+    if counts.len() > LEVELS_MAX {
+        let what = format!("the feature `{name}` has more than {LEVELS_MAX} different values");
+        return Err(Error::new(codes::PREDICTOR_DATA, what).hint("leave it out, or make groups of its values in SQL"));
+    }
+    let owned = |values: &mut dyn Iterator<Item = &str>| values.map(str::to_owned).collect::<Vec<_>>();
+    match encoder {
+        Encoder::OneHot => {
+            let mut by_count: Vec<(&str, u64)> = counts.iter().map(|(value, count)| (*value, *count)).collect();
+            by_count.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+            if by_count.len() > CATEGORIES_MAX {
+                notes.push(format!(
+                    "`{name}` has {} different values: the {CATEGORIES_MAX} most frequent have a column, the rest is `other`",
+                    by_count.len()
+                ));
+            }
+            let kept: BTreeSet<&str> = by_count.iter().take(CATEGORIES_MAX).map(|(value, _)| *value).collect();
+            Ok(Encoding::OneHot { categories: owned(&mut kept.into_iter()) })
+        }
+        Encoder::Ordinal => Ok(Encoding::Ordinal { categories: owned(&mut counts.into_keys()) }),
+        Encoder::Target => {
+            let target = target.ok_or_else(|| {
+                let what = format!("`encode: {name}` asks for the target's mean");
+                Error::new(codes::CONFIG, what).hint("that needs a target of numbers, or of two classes")
+            })?;
+            let (values, other) = target_means(texts, target, |_| true);
+            let values = values.into_iter().map(|(value, mean)| (value.to_owned(), mean)).collect();
+            Ok(Encoding::Target { values, other })
+        }
+    }
+}
+
+/// The mean of the target for each value, drawn towards the mean of all rows where few rows say it, and that mean.
+fn target_means<'a>(
+    texts: &'a StringArray,
+    target: &[f64],
+    takes: impl Fn(usize) -> bool,
+) -> (BTreeMap<&'a str, f64>, f64) {
+    let mut sums = BTreeMap::<&str, (f64, f64)>::new();
+    let (mut sum, mut count) = (0.0, 0.0);
+    for (row, (value, target)) in texts.iter().zip(target).enumerate() {
+        if let (Some(value), true) = (value, takes(row)) {
+            let of_value = sums.entry(value).or_default();
+            of_value.0 += target;
+            of_value.1 += 1.0;
+            sum += target;
+            count += 1.0;
+        }
+    }
+    let all = if count > 0.0 { sum / count } else { 0.0 };
+    let means = sums.into_iter().map(|(value, (sum, count))| {
+        (value, (sum + TARGET_PRIOR_ROWS * all) / (count + TARGET_PRIOR_ROWS))
+    });
+    (means.collect(), all)
+}
+
+fn scaling(scale: Scale, values: impl Iterator<Item = f64> + Clone) -> Scaling {
+    let count = values.clone().count().max(1) as f64;
+    let (minus, over) = match scale {
+        Scale::None => (0.0, 1.0),
+        Scale::Standard => {
+            let mean = values.clone().map(|v| v / count).sum::<f64>();
+            let variance = values.map(|v| (v - mean) * ((v - mean) / count)).sum::<f64>();
+            (mean, variance.sqrt())
+        }
+        Scale::MinMax => {
+            let min = values.clone().fold(f64::INFINITY, f64::min);
+            let max = values.fold(f64::NEG_INFINITY, f64::max);
+            (min, max - min)
+        }
+    };
+    // A column in which nothing changes stays as it is, but for its place.
+    let over = if over.is_finite() && over > 0.0 { over } else { 1.0 };
+    Scaling { minus: if minus.is_finite() { minus } else { 0.0 }, over }
+}
+
+impl Feature {
+    fn width(&self) -> usize {
+        match &self.encoding {
+            Encoding::Number | Encoding::Ordinal { .. } | Encoding::Target { .. } => 1,
+            Encoding::OneHot { categories } => categories.len() + 1,
+            Encoding::Parts { parts } => parts.len(),
+        }
+    }
+
+    fn columns(&self) -> Vec<String> {
+        let name = &self.name;
+        match &self.encoding {
+            Encoding::Number | Encoding::Ordinal { .. } | Encoding::Target { .. } => vec![name.clone()],
+            Encoding::OneHot { categories } => {
+                let values = categories.iter().map(String::as_str).chain(["(other)"]);
+                values.map(|value| format!("{name}={value}")).collect()
+            }
+            Encoding::Parts { parts } => parts.iter().map(|part| format!("{name}.{}", part.name())).collect(),
+        }
+    }
+
+    /// The columns of the matrix.
+    fn numbers(&self, column: &ArrayRef) -> Result<Vec<Vec<f64>>> {
+        let kind = Kind::of(&self.name, column.data_type())?;
+        if kind != self.kind && *column.data_type() != DataType::Null {
+            return Err(Error::new(
+                codes::PREDICTOR_DATA,
+                format!("the feature `{}` was a {}, and is a {} now", self.name, self.data_type, column.data_type()),
+            )
+            .hint("give it the type that was learned from, or train again"));
+        }
+        match &self.encoding {
+            Encoding::Number => Ok(vec![self.finite(column)?]),
+            Encoding::OneHot { categories } => {
+                let texts = self.texts(column)?;
+                let mut columns = vec![vec![0.0; texts.len()]; categories.len() + 1];
+                for (row, place) in places(&texts, categories).enumerate() {
+                    columns[place.unwrap_or(categories.len())][row] = 1.0;
+                }
+                Ok(columns)
+            }
+            Encoding::Ordinal { categories } => {
+                let texts = self.texts(column)?;
+                Ok(vec![places(&texts, categories).map(|place| place.map_or(-1.0, |place| place as f64)).collect()])
+            }
+            Encoding::Target { values, other } => {
+                let texts = self.texts(column)?;
+                let number = |value: Option<&str>| {
+                    let place = value.and_then(|value| values.binary_search_by(|(v, _)| v.as_str().cmp(value)).ok());
+                    place.map_or(*other, |place| values[place].1)
+                };
+                Ok(vec![texts.iter().map(number).collect()])
+            }
+            Encoding::Parts { parts } => parts.iter().map(|part| self.part(*part, column)).collect(),
+        }
+    }
+
+    /// A target encoding of rows that are learned from: each row gets the mean of the rows in other folds.
+    fn out_of_fold(&self, column: &ArrayRef, target: &[f64]) -> Result<Vec<Vec<f64>>> {
+        let texts = self.texts(column)?;
+        let fold = |row: usize| (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let mut numbers = vec![0.0; texts.len()];
+        for asked in 0..TARGET_FOLDS {
+            let (means, other) = target_means(&texts, target, |row| fold(row) % TARGET_FOLDS != asked);
+            for (row, value) in texts.iter().enumerate().filter(|(row, _)| fold(*row) % TARGET_FOLDS == asked) {
+                numbers[row] = value.and_then(|value| means.get(value)).copied().unwrap_or(other);
+            }
+        }
+        Ok(vec![numbers])
+    }
+
+    /// The values as finite numbers, what is missing filled in.
+    fn finite(&self, column: &ArrayRef) -> Result<Vec<f64>> {
+        let numbers = numbers_of(&self.name, column)?;
+        let fill = match &self.missing {
+            Some(Missing::Number(value)) => Some(*value),
+            _ => None,
+        };
+        let mut values = numbers.values().to_vec();
+        if numbers.null_count() > 0 {
+            let Some(fill) = fill else { return Err(self.nulls("null", numbers.null_count(), numbers.len())) };
+            for row in (0..numbers.len()).filter(|row| numbers.is_null(*row)) {
+                values[row] = fill;
+            }
+        }
+        // NaN is what some writers put where there is nothing.
+        let nans = values.iter().filter(|value| value.is_nan()).count();
+        if nans > 0 {
+            let Some(fill) = fill else { return Err(self.nulls("NaN", nans, values.len())) };
+            values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = fill);
+        }
+        let infinite = values.iter().filter(|value| value.is_infinite()).count();
+        if infinite > 0 {
+            let what = format!("the feature `{}` is infinite in {infinite} of {} rows", self.name, values.len());
+            return Err(Error::new(codes::PREDICTOR_DATA, what)
+                .hint("say in the SQL that makes the table what stands there instead"));
+        }
+        Ok(values)
+    }
+
+    fn nulls(&self, what: &str, count: usize, rows: usize) -> Error {
+        let name = &self.name;
+        let fill = if self.kind == Kind::Text { "unknown" } else { "0" };
+        Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is {what} in {count} of {rows} rows")).hint(
+            format!(
+                "say what stands there instead, `impute: {{{name}: {fill}}}` (a constant, mean, median, most_frequent), \
+                 or leave the rows or the column out"
+            ),
+        )
+    }
+
+    /// The values as text, what is missing filled in.
+    fn texts(&self, column: &ArrayRef) -> Result<StringArray> {
+        let texts = texts_of(&self.name, column)?;
+        if texts.null_count() == 0 {
+            return Ok(texts);
+        }
+        match &self.missing {
+            Some(Missing::Text(fill)) => Ok(texts.iter().map(|value| Some(value.unwrap_or(fill))).collect()),
+            _ => Err(self.nulls("null", texts.null_count(), texts.len())),
+        }
+    }
+
+    fn part(&self, part: DatePart, column: &ArrayRef) -> Result<Vec<f64>> {
+        if column.null_count() > 0 {
+            return Err(self.nulls("null", column.null_count(), column.len()));
+        }
+        let wrong = |error: arrow::error::ArrowError| {
+            Error::new(codes::PREDICTOR_DATA, format!("no {} of `{}`", part.name(), self.name)).caused_by(&error)
+        };
+        // A timestamp with a zone: the parts of its local time.
+        let arrow_part = match part {
+            DatePart::Year => Part::Year,
+            DatePart::Month => Part::Month,
+            DatePart::Day => Part::Day,
+            DatePart::DayOfWeek => Part::DayOfWeekMonday0,
+            DatePart::DayOfYear => Part::DayOfYear,
+            DatePart::Week => Part::Week,
+            DatePart::Hour => Part::Hour,
+            DatePart::Days => {
+                let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+                let micros = cast(column, &micros).map_err(wrong)?;
+                let micros = micros.as_primitive::<TimestampMicrosecondType>();
+                return Ok(micros.values().iter().map(|micros| *micros as f64 / 86_400e6).collect());
+            }
+        };
+        let numbers = date_part(column, arrow_part).map_err(wrong)?;
+        Ok(numbers.as_primitive::<Int32Type>().values().iter().map(|number| f64::from(*number)).collect())
+    }
+}
+
+impl DatePart {
+    fn name(self) -> &'static str {
+        match self {
+            DatePart::Year => "year",
+            DatePart::Month => "month",
+            DatePart::Day => "day",
+            DatePart::DayOfWeek => "day_of_week",
+            DatePart::DayOfYear => "day_of_year",
+            DatePart::Week => "week",
+            DatePart::Hour => "hour",
+            DatePart::Days => "days",
+        }
+    }
+}
+
+fn places<'a>(texts: &'a StringArray, categories: &'a [String]) -> impl Iterator<Item = Option<usize>> + 'a {
+    texts.iter().map(|value| {
+        value.and_then(|value| categories.binary_search_by(|category| category.as_str().cmp(value)).ok())
+    })
+}
+
+fn numbers_of(name: &str, column: &ArrayRef) -> Result<Float64Array> {
+    cast(column, &DataType::Float64).map(|column| column.as_primitive::<Float64Type>().clone()).map_err(|error| {
+        Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` has values that are no numbers"))
+            .caused_by(&error)
+    })
+}
+
+fn texts_of(name: &str, column: &ArrayRef) -> Result<StringArray> {
+    cast(column, &DataType::Utf8).map(|column| column.as_string::<i32>().clone()).map_err(|error| {
+        Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` has values that are no text"))
+            .caused_by(&error)
+    })
+}
