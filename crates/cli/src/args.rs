@@ -184,6 +184,11 @@ pub enum Command {
         #[command(subcommand)]
         action: Option<ReleasesAction>,
     },
+    /// Lists predictors and shows how good they are; trains, asks and promotes them
+    Predictors {
+        #[command(subcommand)]
+        action: Option<PredictorsAction>,
+    },
     /// Tries rejected rows again, after what rejected them has changed
     Quarantine {
         #[command(subcommand)]
@@ -291,6 +296,54 @@ pub enum ReleasesAction {
     List,
     /// Publishes the tables of release NUMBER again
     Rollback { number: u64 },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum PredictorsAction {
+    /// All predictors, and which version is current
+    List,
+    /// How good a predictor is, beside its baselines, and what it goes by
+    Show {
+        name: String,
+        /// Default: the current version, else the newest
+        #[arg(long, value_name = "N")]
+        version: Option<u64>,
+        /// Writes a page with pictures, which needs no other file
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
+    /// Trains predictors whose table or settings changed, and releases those that are good enough
+    Train {
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+        /// Also if nothing changed
+        #[arg(long)]
+        force: bool,
+    },
+    /// Asks a predictor for each row of a table
+    Score {
+        name: String,
+        /// Default: the table that it learned from
+        table: Option<String>,
+        #[arg(short, long, value_name = "FORMAT", help = "How rows are written; default: as the file's name ends, else box")]
+        format: Option<Format>,
+        /// Writes to a file instead of stdout
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Makes a version current, whatever was found about it
+    Promote {
+        name: String,
+        #[arg(value_name = "VERSION")]
+        version: u64,
+    },
+    /// Makes the version that was current before current again
+    Rollback { name: String },
+    /// Lists the algorithms and their parameters
+    Algorithms {
+        /// One algorithm, with all its parameters
+        name: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, Subcommand)]

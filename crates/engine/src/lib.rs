@@ -22,6 +22,7 @@ mod memory;
 pub mod merge;
 pub mod model;
 mod parser;
+mod predict;
 pub mod profile;
 mod quarantine;
 mod query;
@@ -39,6 +40,7 @@ pub mod yaml;
 
 pub use functions::{FUNCTIONS, Function, NullTokens};
 pub use memory::{Limits, default_memory_bytes};
+pub use predict::Asked;
 pub use query::{Misfits, Query, QueryStats, StatsHandle};
 pub use session::{Engine, RawOptions, Session, Strategy, TableFiles};
-pub use sql::tables_of;
+pub use sql::{predictors_of, quote as quoted, tables_of};

@@ -13,7 +13,7 @@ use lagar_flow::{Error, Name, Place, Result, TableName, Zone, codes};
 
 pub use crate::front_matter::{Dialect, FrontMatter, Materialize, Severity, json_schema};
 use crate::{
-    FUNCTIONS, NullTokens, front_matter,
+    FUNCTIONS, NullTokens, front_matter, predict,
     sql::{self, Allowed, NamedTable},
     suggest,
 };
@@ -42,6 +42,8 @@ pub struct Model {
     pub reads: Vec<Read>,
     /// The other tables that its checks read.
     pub check_reads: Vec<Read>,
+    /// The predictors that the query asks, and where.
+    pub predictors: Vec<AskedPredictor>,
     /// The project's texts that mean null.
     pub null_tokens: NullTokens,
 }
@@ -50,6 +52,14 @@ pub struct Model {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
     pub table: TableName,
+    pub line: usize,
+    pub column: usize,
+}
+
+/// A predictor that is asked, and where the file says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedPredictor {
+    pub name: Name,
     pub line: usize,
     pub column: usize,
 }
@@ -103,6 +113,16 @@ impl Model {
     /// The place of `read` in the file.
     pub fn place_of(&self, read: &Read) -> Place {
         Place { file: self.shown.clone(), line: read.line, column: read.column }
+    }
+
+    /// The place of `asked` in the file.
+    pub fn place_of_predictor(&self, asked: &AskedPredictor) -> Place {
+        Place { file: self.shown.clone(), line: asked.line, column: asked.column }
+    }
+
+    /// The predictors that must be there before this model is made, each once.
+    pub fn asks(&self) -> std::collections::BTreeSet<&Name> {
+        self.predictors.iter().map(|asked| &asked.name).collect()
     }
 
     /// The tables that must be there before this model is made, each once.
@@ -245,6 +265,7 @@ pub fn read(path: &str, text: &str, problems: &mut Vec<Error>) -> Option<Model> 
         sql: query.sql,
         sql_line_offset: head.sql_line_offset,
         reads: query.reads,
+        predictors: query.predictors,
         null_tokens: NullTokens::default(),
     };
     problems.extend(unread_increments(&model));
@@ -389,6 +410,7 @@ struct QueryText {
     sql: String,
     docs: BTreeMap<String, String>,
     reads: Vec<Read>,
+    predictors: Vec<AskedPredictor>,
 }
 
 /// `name`: the model's own, if its file can name a table.
@@ -424,8 +446,19 @@ fn read_query(name: Option<&TableName>, path: &str, text: &str, line_offset: usi
     if let Some(error) = Error::all(errors) {
         return Err(error);
     }
+    let mut predictors = Vec::new();
+    for named in predict::named(&parsed.statement) {
+        match named.name.parse() {
+            Ok(name) => predictors.push(AskedPredictor {
+                name,
+                line: named.spot.0 + line_offset,
+                column: named.spot.1,
+            }),
+            Err(error) => return Err(error.at(path, named.spot.0 + line_offset, named.spot.1)),
+        }
+    }
     let docs = sql::query_of(&parsed.statement).map(|query| column_docs(query, text)).unwrap_or_default();
-    Ok(QueryText { sql: without_semicolon(text).to_owned(), docs, reads })
+    Ok(QueryText { sql: without_semicolon(text).to_owned(), docs, reads, predictors })
 }
 
 /// The table that a model may read by this name.

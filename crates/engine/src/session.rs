@@ -1,6 +1,7 @@
 //! The engine of a run, and sessions: names bound to tables, queries over them.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -21,6 +22,7 @@ use datafusion::{
     logical_expr::{LogicalPlan, LogicalPlanBuilder},
     optimizer::{Optimizer, OptimizerRule},
     prelude::SessionConfig,
+    sql::parser::Statement,
 };
 use lagar_flow::{Error, Name, Result, TableName, Zone, codes};
 use lagar_lake::{DataFile, Lake, LeftOut, Manifest, Table, delta_schema};
@@ -37,6 +39,7 @@ use crate::{
     load_order::in_load_order,
     memory::{self, Limits},
     merge::STAGED,
+    predict::{self, Asked},
     quarantine::QuarantineTable,
     query::{self, Query},
     raw_table::{self, RawTable},
@@ -101,7 +104,7 @@ impl Engine {
         catalogs.register_catalog(CATALOG.to_owned(), catalog.clone());
         let mut state = self.0.state.clone();
         state.register_catalog_list(Arc::new(catalogs));
-        Session { engine: self.clone(), catalog, state, tables: Mutex::default() }
+        Session { engine: self.clone(), catalog, state, tables: Mutex::default(), predictors: Mutex::default() }
     }
 
     /// What this engine may use.
@@ -189,6 +192,7 @@ pub struct Session {
     catalog: Arc<MemoryCatalogProvider>,
     state: SessionState,
     tables: Mutex<BTreeMap<String, SchemaRef>>,
+    predictors: Mutex<BTreeMap<Name, Asked>>,
 }
 
 /// Data files in the folder of a table, and the columns that are read from them.
@@ -307,6 +311,11 @@ impl Session {
         self.add_rows(name.zone.as_str(), name.name.as_str(), vec![], schema)
     }
 
+    /// What `predict('name')`, `predict_proba('name')` or `forecast('name')` ask from now on.
+    pub fn add_predictor(&self, name: &Name, predictor: Asked) {
+        self.predictors.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), predictor);
+    }
+
     /// Every table with its columns, by name: for completion and listings.
     pub fn tables(&self) -> BTreeMap<String, SchemaRef> {
         self.names().clone()
@@ -351,6 +360,7 @@ impl Session {
     /// NULL in its place; whatever else fails then may come from that.
     async fn with_more_unknown_columns(&self, sql: &str, first: Error) -> Error {
         let Ok(Parsed { mut statement, .. }) = sql::parse(sql, Allowed::Query) else { return first };
+        let Ok(state) = self.with_predictors(&mut statement) else { return first };
         let mut all = first.clone();
         let mut newest = first;
         while all.each().count() < UNKNOWN_COLUMNS_MAX && newest.code() == codes::SQL_UNKNOWN_COLUMN {
@@ -358,7 +368,7 @@ impl Session {
             if !spot.is_some_and(|spot| sql::replace_by_null(&mut statement, sql, spot)) {
                 break;
             }
-            newest = match self.state.statement_to_plan(statement.clone()).await {
+            newest = match state.statement_to_plan(statement.clone()).await {
                 Ok(_) => break,
                 Err(error) => errors::planning(&error, sql),
             };
@@ -458,13 +468,14 @@ impl Session {
     }
 
     async fn plan(&self, sql: &str, allowed: Allowed) -> Result<LogicalPlan> {
-        let Parsed { statement, tables } = sql::parse(sql, allowed)?;
+        let Parsed { mut statement, tables } = sql::parse(sql, allowed)?;
         if let Some(error) = Error::all(tables.iter().filter_map(|table| self.unknown(table))) {
             return Err(error);
         }
         let planning = |error: DataFusionError| errors::planning(&error, sql);
+        let state = self.with_predictors(&mut statement)?;
         let listing = functions::listing(&statement);
-        let mut plan = self.state.statement_to_plan(statement).await.map_err(planning)?;
+        let mut plan = state.statement_to_plan(statement).await.map_err(planning)?;
         if let Some(ours) = listing {
             let ours = self.state.create_logical_plan(&ours).await.map_err(planning)?;
             let both = LogicalPlanBuilder::from(plan).union(ours).and_then(LogicalPlanBuilder::build);
@@ -474,6 +485,23 @@ impl Session {
             return Err(Error::new(codes::SQL_NOT_ALLOWED, "this statement does more than read").at("", 1, 1));
         }
         Ok(plan)
+    }
+
+    /// Puts the functions of predictors in the place of the calls that name them; the state that knows these.
+    fn with_predictors(&self, statement: &mut Statement) -> Result<Cow<'_, SessionState>> {
+        let known = self.predictors.lock().unwrap_or_else(PoisonError::into_inner);
+        let functions = predict::replace(statement, &known)?;
+        if functions.is_empty() {
+            return Ok(Cow::Borrowed(&self.state));
+        }
+        let mut state = self.state.clone();
+        for function in functions.scalar {
+            state.register_udf(function).map_err(|error| Error::bug(error.strip_backtrace()))?;
+        }
+        if let Some(forecast) = functions.forecast {
+            state.register_udtf(predict::FORECAST, forecast);
+        }
+        Ok(Cow::Owned(state))
     }
 
     /// The error for a table that this session does not have.

@@ -1,6 +1,6 @@
 //! The text of a query: parsing, which statements are allowed, and what stands where in it.
 
-use std::ops::ControlFlow;
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use datafusion::{
     logical_expr::{LogicalPlan, TableScan},
@@ -14,9 +14,9 @@ use datafusion::{
         },
     },
 };
-use lagar_flow::{Error, Result, codes};
+use lagar_flow::{Error, Name, Result, codes};
 
-use crate::{errors, parser};
+use crate::{errors, parser, predict};
 
 /// Line and column, from 1.
 pub type Spot = (usize, usize);
@@ -63,6 +63,16 @@ pub fn tables_of(sql: &str) -> Result<Vec<(String, Spot)>> {
         }
     }
     Ok(tables)
+}
+
+/// The predictors that a query asks, each once.
+///
+/// # Errors
+/// As [`tables_of`].
+pub fn predictors_of(sql: &str) -> Result<BTreeSet<Name>> {
+    let named = predict::named(&parse(sql, Allowed::Inspect)?.statement);
+    // What is no name is told when the query is planned.
+    Ok(named.into_iter().filter_map(|named| named.name.parse().ok()).collect())
 }
 
 /// Parses one statement and refuses what is not allowed. Errors have places inside `sql`.
@@ -381,7 +391,7 @@ pub(crate) fn find_identifier(sql: &str, relation: Option<&str>, name: &str) -> 
 }
 
 /// `name` as SQL text: quoted, so that any name is one identifier.
-pub(crate) fn quote(name: &str) -> String {
+pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

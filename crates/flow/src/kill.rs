@@ -34,6 +34,7 @@ points! {
     CheckpointDue = "checkpoint-due", "The log's entry is in the lake, the checkpoint for it is not.";
     CheckpointMade = "checkpoint-made", "The checkpoint is in the lake too.";
     TableCommitted = "table-committed", "A version of a table is in the lake.";
+    PredictorStored = "predictor-stored", "A version of a predictor is in the lake; nothing is released.";
     HistoryStep = "history-step", "The history knows how a step ended.";
     StepsTableCommitted = "steps-table-committed", "The steps of the run are in `steps_table`; nothing is released.";
     ReleaseDue = "release-due", "All steps went well; nothing is released.";

@@ -3,11 +3,13 @@
 //! Three kinds of commit, all made the same way: data objects are put under names that nobody else
 //! can have, and become visible by one small record that is put last and only if its number is free
 //! ([`store`]). A *load* makes raw files visible ([`raw`]), an entry of the Delta log makes a version
-//! of a table visible ([`table`]), a *release* makes a set of table versions current ([`release`]).
+//! of a table visible ([`table`]), a *release* makes a set of table versions current, and with them those of
+//! predictors ([`release`], [`predictors`]).
 //! What no record names does not exist; a broken-off write leaves only such objects behind.
 
 mod body;
 mod checksums;
+pub mod predictors;
 pub mod raw;
 pub mod refused;
 pub mod release;
@@ -25,11 +27,12 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 use uuid::{NoContext, Timestamp, Uuid};
 
 pub use checksums::Checksums;
+pub use predictors::{NewPredictor, PredictorVersion};
 pub use raw::{
     LoadWindow, LoadWriter, Manifest, ManifestFile, Redriven, RejectRecord, newest_state, redriven,
 };
 pub use refused::{LeftOut, RefusedVersion};
-pub use release::Release;
+pub use release::{Contents, Release};
 pub use store::{Access, Deadlines, DurableLocal, Root, S3Settings, Trial, object_error, open_object};
 pub use table::{
     Changed, Committed, Compaction, DataFile, MergedBy, Table, TableCommit, TableMeta, TableWriter,

@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use lagar_flow::{Error, Result, TableName, codes};
+use lagar_flow::{Error, Name, Result, TableName, codes};
 use object_store::{ObjectMeta, ObjectStoreExt, path::Path};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     Lake, lagar_version,
-    store::{FORMAT_VERSION, Records, number_in},
+    store::{FORMAT_VERSION, FORMAT_VERSION_MAX, Records, number_in},
 };
 
 /// The set of table versions that a run published together.
@@ -29,12 +29,35 @@ pub struct Release {
     pub lagar_version: String,
     /// Every table that readers see, not only the changed ones.
     pub tables: BTreeMap<TableName, u64>,
+    /// Every predictor that readers see. A release that has any has format version 2: an older Lagar would
+    /// publish the next one without them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub predictors: BTreeMap<Name, u64>,
     /// The release whose tables these are again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_of: Option<u64>,
     /// The release that was current before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<u64>,
+}
+
+/// What a release makes current.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Contents {
+    pub tables: BTreeMap<TableName, u64>,
+    pub predictors: BTreeMap<Name, u64>,
+}
+
+impl From<BTreeMap<TableName, u64>> for Contents {
+    fn from(tables: BTreeMap<TableName, u64>) -> Self {
+        Self { tables, ..Self::default() }
+    }
+}
+
+impl Release {
+    pub fn contents(&self) -> Contents {
+        Contents { tables: self.tables.clone(), predictors: self.predictors.clone() }
+    }
 }
 
 impl Lake {
@@ -50,13 +73,13 @@ impl Lake {
         records.last().await
     }
 
-    /// Makes `tables` the current versions. `base` is the release that was current when they were
+    /// Makes `contents` the current versions. `base` is the release that was current when they were
     /// planned; if it is not any more, another run published in between, and this one fails with
     /// [`codes::LAKE_CONFLICT`].
     pub async fn publish(
         &self,
         base: Option<u64>,
-        tables: BTreeMap<TableName, u64>,
+        contents: impl Into<Contents>,
         run_id: &str,
         rollback_of: Option<u64>,
     ) -> Result<Release> {
@@ -75,14 +98,16 @@ impl Lake {
             )
             .hint("run again: it starts from what the other one published"));
         }
+        let Contents { tables, predictors } = contents.into();
         let release = Release {
-            format_version: FORMAT_VERSION,
+            format_version: if predictors.is_empty() { FORMAT_VERSION } else { FORMAT_VERSION_MAX },
             number: base.map_or(1, |n| n + 1),
             id: Uuid::now_v7(),
             run_id: run_id.to_owned(),
             created_at: self.clock().now(),
             lagar_version: lagar_version(),
             tables,
+            predictors,
             rollback_of,
             previous: base,
         };

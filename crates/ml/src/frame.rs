@@ -16,6 +16,7 @@ use ndarray::{Array2, ShapeBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::judge::guards::{Distribution, Drift};
 use crate::spec::{DatePart, Encode, Encoder, Impute, Imputer, Scale};
 
 /// Columns that one table column may become; the rarest values go to `other`.
@@ -115,6 +116,50 @@ pub(crate) struct Asked<'a> {
     pub encode: &'a BTreeMap<String, Encode>,
     pub impute: &'a BTreeMap<String, Impute>,
     pub scale: Scale,
+}
+
+/// The values of a column before anything was filled in.
+pub(crate) enum Raw {
+    /// NaN where there is none; of dates days since 1970.
+    Numbers(Vec<f64>),
+    Texts(StringArray),
+}
+
+impl Raw {
+    /// # Errors
+    /// [`codes::PREDICTOR_DATA`]: nothing can be learned from such a column.
+    pub fn of(name: &str, column: &ArrayRef) -> Result<Self> {
+        let numbers = match Kind::of(name, column.data_type())? {
+            Kind::Text => return Ok(Raw::Texts(texts_of(name, column)?)),
+            Kind::Number | Kind::Boolean => numbers_of(name, column)?,
+            Kind::Time => {
+                let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+                let micros = cast(column, &micros).and_then(|micros| cast(&micros, &DataType::Int64));
+                let micros = micros.map_err(|error| {
+                    Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` has dates too far away"))
+                        .caused_by(&error)
+                })?;
+                numbers_of(name, &micros)?
+            }
+        };
+        Ok(Raw::Numbers(numbers.iter().map(|number| number.unwrap_or(f64::NAN)).collect()))
+    }
+
+    /// How the values are distributed; `None` without rows.
+    pub fn distribution(&self) -> Option<Distribution> {
+        match self {
+            Raw::Numbers(values) => Distribution::of_numbers(values),
+            Raw::Texts(texts) => Distribution::of_categories(texts.iter()),
+        }
+    }
+
+    /// How they differ from what was learned from; `None` without rows.
+    pub fn drift(&self, from: &Distribution) -> Result<Option<Drift>> {
+        match self {
+            Raw::Numbers(values) => from.drift_of_numbers(values),
+            Raw::Texts(texts) => from.drift_of_categories(texts.iter()),
+        }
+    }
 }
 
 /// The target as numbers: the values, or of two classes 0 and 1.

@@ -5,10 +5,22 @@
 
 pub mod algorithm;
 pub mod algorithms;
+mod choice;
+pub mod forecast;
 pub mod frame;
 pub mod judge;
+pub mod judged;
+pub mod predictor;
 pub mod spec;
 mod split;
+mod target;
+mod train;
 
 pub use algorithm::{Entry, Fitted, Forecast, Output, Series, Target, Task, Training, algorithm};
 pub use algorithms::ALGORITHMS;
+pub use choice::{Learned, Verdict};
+pub use forecast::Forecasts;
+pub use judged::{Judged, JudgedOn};
+pub use predictor::{Predictor, Question, Scorer};
+pub use spec::Spec;
+pub use train::train;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     algorithm::{Entry, Task, algorithm},
-    judge,
+    judge::{self, classification::Goal},
 };
 
 /// What to learn, from which table, and how it is judged.
@@ -68,10 +68,14 @@ pub struct Spec {
     /// When a new version takes the place of the current one. Default: always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promote: Option<Promote>,
-    /// Of two classes: the measure for whose sake the probability from which on the second is answered is chosen
-    /// on the validation part. Default: 0.5, nothing is chosen.
+    /// Of two classes: for whose sake the probability from which on the second is answered is chosen on the
+    /// validation part, such as `{metric: f1}` or `{metric: recall, min_precision: 0.5}`. Default: 0.5, nothing is
+    /// chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub threshold: Option<String>,
+    pub threshold: Option<Goal>,
+    /// Also compare with the target that the same group had so many days before: 7 is "as last week".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline_days: Option<u32>,
     /// Features that may determine the target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_leak: Vec<String>,
@@ -291,13 +295,17 @@ impl Spec {
                 wrong(&[name], config(format!("`{name}` has no meaning for a forecast")));
             }
         }
-        let metrics = [("promote", self.promote.as_ref().map(|p| &p.metric)), ("threshold", self.threshold.as_ref())];
-        for (name, metric) in metrics {
-            if let Some(metric) = metric
-                && let Err(error) = judge::metric_of(entry.task, metric)
-            {
-                wrong(&[name], error);
+        if let Some(Promote { metric }) = &self.promote {
+            if let Err(error) = judge::metric_of(entry.task, metric) {
+                wrong(&["promote", "metric"], error);
             }
+            if test == 0.0 {
+                wrong(&["promote"], config("`promote` compares on test rows, and `split.test` is 0".to_owned()));
+            }
+        }
+        if self.baseline_days.is_some() && (self.time.is_none() || !entry.task.has_target() || forecast) {
+            let what = "`baseline_days` needs a `target` and a `time`, and is not for forecasts";
+            wrong(&["baseline_days"], config(what.to_owned()));
         }
         if self.threshold.is_some() && entry.task != Task::Classification {
             wrong(&["threshold"], config("`threshold` is for classification".to_owned()));

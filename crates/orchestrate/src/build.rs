@@ -28,6 +28,7 @@ use lagar_lake::{
 
 use self::inputs::Inputs;
 use crate::{
+    graph::Node,
     project::{hash, schema_hash},
     report::{CheckReport, Status, StepReport},
     run::Context,
@@ -39,10 +40,9 @@ pub(crate) const TARGET_FILE_BYTES: u64 = 256 << 20;
 /// Builds `model` if anything that it depends on has changed. `report` is filled as far as the build came.
 pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepReport) -> Result<()> {
     let mut inputs = Inputs::of(context, model).await?;
-    report.provenance.inputs =
-        inputs.numbers.iter().map(|(table, number)| (table.to_string(), *number)).collect();
+    report.provenance.inputs = inputs.numbers_by_name();
     report.provenance.code_hash = Some(definition(model));
-    let fingerprint = fingerprint(model, &inputs.ids);
+    let fingerprint = fingerprint(model, &inputs.ids_by_name());
     let newest = context.lake.table(&model.name, None).await?;
     let base = base(context, model, newest.as_ref()).await?;
     let asked = partition::asked(context, model);
@@ -152,8 +152,8 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
                 run_id: context.run_id.clone(),
                 fingerprint,
                 definition: definition(model),
-                inputs: inputs.numbers.iter().map(|(table, number)| (table.to_string(), *number)).collect(),
-                input_ids: inputs.ids.iter().map(|(table, id)| (table.to_string(), id.clone())).collect(),
+                inputs: inputs.numbers_by_name(),
+                input_ids: inputs.ids_by_name(),
                 incremental: model.front.incremental.iter().map(TableName::to_string).collect(),
                 merged_by: merged_by(model),
                 rows_in: report.rows_in,
@@ -617,7 +617,15 @@ pub(crate) async fn staleness(
         if used != number.as_ref() && (used_id.is_none() || used_id != id.as_ref()) {
             return Ok(Some(format!("`{name}` has changed since")));
         }
-        ids.extend(id.map(|id| (name, id)));
+        ids.extend(id.map(|id| (name.to_string(), id)));
+    }
+    for name in model.asks() {
+        let node = Node::Predictor(name.clone()).to_string();
+        let number = release.and_then(|release| release.predictors.get(name).copied());
+        if meta.inputs.get(&node) != number.as_ref() {
+            return Ok(Some(format!("`{node}` has changed since")));
+        }
+        ids.extend(meta.input_ids.get(&node).map(|id| (node, id.clone())));
     }
     if model.is_volatile() {
         return Ok(Some("its SQL asks for the time or for chance".into()));
@@ -628,14 +636,12 @@ pub(crate) async fn staleness(
 
 /// What tells the rows of a version from those of another of the same number. A compaction keeps it: what
 /// was made from the rows need not be made again.
-fn id_of(table: &Table) -> String {
+pub(crate) fn id_of(table: &Table) -> String {
     table.meta.as_ref().map(|meta| meta.data_id().to_owned()).unwrap_or_default()
 }
 
 /// Says of a table what it was made from and how: as long as it is the same, so is the table.
-fn fingerprint(model: &Model, inputs: &BTreeMap<TableName, String>) -> String {
-    let inputs: BTreeMap<String, &String> =
-        inputs.iter().map(|(table, id)| (table.to_string(), id)).collect();
+fn fingerprint(model: &Model, inputs: &BTreeMap<String, String>) -> String {
     hash(&serde_json::json!({"model": definition(model), "inputs": inputs}))
 }
 

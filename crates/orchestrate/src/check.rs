@@ -7,12 +7,13 @@ use std::{
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::future::join_all;
-use lagar_engine::{Engine, checks, model::Model, suggest};
-use lagar_flow::{Blame, Clock, Error, Result, TableName, Zone, codes, schema_of};
+use lagar_engine::{Asked, Engine, checks, model::Model, suggest};
+use lagar_flow::{Blame, Clock, Error, Name, Result, TableName, Zone, codes, schema_of};
 
 use crate::{
     build,
-    graph::{Graph, NodeKind},
+    graph::{Graph, Node, NodeKind},
+    predictor,
     project::{Draft, Project, SourceDef},
     workplace::Workplace,
 };
@@ -22,6 +23,7 @@ use crate::{
 pub struct Checked {
     pub sources: usize,
     pub models: usize,
+    pub predictors: usize,
     /// Models whose columns could not be checked, because a source has no load yet or what they read cannot
     /// be planned itself.
     pub unplanned: Vec<String>,
@@ -38,12 +40,13 @@ pub struct Checked {
 /// A defect; what is wrong with the project stands in the result.
 pub async fn check(draft: Draft, clock: Arc<dyn Clock>) -> Result<Checked> {
     let Draft { project, mut problems } = draft;
-    problems.extend(unknown_tables(&project));
+    problems.extend(unknown(&project));
     let (graph, circles) = Graph::without_circles(&project)?;
     problems.extend(circles);
     let mut checked = Checked {
         sources: project.source_names.len(),
         models: project.models.len(),
+        predictors: project.predictors.len(),
         unplanned: Vec::new(),
         problems,
         warnings: project
@@ -57,7 +60,7 @@ pub async fn check(draft: Draft, clock: Arc<dyn Clock>) -> Result<Checked> {
     if !project.gaps.lake {
         match planned(Arc::new(project), &graph, clock).await {
             Ok(planned) => {
-                checked.unplanned = planned.unplanned.iter().map(TableName::to_string).collect();
+                checked.unplanned = planned.unplanned.iter().map(Node::to_string).collect();
                 checked.problems.extend(planned.problems.into_iter().map(|(_, error)| error));
                 checked.problems.extend(planned.unreadable);
             }
@@ -96,45 +99,75 @@ async fn planned(project: Arc<Project>, graph: &Graph, clock: Arc<dyn Clock>) ->
 /// What planning says.
 #[derive(Default)]
 pub(crate) struct Planned {
-    /// By model.
-    pub problems: Vec<(TableName, Error)>,
-    pub unplanned: Vec<TableName>,
+    /// By model or predictor.
+    pub problems: Vec<(Node, Error)>,
+    pub unplanned: Vec<Node>,
     /// Why the columns of a source cannot be read.
     pub unreadable: Vec<Error>,
 }
 
-/// Plans those of `models` whose inputs have known columns, in the order of `graph`.
+/// What is known of the tables and predictors behind a model.
+#[derive(Default)]
+struct Known {
+    columns: BTreeMap<TableName, SchemaRef>,
+    predictors: BTreeMap<Name, Asked>,
+}
+
+impl Known {
+    fn has(&self, need: &Node) -> bool {
+        match need {
+            Node::Table(table) => self.columns.contains_key(table),
+            Node::Predictor(name) => self.predictors.contains_key(name),
+        }
+    }
+}
+
+/// Plans those of `nodes` whose inputs have known columns, in the order of `graph`.
 pub(crate) async fn plan_models(
     workplace: &Workplace,
     engine: &Engine,
     graph: &Graph,
-    models: &BTreeSet<TableName>,
+    nodes: &BTreeSet<Node>,
 ) -> Result<Planned> {
     let project = &workplace.project;
     let mut planned = Planned::default();
-    let mut schemas: BTreeMap<TableName, SchemaRef> = BTreeMap::new();
-    let sources: Vec<&SourceDef> = models
+    let mut now_known = Known::default();
+    let sources: Vec<&SourceDef> = nodes
         .iter()
-        .filter(|node| graph.kind(node) == NodeKind::Source)
-        .filter_map(|node| project.sources.get(&node.name))
+        .filter(|node| node.kind() == NodeKind::Source)
+        .filter_map(|node| project.sources.get(&node.table()?.name))
         .collect();
     let known = join_all(sources.iter().map(|source| columns_of(workplace, source))).await;
     for (source, columns) in sources.iter().zip(known) {
         match columns {
-            Ok(columns) => schemas
+            Ok(columns) => now_known
+                .columns
                 .extend(columns.map(|columns| (TableName::new(Zone::Raw, source.name.clone()), columns))),
             Err(error) => planned.unreadable.push(error),
         }
     }
-    for node in graph.order().iter().filter(|node| models.contains(*node)) {
-        let Some(model) = project.models.get(node) else { continue };
-        if !model.inputs().iter().all(|need| schemas.contains_key(*need)) {
+    for node in graph.order().iter().filter(|node| nodes.contains(*node) && node.kind() != NodeKind::Source) {
+        if !graph.needs(node).iter().all(|need| now_known.has(need)) || lacks_input(project, node) {
             planned.unplanned.push(node.clone());
             continue;
         }
-        match plan_model(engine, node, model, &schemas).await {
+        let table = match node {
+            Node::Table(table) => table,
+            Node::Predictor(name) => {
+                let Some(predictor) = project.predictors.get(name) else { continue };
+                match predictor::planned(predictor, &now_known.columns[&predictor.spec.from]) {
+                    Ok(asked) => {
+                        now_known.predictors.insert(name.clone(), asked);
+                    }
+                    Err(error) => planned.problems.push((node.clone(), error)),
+                }
+                continue;
+            }
+        };
+        let Some(model) = project.models.get(table) else { continue };
+        match plan_model(engine, table, model, &now_known).await {
             Ok((schema, problems)) => {
-                schemas.insert(node.clone(), schema);
+                now_known.columns.insert(table.clone(), schema);
                 planned.problems.extend(problems.into_iter().map(|error| (node.clone(), error)));
             }
             Err(error) => planned
@@ -145,16 +178,34 @@ pub(crate) async fn plan_models(
     Ok(planned)
 }
 
+/// Whether it reads something that is in no graph: that is told elsewhere.
+fn lacks_input(project: &Project, node: &Node) -> bool {
+    let is_made = |table: &TableName| match table.zone {
+        Zone::Raw => project.sources.contains_key(&table.name),
+        _ => project.models.contains_key(table),
+    };
+    match node {
+        Node::Predictor(name) => project.predictors.get(name).is_some_and(|def| !is_made(&def.spec.from)),
+        Node::Table(table) => project.models.get(table).is_some_and(|model| {
+            !model.inputs().into_iter().all(is_made)
+                || !model.asks().into_iter().all(|name| project.predictors.contains_key(name))
+        }),
+    }
+}
+
 /// The columns that the SELECT makes, and what of the front matter does not fit them.
 async fn plan_model(
     engine: &Engine,
     name: &TableName,
     model: &Model,
-    schemas: &BTreeMap<TableName, SchemaRef>,
+    known: &Known,
 ) -> Result<(SchemaRef, Vec<Error>)> {
     let session = engine.session();
     for need in model.inputs() {
-        session.add_empty(need, schemas[need].clone())?;
+        session.add_empty(need, known.columns[need].clone())?;
+    }
+    for name in model.asks() {
+        session.add_predictor(name, known.predictors[name].clone());
     }
     let schema = session.describe_stored(&model.sql).await?;
     session.add_empty(name, schema.clone())?;
@@ -191,22 +242,22 @@ pub(crate) async fn before_run(
     workplace: &Workplace,
     engine: &Engine,
     graph: &Graph,
-    selected: &BTreeSet<TableName>,
+    selected: &BTreeSet<Node>,
 ) -> Result<()> {
     let project = &workplace.project;
     let planned = plan_models(workplace, engine, graph, &graph.with_needs(selected)).await?;
     let mut problems = Vec::new();
-    for (model, error) in planned.problems.into_iter().filter(|(model, _)| selected.contains(model)) {
-        let is_fixed = error.code() == codes::FRONT_MATTER
-            && project.models.get(&model).is_some_and(Model::names_all_columns);
-        let needs = graph.with_needs(&BTreeSet::from([model]));
-        let asked: Vec<&TableName> = needs
+    for (node, error) in planned.problems.into_iter().filter(|(node, _)| selected.contains(node)) {
+        let model = node.table().and_then(|table| project.models.get(table));
+        let is_fixed = error.code() == codes::FRONT_MATTER && model.is_some_and(Model::names_all_columns);
+        let needs = graph.with_needs(&BTreeSet::from([node]));
+        let asked: Vec<&Node> = needs
             .iter()
-            .filter(|need| graph.kind(need) == NodeKind::Source && selected.contains(*need))
+            .filter(|need| need.kind() == NodeKind::Source && selected.contains(*need))
             .collect();
         let near = error.hint_text().filter(|hint| suggest::is_near(hint)).map(str::to_owned);
         let may_come =
-            [codes::SQL_UNKNOWN_COLUMN, codes::SQL_PLAN, codes::FRONT_MATTER, codes::SCHEMA_CHANGE];
+            [codes::SQL_UNKNOWN_COLUMN, codes::SQL_PLAN, codes::FRONT_MATTER, codes::SCHEMA_CHANGE, codes::PREDICTOR_DATA];
         match (asked.as_slice(), near) {
             ([], _) => problems.push(error),
             (_, None) if may_come.contains(&error.code()) && !is_fixed => {}
@@ -230,10 +281,10 @@ pub(crate) async fn before_run(
 /// [`codes::SELECTION`]
 pub(crate) fn partitions(
     project: &Project,
-    selected: &BTreeSet<TableName>,
+    selected: &BTreeSet<Node>,
     given: &[(String, String)],
 ) -> Result<()> {
-    let models = selected.iter().filter_map(|name| project.models.get(name));
+    let models = selected.iter().filter_map(|node| project.models.get(node.table()?));
     if given.is_empty() || models.clone().any(|model| build::can_make_again(model, given)) {
         return Ok(());
     }
@@ -246,8 +297,8 @@ pub(crate) fn partitions(
     .hint("only such a table can make a part of itself again; --full-refresh makes all of another"))
 }
 
-/// What models read and nothing makes.
-pub(crate) fn unknown_tables(project: &Project) -> Vec<Error> {
+/// What models and predictors need and nothing makes.
+pub(crate) fn unknown(project: &Project) -> Vec<Error> {
     let makes: Vec<String> = project
         .source_names
         .iter()
@@ -271,6 +322,33 @@ pub(crate) fn unknown_tables(project: &Project) -> Vec<Error> {
                 None => error.hint("`lagar ls` lists what there is"),
             });
         }
+        for asked in &model.predictors {
+            if project.predictors.contains_key(&asked.name) || project.gaps.predictors.contains(&asked.name) {
+                continue;
+            }
+            let what = format!("model `{}` asks the predictor `{}`, which is not defined", model.name, asked.name);
+            let error = Error::new(codes::SQL_UNKNOWN_TABLE, what).at_place(model.place_of_predictor(asked));
+            problems.push(match suggest::nearest(asked.name.as_str(), project.predictors.keys().map(Name::as_str)) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint("define it under `predictors` in lagar.yaml"),
+            });
+        }
+    }
+    for predictor in project.predictors.values() {
+        let from = &predictor.spec.from;
+        let name = from.to_string();
+        if makes.contains(&name) && from.zone != Zone::Raw || project.gaps.may_hold(from) {
+            continue;
+        }
+        let what = match from.zone {
+            Zone::Raw => "a predictor learns from a table that a model makes".to_owned(),
+            _ => format!("the predictor `{}` learns from `{name}`, which no model makes", predictor.name),
+        };
+        let error = Error::new(codes::SQL_UNKNOWN_TABLE, what).at_place(predictor.place.clone());
+        problems.push(match suggest::nearest(&name, project.models.keys().map(TableName::to_string)) {
+            Some(near) if near != name => error.hint(format!("did you mean `{near}`?")),
+            _ => error.hint("name a table of `trusted` or `refined` under `from`"),
+        });
     }
     problems
 }

@@ -10,6 +10,7 @@ pub use lagar_connectors::SchemaPolicy;
 use lagar_connectors::{KINDS, Source, config};
 use lagar_engine::{NullTokens, suggest};
 use lagar_flow::{ColumnType, Error, Name, Place, Result, TableName, Zone, codes};
+use lagar_ml::Spec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
@@ -28,9 +29,10 @@ pub(crate) const KEYS: &[&str] = &[
     "vars",
     "profiles",
     "sources",
+    "predictors",
 ];
 /// Keys that the contract has and this version does not.
-const LATER_KEYS: &[&str] = &["predictors", "exports", "streams", "schedules", "hooks", "serve"];
+const LATER_KEYS: &[&str] = &["exports", "streams", "schedules", "hooks", "serve"];
 /// Kinds of sources that the contract has and this version does not.
 const LATER_KINDS: &[&str] = &["kafka", "tail"];
 /// The keys that every source has.
@@ -211,6 +213,15 @@ impl std::fmt::Debug for SourceDef {
     }
 }
 
+/// Something to learn from a table, as the project names it.
+#[derive(Debug, Clone)]
+pub struct PredictorDef {
+    pub name: Name,
+    pub spec: Spec,
+    /// Where it is defined.
+    pub place: Place,
+}
+
 /// What stands in `lagar.yaml`, checked.
 pub(crate) struct Config {
     /// `None` if it is wrong.
@@ -224,6 +235,9 @@ pub(crate) struct Config {
     pub sources: BTreeMap<Name, SourceDef>,
     /// `sources` is no map: what is in it is not known.
     pub sources_unknown: bool,
+    pub predictors: BTreeMap<Name, PredictorDef>,
+    /// Of all of them, also those in which something is wrong.
+    pub predictor_names: BTreeSet<Name>,
 }
 
 /// Reads all sections; every problem goes to `problems`. `base`: where the project lies, if that is not a
@@ -259,6 +273,11 @@ pub(crate) fn read(tree: &Tree, base: Option<&StoreBase>, problems: &mut Vec<Err
         sources: sources(tree, root, base, problems),
         sources_unknown: !tree.value.is_object()
             || root.get("sources").is_some_and(|sources| !matches!(sources, Value::Object(_) | Value::Null)),
+        predictors: predictors(tree, root, problems),
+        predictor_names: match root.get("predictors") {
+            Some(Value::Object(entries)) => entries.keys().filter_map(|name| name.parse().ok()).collect(),
+            _ => BTreeSet::new(),
+        },
     }
 }
 
@@ -426,6 +445,43 @@ fn sources(
         }
     }
     sources
+}
+
+fn predictors(
+    tree: &Tree,
+    root: &Map<String, Value>,
+    problems: &mut Vec<Error>,
+) -> BTreeMap<Name, PredictorDef> {
+    let entries = match root.get("predictors") {
+        None | Some(Value::Null) => return BTreeMap::new(),
+        Some(Value::Object(entries)) => entries,
+        Some(_) => {
+            let error = Error::new(codes::CONFIG, "`predictors` must be a map of names and predictors")
+                .hint("write each as `name: {algorithm: …, from: refined.…}`");
+            problems.push(error.at_place(place(tree, "predictors")));
+            return BTreeMap::new();
+        }
+    };
+    let mut predictors = BTreeMap::new();
+    for (key, value) in entries {
+        let path = ["predictors".to_owned(), key.clone()];
+        let name = key.parse::<Name>().map_err(|error| error.at_place(tree.key_place(&path)));
+        let name = collect(problems, name);
+        let Some(spec) = collect_all(problems, tree.read(&path, value, &[], config::parse::<Spec>)) else {
+            continue;
+        };
+        let wrong = spec.problems();
+        let sound = wrong.is_empty();
+        problems.extend(wrong.into_iter().map(|(at, error)| {
+            let at: Vec<String> = path.iter().cloned().chain(at).collect();
+            error.at_place(if at.len() == path.len() { tree.key_place(&at) } else { tree.value_place(&at) })
+        }));
+        if let (Some(name), true) = (name, sound) {
+            let place = tree.key_place(&path);
+            predictors.insert(name.clone(), PredictorDef { name, spec, place });
+        }
+    }
+    predictors
 }
 
 type Parsed = (&'static str, CommonConfig, Box<dyn Source>);

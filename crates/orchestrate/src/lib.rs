@@ -19,6 +19,8 @@ mod model_tests;
 mod overlay;
 mod plan;
 mod profile;
+mod predictor;
+pub mod predictors;
 pub mod project;
 mod reader;
 mod rebuild;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use lagar_connectors::window::Windows;
-use lagar_flow::{Result, TableName};
+use lagar_flow::Result;
 use lagar_lake::Manifest;
 use serde::Serialize;
 
 use crate::{
     build,
-    graph::{Graph, NodeKind},
+    graph::{Graph, Node},
+    predictor,
     report::StepKind,
     windows::{self, Standing},
     workplace::Workplace,
@@ -58,28 +59,46 @@ pub async fn plan(workplace: &Workplace, select: &[String]) -> Result<Vec<Planne
     let selected = graph.select(select)?;
     let release = workplace.lake.current_release().await?;
     let mut steps: Vec<PlannedStep> = Vec::new();
-    let mut changing: Vec<TableName> = Vec::new();
-    let mut asked: Vec<TableName> = Vec::new();
+    let mut changing: Vec<Node> = Vec::new();
+    let mut asked: Vec<Node> = Vec::new();
     for node in graph.order().iter().filter(|node| selected.contains(*node)) {
-        let kind = graph.kind(node);
-        let (action, why) = match (kind, workplace.project.models.get(node)) {
-            (NodeKind::Model, Some(model)) => {
+        let project = &workplace.project;
+        let stale = match node {
+            Node::Predictor(name) => match project.predictors.get(name) {
+                Some(predictor) => {
+                    Some(predictor::staleness(&workplace.lake, predictor, release.as_ref()).await?)
+                }
+                None => None,
+            },
+            Node::Table(table) => match project.models.get(table) {
+                Some(model) => Some(build::staleness(&workplace.lake, model, release.as_ref()).await?),
+                None => None,
+            },
+        };
+        let (action, why) = match (stale, node) {
+            (Some(stale), _) => {
                 let needs = graph.needs(node);
                 let first = needs.iter().find(|need| changing.contains(need));
-                match (build::staleness(&workplace.lake, model, release.as_ref()).await?, first) {
+                match (stale, first) {
                     (_, Some(first)) => (Action::Build, format!("`{first}` is built before it")),
                     (Some(why), None) => (Action::Build, why),
                     (None, None) => match needs.iter().find(|need| asked.contains(need)) {
                         Some(source) => {
                             (Action::Depends, format!("up to date unless `{source}` brings something"))
                         }
-                        None => (Action::Keep, "its SQL and its inputs are unchanged".into()),
+                        None => match node {
+                            Node::Predictor(_) => {
+                                (Action::Keep, "its settings and its table are unchanged".into())
+                            }
+                            Node::Table(_) => (Action::Keep, "its SQL and its inputs are unchanged".into()),
+                        },
                     },
                 }
             }
-            _ => {
-                let loads = workplace.lake.loads(&node.name).await?;
-                let source = workplace.project.sources.get(&node.name);
+            (None, node) => {
+                let Some(table) = node.table() else { continue };
+                let loads = workplace.lake.loads(&table.name).await?;
+                let source = project.sources.get(&table.name);
                 let why = match (source.and_then(|source| source.source.windows()), loads.last()) {
                     (Some(windows), _) => windows_due(workplace, windows, &loads)?,
                     (None, Some(last)) => format!(
@@ -97,7 +116,7 @@ pub async fn plan(workplace: &Workplace, select: &[String]) -> Result<Vec<Planne
             Action::Ask | Action::Depends => asked.push(node.clone()),
             Action::Keep => {}
         }
-        steps.push(PlannedStep { name: node.to_string(), kind: kind.step(), action, why });
+        steps.push(PlannedStep { name: node.to_string(), kind: node.kind().step(), action, why });
     }
     Ok(steps)
 }

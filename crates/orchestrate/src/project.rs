@@ -26,7 +26,7 @@ use crate::{
     overlay::{ENV_PREFIX, Origin, Tree},
 };
 pub use crate::{
-    config::{CommonConfig, LimitsConfig, MaxRejected, SchemaPolicy, SourceDef},
+    config::{CommonConfig, LimitsConfig, MaxRejected, PredictorDef, SchemaPolicy, SourceDef},
     model_tests::{ModelTest, TestCase},
     schema::project_schema,
 };
@@ -132,6 +132,7 @@ pub struct Project {
     pub limits: LimitsConfig,
     /// The table that each run adds its steps to.
     pub steps_table: Option<TableName>,
+    pub predictors: BTreeMap<Name, PredictorDef>,
     pub vars: BTreeMap<String, String>,
     pub sources: BTreeMap<Name, SourceDef>,
     /// The names of all sources, also when [`LoadOptions::reading`] left the rest of them out.
@@ -181,6 +182,8 @@ impl Draft {
 pub(crate) struct Gaps {
     /// They are made by something that cannot be read.
     pub tables: BTreeSet<TableName>,
+    /// They are asked for something wrong.
+    pub predictors: BTreeSet<Name>,
     /// Which sources there are.
     pub sources: bool,
     pub lake: bool,
@@ -261,6 +264,12 @@ impl Project {
                 .filter(|name| !config.sources.contains_key(*name))
                 .map(|name| TableName::new(Zone::Raw, name.clone()))
                 .collect(),
+            predictors: config
+                .predictor_names
+                .iter()
+                .filter(|name| !config.predictors.contains_key(*name))
+                .cloned()
+                .collect(),
             sources: document.is_none() || config.sources_unknown,
             lake: document.is_none() || config.lake.is_none(),
         };
@@ -305,6 +314,7 @@ impl Project {
             null_tokens: config.null_tokens,
             limits: config.limits,
             steps_table: config.steps_table,
+            predictors: config.predictors,
             vars,
             sources: config.sources,
             source_names,

@@ -4,11 +4,14 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
-use lagar_engine::{Engine, Query, RawOptions, Session, Strategy, suggest, tables_of};
+use lagar_engine::{Engine, Query, RawOptions, Session, Strategy, predictors_of, suggest, tables_of};
 use lagar_flow::{Error, Name, Result, TableName, codes, schema_of};
 use lagar_lake::{LeftOut, Release, Table};
 
-use crate::workplace::{Scratch, Workplace};
+use crate::{
+    predictor,
+    workplace::{Scratch, Workplace},
+};
 
 /// Answers queries over one state of the lake.
 pub struct Reader<'w> {
@@ -102,6 +105,18 @@ impl<'w> Reader<'w> {
                 Some(_) => error,
                 None => error.at("", line, column),
             })?;
+        }
+        for name in predictors_of(sql)? {
+            let current = self.release.as_ref().and_then(|release| release.predictors.get(&name).copied());
+            let lake = &self.workplace.lake;
+            match current {
+                Some(version) => session.add_predictor(&name, predictor::load(lake, &name, version).await?.asked),
+                None if lake.newest_predictor(&name).await?.is_some() => {
+                    return Err(predictor::none_current(lake, &name).await);
+                }
+                // There is none of that name: the session says so, with the place.
+                None => {}
+            }
         }
         if sql.trim_start().to_lowercase().starts_with("show tables") {
             for table in &tables {

@@ -41,6 +41,7 @@ impl Status {
 pub enum StepKind {
     Load,
     Model,
+    Predictor,
     /// Publishing the tables; it only stands in a report when it failed.
     Release,
 }
@@ -50,6 +51,7 @@ impl StepKind {
         match self {
             StepKind::Load => "load",
             StepKind::Model => "model",
+            StepKind::Predictor => "predictor",
             StepKind::Release => "release",
         }
     }

@@ -9,17 +9,18 @@ use std::{
 
 use lagar_connectors::Stores;
 use lagar_engine::Engine;
-use lagar_flow::{Blame, Clock, Error, KillPoint, Result, TableName, Zone, codes, kill};
+use lagar_flow::{Blame, Clock, Error, KillPoint, Name, Result, TableName, Zone, codes, kill};
 use lagar_lake::{Lake, Release};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     build, check, git,
-    graph::{Graph, NodeKind},
+    graph::{Graph, Node},
     history::{self, History},
     load,
     lock::RunLock,
+    predictor,
     project::Project,
     redrive,
     report::{Provenance, Report, Status, StepKind, StepReport},
@@ -89,6 +90,8 @@ pub(crate) struct Context {
     pub provenance: Provenance,
     /// The versions that steps behind must read: what this run made or found up to date.
     versions: Mutex<BTreeMap<TableName, u64>>,
+    /// The versions of predictors that are asked: what this run promoted or found current.
+    predictors: Mutex<BTreeMap<Name, u64>>,
 }
 
 impl Context {
@@ -124,6 +127,7 @@ impl Context {
             watcher: options.watcher.clone(),
             provenance: provenance(&workplace.project, options),
             versions: Mutex::default(),
+            predictors: Mutex::default(),
             project: workplace.project.clone(),
         })
     }
@@ -159,6 +163,21 @@ impl Context {
         .hint("run again: it starts from what the other one published"))
     }
 
+    /// The version of a predictor that this run asks: promoted by this run, else the released one.
+    pub fn predictor(&self, name: &Name) -> Option<u64> {
+        let promoted = self.predictors.lock().unwrap_or_else(|e| e.into_inner());
+        promoted.get(name).copied().or_else(|| self.released_predictor(name))
+    }
+
+    pub fn released_predictor(&self, name: &Name) -> Option<u64> {
+        self.release.as_ref().and_then(|release| release.predictors.get(name).copied())
+    }
+
+    /// From now on this version is asked, and released with the tables.
+    pub fn promoted(&self, name: Name, version: u64) {
+        self.predictors.lock().unwrap_or_else(|e| e.into_inner()).insert(name, version);
+    }
+
     /// Whether the rows of `table` in quarantine are tried again.
     pub fn retries(&self, table: &TableName) -> bool {
         self.retry.contains(table)
@@ -176,7 +195,7 @@ impl Context {
 pub async fn run(workplace: &Workplace, options: RunOptions) -> Result<Report> {
     let started = Instant::now();
     let project = workplace.project.clone();
-    if let Some(error) = Error::all(check::unknown_tables(&project)) {
+    if let Some(error) = Error::all(check::unknown(&project)) {
         return Err(error);
     }
     let graph = Graph::of(&project)?;
@@ -288,16 +307,16 @@ pub(crate) fn note_failure<T>(warnings: &mut Vec<String>, result: Result<T>) -> 
 async fn run_steps(
     context: &Arc<Context>,
     graph: &Graph,
-    selected: &BTreeSet<TableName>,
+    selected: &BTreeSet<Node>,
     watcher: &Arc<dyn Watcher>,
     history: Option<&History>,
     warnings: &mut Vec<String>,
 ) -> Vec<StepReport> {
-    let mut waiting: Vec<TableName> =
+    let mut waiting: Vec<Node> =
         graph.order().iter().filter(|node| selected.contains(*node)).cloned().collect();
     let order: BTreeMap<String, usize> =
         waiting.iter().enumerate().map(|(place, node)| (node.to_string(), place)).collect();
-    let mut ended: BTreeMap<TableName, Status> = BTreeMap::new();
+    let mut ended: BTreeMap<Node, Status> = BTreeMap::new();
     let mut running = JoinSet::new();
     let mut reports = Vec::new();
 
@@ -305,11 +324,11 @@ async fn run_steps(
         let mut index = 0;
         while index < waiting.len() {
             let node = &waiting[index];
-            let needs: Vec<&TableName> =
+            let needs: Vec<&Node> =
                 graph.needs(node).iter().filter(|need| selected.contains(*need)).collect();
             let failed = needs.iter().find(|need| ended.get(**need).is_some_and(|status| !status.is_good()));
             if let Some(failed) = failed {
-                let mut report = StepReport::new(node.to_string(), graph.kind(node).step());
+                let mut report = StepReport::new(node.to_string(), node.kind().step());
                 report.attempts = 0;
                 report.status = match ended.get(*failed) {
                     Some(Status::Skipped) => Status::Skipped,
@@ -326,9 +345,8 @@ async fn run_steps(
                 && needs.iter().all(|need| ended.contains_key(*need))
             {
                 let node = waiting.remove(index);
-                let kind = graph.kind(&node);
-                watcher.step_started(&node.to_string(), kind.step());
-                running.spawn(run_step(context.clone(), node, kind, watcher.clone()));
+                watcher.step_started(&node.to_string(), node.kind().step());
+                running.spawn(run_step(context.clone(), node, watcher.clone()));
             } else {
                 index += 1;
             }
@@ -346,14 +364,15 @@ async fn run_steps(
             }
         };
         ended.insert(node.clone(), report.status);
-        if let (true, Some(version)) = (report.status.is_good(), report.version) {
-            context.made(node, version);
+        // A predictor says itself whether its new version is promoted.
+        if let (true, Some(version), Node::Table(table)) = (report.status.is_good(), report.version, node) {
+            context.made(table, version);
         }
         finish(report, watcher, history, context, warnings, &mut reports).await;
     }
     // Only a stop leaves steps behind.
     for node in waiting {
-        let mut report = StepReport::new(node.to_string(), graph.kind(&node).step());
+        let mut report = StepReport::new(node.to_string(), node.kind().step());
         report.attempts = 0;
         report.status = Status::Skipped;
         report.error = Some(Error::new(codes::STOPPED, "not started: the run was asked to stop"));
@@ -390,21 +409,24 @@ pub(crate) async fn finish(
 
 async fn run_step(
     context: Arc<Context>,
-    node: TableName,
-    kind: NodeKind,
+    node: Node,
     watcher: Arc<dyn Watcher>,
-) -> (TableName, StepReport) {
+) -> (Node, StepReport) {
     let started = Instant::now();
     let mut attempt = 1;
     loop {
-        let mut report = StepReport::new(node.to_string(), kind.step());
-        let result = match kind {
-            NodeKind::Source => match context.project.sources.get(&node.name) {
+        let mut report = StepReport::new(node.to_string(), node.kind().step());
+        let result = match &node {
+            Node::Table(table) if table.zone == Zone::Raw => match context.project.sources.get(&table.name) {
                 Some(source) if context.retry.is_empty() => load::load(&context, source, &mut report).await,
                 Some(source) => redrive::load(&context, source, &mut report).await,
                 None => Err(Error::bug(format!("source `{node}` is in no project"))),
             },
-            NodeKind::Model => match context.project.models.get(&node) {
+            Node::Predictor(name) => match context.project.predictors.get(name) {
+                Some(predictor) => predictor::train(&context, predictor, &mut report).await,
+                None => Err(Error::bug(format!("predictor `{name}` is in no project"))),
+            },
+            Node::Table(table) => match context.project.models.get(table) {
                 Some(model) => build::build(&context, model, &mut report).await,
                 None => Err(Error::bug(format!("model `{node}` is in no project"))),
             },
@@ -450,14 +472,13 @@ pub(crate) fn status_of(steps: &[StepReport]) -> Status {
 /// Makes the tables of this run visible together. `None` when readers already see all of them.
 async fn publish(context: &Context) -> Result<Option<u64>> {
     let made = context.versions.lock().unwrap_or_else(|e| e.into_inner()).clone();
-    let mut tables = context.release.as_ref().map(|release| release.tables.clone()).unwrap_or_default();
-    tables.extend(made.into_iter().filter(|(table, _)| table.zone != Zone::Raw));
+    let promoted = context.predictors.lock().unwrap_or_else(|e| e.into_inner()).clone();
+    let before = context.release.as_ref().map(Release::contents).unwrap_or_default();
+    let mut contents = before.clone();
+    contents.tables.extend(made.into_iter().filter(|(table, _)| table.zone != Zone::Raw));
+    contents.predictors.extend(promoted);
     // A table that no model makes (any more) stays: another project may publish into the same lake.
-    let unchanged = match &context.release {
-        Some(release) => release.tables == tables,
-        None => tables.is_empty(),
-    };
-    if unchanged {
+    if contents == before {
         return Ok(None);
     }
     kill::at(KillPoint::ReleaseDue);
@@ -466,7 +487,7 @@ async fn publish(context: &Context) -> Result<Option<u64>> {
         return Err(Error::new(codes::STOPPED, "nothing is released: the run was asked to stop"));
     }
     let base = context.release.as_ref().map(|release| release.number);
-    let release = context.lake.publish(base, tables, &context.run_id, None).await?;
+    let release = context.lake.publish(base, contents, &context.run_id, None).await?;
     kill::at(KillPoint::ReleasePut);
     Ok(Some(release.number))
 }

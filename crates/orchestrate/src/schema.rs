@@ -1,6 +1,7 @@
 //! The JSON Schema of `lagar.yaml`, put together from the types that read it.
 
 use lagar_connectors::{KINDS, Kind};
+use lagar_ml::{ALGORITHMS, Spec};
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
@@ -11,6 +12,8 @@ pub fn project_schema() -> Value {
     let mut definitions = Map::new();
     let limits = schema_of::<LimitsSection>("limits", &mut definitions);
     let sources: Vec<Value> = KINDS.iter().map(|kind| source_schema(kind, &mut definitions)).collect();
+    let mut predictor = schema_of::<Spec>("predictor", &mut definitions);
+    predictor["properties"]["algorithm"]["enum"] = ALGORITHMS.iter().map(|entry| entry.name).collect();
     let mut properties = json!({
         "name": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$", "maxLength": 128, "description": "The project's name."},
         "lake": {"type": "string", "default": crate::config::LAKE_DEFAULT,
@@ -28,6 +31,9 @@ pub fn project_schema() -> Value {
         "sources": {"type": ["object", "null"], "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$"},
                     "additionalProperties": {"oneOf": sources},
                     "description": "Read in SQL as raw.NAME."},
+        "predictors": {"type": ["object", "null"], "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$"},
+                       "additionalProperties": predictor,
+                       "description": "Asked in SQL with predict('NAME'), predict_proba('NAME') or forecast('NAME')."},
     });
     allow_variables(&mut properties);
     for definition in definitions.values_mut() {

@@ -111,9 +111,9 @@ async fn publish(
     moved: BTreeMap<TableName, u64>,
     run_id: &str,
 ) -> Result<Release> {
-    let mut tables = before.tables.clone();
-    tables.extend(moved);
-    workplace.lake.publish(Some(before.number), tables, run_id, None).await
+    let mut contents = before.contents();
+    contents.tables.extend(moved);
+    workplace.lake.publish(Some(before.number), contents, run_id, None).await
 }
 
 fn not_released(name: &TableName) -> Error {

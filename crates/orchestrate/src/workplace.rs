@@ -113,8 +113,13 @@ impl Workplace {
                 .hint("it was vacuumed; roll back to a newer release"));
             }
         }
+        let there = self.lake.check_predictors(wanted.predictors.iter()).await;
+        there.map_err(|error| match error.code() == codes::TABLE_MISSING {
+            true => error.hint("it was vacuumed; roll back to a newer release"),
+            false => error,
+        })?;
         let run_id = uuid::Uuid::now_v7().to_string();
-        self.lake.publish(current, wanted.tables.clone(), &run_id, Some(number)).await
+        self.lake.publish(current, wanted.contents(), &run_id, Some(number)).await
     }
 }
 

@@ -22,13 +22,18 @@ pub async fn run(global: &Global) -> Result<u8> {
             "{}\n",
             serde_json::json!({
                 "status": "ok", "sources": checked.sources, "models": checked.models,
+                "predictors": checked.predictors,
                 "unplanned": checked.unplanned, "warnings": checked.warnings,
             })
         ));
         return Ok(0);
     }
+    let predictors = match checked.predictors {
+        0 => String::new(),
+        some => format!(" and {}", counted(some, "predictor")),
+    };
     output::stdout(&format!(
-        "{} and {}: no problem found\n",
+        "{} and {}{predictors}: no problem found\n",
         counted(checked.sources, "source"),
         counted(checked.models, "model")
     ));

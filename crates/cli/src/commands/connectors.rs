@@ -40,7 +40,7 @@ pub fn run(global: &Global, kind: Option<&str>) -> Result<u8> {
 }
 
 /// A row for each key of `object`, and below it for the keys of its value.
-fn keys(root: &Value, object: &Value, prefix: &str, rows: &mut Vec<Vec<String>>) {
+pub(super) fn keys(root: &Value, object: &Value, prefix: &str, rows: &mut Vec<Vec<String>>) {
     let required: Vec<&str> =
         object["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (key, property) in object["properties"].as_object().into_iter().flatten() {

@@ -10,6 +10,7 @@ mod init;
 mod lineage;
 mod ls;
 mod plan;
+mod predictors;
 mod profile;
 mod quarantine;
 mod releases;
@@ -61,6 +62,7 @@ pub async fn run(args: Args) -> Result<u8> {
         Command::Ls { project } => ls::run(&at(global, project.dir)).await,
         Command::Runs { action } => runs::run(&global, action).await,
         Command::Releases { action } => releases::run(&global, action).await,
+        Command::Predictors { action } => predictors::run(&global, action).await,
         Command::Quarantine { action } => quarantine::run(&global, action).await,
         Command::Table { action } => table::run(&global, action).await,
         Command::Config { action } => config::run(&global, action).await,

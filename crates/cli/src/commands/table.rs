@@ -110,6 +110,7 @@ fn line(garbage: &Garbage) -> String {
         Why::NoLoad => "no load names it",
         Why::NoVersion => "no kept version names it",
         Why::Refused => "refused, and looked at long enough",
+        Why::NoRelease => "no kept release names it",
         Why::Release => "an old release",
         Why::Leftover => "left behind by a process that was broken off",
         Why::Upload => "an upload that never ended",

@@ -1,5 +1,6 @@
 //! Everything that is printed. Data goes to stdout, all else to stderr.
 
+pub mod predictor;
 pub mod profile;
 pub mod profile_html;
 pub mod progress;

@@ -26,7 +26,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
-use lagar_flow::{Error, Result, TableName, Zone, codes};
+use lagar_flow::{Error, Name, Result, TableName, Zone, codes};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 use serde::Serialize;
 
@@ -59,6 +59,8 @@ pub enum Why {
     NoVersion,
     /// What a check or a load refused, kept to be looked at until now.
     Refused,
+    /// A version of a predictor that no release names which is kept.
+    NoRelease,
     /// A release that is neither among the newest nor was current of late.
     Release,
     /// What a broken-off process left behind: a file without a name, a hold, a probe.
@@ -81,7 +83,7 @@ pub struct Garbage {
 /// What was found in one place of the lake.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Place {
-    /// A table, or `releases`, `probes`, `temporary files`, `unfinished uploads`.
+    /// A table, a predictor (`predictors.x`), or `releases`, `probes`, `temporary files`, `unfinished uploads`.
     pub name: String,
     pub removed: Vec<Garbage>,
     /// Files that loads, versions or releases need.
@@ -111,6 +113,13 @@ impl Place {
         self.removed.iter().for_each(|garbage| sum.add(garbage.bytes.unwrap_or(0)));
         sum
     }
+}
+
+/// The versions that releases name.
+#[derive(Default)]
+struct Pinned {
+    tables: HashSet<(TableName, u64)>,
+    predictors: HashSet<(Name, u64)>,
 }
 
 /// What a vacuum did, or would do.
@@ -153,12 +162,16 @@ impl Lake {
         for table in &folders {
             let place = match table.zone {
                 Zone::Raw => self.raw_place(&table.name, cutoff).await,
-                _ => self.table_place(table, &pinned, cutoff).await,
+                _ => self.table_place(table, &pinned.tables, cutoff).await,
             };
             let removed = self.remove_from(place, options.dry_run).await;
             report.take(&table.to_string(), removed);
         }
         if options.only.is_empty() {
+            for name in self.predictors().await? {
+                let place = self.vacuum_predictor(&name, &pinned.predictors, cutoff, options.dry_run).await;
+                report.take(&format!("predictors.{name}"), place);
+            }
             let probes = self.probes(cutoff).await;
             let removed = self.remove_from(probes, options.dry_run).await;
             report.take("probes", removed);
@@ -198,13 +211,40 @@ impl Lake {
         Ok(found)
     }
 
-    /// Takes old releases away; returns the table versions that are pinned by those that stay.
+    /// Takes away the versions of a predictor before the first that a kept release names, or that is young. The
+    /// newest stays: it says what was tried already.
+    async fn vacuum_predictor(
+        &self,
+        name: &Name,
+        pinned: &HashSet<(Name, u64)>,
+        cutoff: DateTime<Utc>,
+        dry_run: bool,
+    ) -> Result<Place> {
+        let objects = self.predictor_objects(name).await?;
+        let stays = |(number, object): &&(u64, ObjectMeta)| {
+            object.last_modified > cutoff || pinned.contains(&(name.clone(), *number))
+        };
+        let first = objects.iter().find(stays).or(objects.last()).map_or(0, |(number, _)| *number);
+        let mut place = Place { name: format!("predictors.{name}"), ..Place::default() };
+        for (number, object) in &objects {
+            match *number < first {
+                true => place.removed.push(garbage(object, Why::NoRelease)),
+                false => place.needed.add(object.size),
+            }
+        }
+        if !dry_run && !place.removed.is_empty() {
+            self.forget_predictors(name, first).await?;
+        }
+        Ok(place)
+    }
+
+    /// Takes old releases away; returns the versions that are pinned by those that stay.
     async fn vacuum_releases(
         &self,
         options: &VacuumOptions,
         cutoff: DateTime<Utc>,
         report: &mut VacuumReport,
-    ) -> Result<HashSet<(TableName, u64)>> {
+    ) -> Result<Pinned> {
         let objects = self.release_objects().await?;
         let mut releases = self.releases().await?;
         let from = match options.keep_releases {
@@ -245,7 +285,12 @@ impl Lake {
         }
         releases.extend(self.holds(cutoff).await?);
         report.places.push(place);
-        Ok(releases.into_iter().flat_map(|release| release.tables).collect())
+        let mut pinned = Pinned::default();
+        for release in releases {
+            pinned.tables.extend(release.tables);
+            pinned.predictors.extend(release.predictors);
+        }
+        Ok(pinned)
     }
 
     async fn probes(&self, cutoff: DateTime<Utc>) -> Result<Place> {

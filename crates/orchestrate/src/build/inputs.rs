@@ -7,11 +7,17 @@ use lagar_engine::{
     RawOptions, Session,
     model::{Materialize, Model},
 };
-use lagar_flow::{Error, Result, Scope, TableName, Zone, codes, schema_of};
+use lagar_flow::{Error, Name, Result, Scope, TableName, Zone, codes, schema_of};
 use lagar_lake::{Manifest, Table, newest_state};
 
 use super::{id_of, needs_full_refresh};
-use crate::{report::StepReport, run::Context, windows};
+use crate::{
+    graph::Node,
+    predictor::{self, Loaded},
+    report::StepReport,
+    run::Context,
+    windows,
+};
 
 /// Up to where the rows of a version come, by incremental input; or why that cannot be told.
 pub(super) struct Used(pub(super) Vec<(TableName, std::result::Result<u64, String>)>);
@@ -29,6 +35,8 @@ pub(super) struct Inputs {
     /// The columns of the raw inputs, also when none of their loads is left.
     columns: BTreeMap<TableName, SchemaRef>,
     pub(super) tables: BTreeMap<TableName, Table>,
+    /// Each with its version and what tells that from another of the same number.
+    pub(super) predictors: BTreeMap<Name, Loaded>,
     /// Load number or table version.
     pub(super) numbers: BTreeMap<TableName, u64>,
     /// What tells this load or version from another of the same number, when a table was deleted by hand.
@@ -41,6 +49,7 @@ impl Inputs {
             raw: BTreeMap::new(),
             columns: BTreeMap::new(),
             tables: BTreeMap::new(),
+            predictors: BTreeMap::new(),
             numbers: BTreeMap::new(),
             ids: BTreeMap::new(),
         };
@@ -81,6 +90,9 @@ impl Inputs {
                 inputs.numbers.insert(name.clone(), version);
                 inputs.tables.insert(name, table);
             }
+        }
+        for name in model.asks() {
+            inputs.predictors.insert(name.clone(), predictor::asked(context, name).await?);
         }
         Ok(inputs)
     }
@@ -189,6 +201,20 @@ impl Inputs {
         Ok(reads_all)
     }
 
+    /// The number of each input, by the name under which it stands in reports.
+    pub(super) fn numbers_by_name(&self) -> BTreeMap<String, u64> {
+        let tables = self.numbers.iter().map(|(table, number)| (table.to_string(), *number));
+        let predictors = self.predictors.iter().map(|(name, loaded)| (node(name), loaded.version));
+        tables.chain(predictors).collect()
+    }
+
+    /// What tells each input from another of its number.
+    pub(super) fn ids_by_name(&self) -> BTreeMap<String, String> {
+        let tables = self.ids.iter().map(|(table, id)| (table.to_string(), id.clone()));
+        let predictors = self.predictors.iter().map(|(name, loaded)| (node(name), loaded.id.clone()));
+        tables.chain(predictors).collect()
+    }
+
     /// A session that sees the inputs.
     pub(super) fn session(&self, context: &Context) -> Result<Session> {
         let session = context.engine.session();
@@ -200,8 +226,15 @@ impl Inputs {
         for table in self.tables.values() {
             session.add_table(table, &context.lake)?;
         }
+        for (name, loaded) in &self.predictors {
+            session.add_predictor(name, loaded.asked.clone());
+        }
         Ok(session)
     }
+}
+
+fn node(predictor: &Name) -> String {
+    Node::Predictor(predictor.clone()).to_string()
 }
 
 /// What tells the version of `input` that `base` was made from.

@@ -1,0 +1,453 @@
+//! `predict('name')`, `predict_proba('name')` and `forecast('name')` in SQL.
+//!
+//! A call names the predictor only; its features come from the row by their names. So the text is changed before it
+//! is planned: `predict('p')` becomes a function of its own for this predictor, called with the feature columns.
+
+use std::{
+    collections::BTreeMap,
+    hash::{Hash, Hasher},
+    ops::ControlFlow,
+    sync::Arc,
+};
+
+use arrow::{
+    array::{ArrayRef, RecordBatch},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use datafusion::{
+    catalog::{MemTable, TableFunctionArgs, TableFunctionImpl, TableProvider},
+    common::{DataFusionError, Result as DfResult, ScalarValue, plan_err},
+    logical_expr::{
+        ColumnarValue, Expr as PlannedExpr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+        Volatility,
+    },
+    sql::{
+        parser::Statement,
+        sqlparser::{
+            ast::{
+                self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Spanned,
+                TableFactor, Value, VisitMut, VisitorMut,
+            },
+            tokenizer::Span,
+        },
+    },
+};
+use lagar_flow::{Error, Name, Result, codes};
+use lagar_ml::{Forecasts, Question, Scorer};
+
+use crate::{
+    sql::{Spot, normalized},
+    suggest,
+};
+
+const PREDICT: &str = "predict";
+const PREDICT_PROBA: &str = "predict_proba";
+pub(crate) const FORECAST: &str = "forecast";
+
+/// A predictor as a session knows it.
+#[derive(Debug, Clone)]
+pub enum Asked {
+    /// Version `version`, which answers for rows.
+    Rows { version: u64, scorer: Arc<Scorer> },
+    /// Version `version`, which made forecasts.
+    Series { version: u64, forecasts: Arc<Forecasts> },
+    /// It has learned nothing yet: only what it will read and answer is known, for planning.
+    Planned { features: Vec<String>, answer: DataType, probability: Option<DataType> },
+    /// The same of one that will make forecasts.
+    PlannedSeries { columns: SchemaRef },
+}
+
+/// A predictor that a query names, and where.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NamedPredictor {
+    pub spot: Spot,
+    pub name: String,
+}
+
+/// What the calls of a statement need to be planned.
+#[derive(Default)]
+pub(crate) struct Functions {
+    pub scalar: Vec<Arc<ScalarUDF>>,
+    /// Predictors by name, if `forecast` is called.
+    pub forecast: Option<Arc<dyn TableFunctionImpl>>,
+}
+
+impl Functions {
+    pub fn is_empty(&self) -> bool {
+        self.scalar.is_empty() && self.forecast.is_none()
+    }
+}
+
+/// The predictors that a statement names, in the order of the text. A call without a name is told when it is
+/// planned.
+pub(crate) fn named(statement: &Statement) -> Vec<NamedPredictor> {
+    let mut found = Vec::new();
+    let mut walk = Walk { on_call: &mut |call| {
+        if let (Some(Ok(name)), spot) = (call.name(), call.spot()) {
+            found.push(NamedPredictor { spot, name });
+        }
+        Ok(())
+    }, error: None };
+    // The walk changes what it is told to, and is told nothing.
+    let _ = walk.statement(&mut statement.clone());
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Puts the functions of the named predictors in the place of the calls.
+///
+/// # Errors
+/// [`codes::SQL_PLAN`]: a call that is not `predict('name')`; [`codes::SQL_UNKNOWN_TABLE`]: there is no such predictor.
+/// With their places.
+pub(crate) fn replace(statement: &mut Statement, known: &BTreeMap<Name, Asked>) -> Result<Functions> {
+    let mut functions = Functions::default();
+    let mut on_call = |call: Call<'_>| -> Result<()> {
+        let spot = call.spot();
+        one(call, known, &mut functions).map_err(|error| error.at("", spot.0, spot.1))
+    };
+    let mut walk = Walk { on_call: &mut on_call, error: None };
+    match walk.statement(statement) {
+        ControlFlow::Continue(()) => Ok(functions),
+        ControlFlow::Break(()) => Err(walk.error.unwrap_or_else(|| Error::bug("a walk broke off"))),
+    }
+}
+
+/// A call, as it stands in the text.
+enum Call<'a> {
+    Scalar { name: &'static str, function: &'a mut ast::Function },
+    Table { args: &'a [FunctionArg], span: Span },
+}
+
+impl Call<'_> {
+    /// The first argument, if there is one and it is a text.
+    fn name(&self) -> Option<std::result::Result<String, ()>> {
+        let args = match self {
+            Call::Scalar { function, .. } => arguments(function),
+            Call::Table { args, .. } => args,
+        };
+        args.first().map(|arg| text_of(arg).map(str::to_owned).ok_or(()))
+    }
+
+    fn spot(&self) -> Spot {
+        let span = match self {
+            Call::Scalar { function, .. } => function.name.span(),
+            Call::Table { span, .. } => *span,
+        };
+        (span.start.line as usize, span.start.column as usize)
+    }
+}
+
+fn arguments(function: &ast::Function) -> &[FunctionArg] {
+    match &function.args {
+        FunctionArguments::List(list) => &list.args,
+        _ => &[],
+    }
+}
+
+fn text_of(arg: &FunctionArg) -> Option<&str> {
+    match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+struct Walk<'a> {
+    on_call: &'a mut dyn FnMut(Call<'_>) -> Result<()>,
+    error: Option<Error>,
+}
+
+impl Walk<'_> {
+    fn statement(&mut self, statement: &mut Statement) -> ControlFlow<()> {
+        match statement {
+            Statement::Statement(statement) => VisitMut::visit(statement.as_mut(), self),
+            Statement::Explain(explain) => self.statement(&mut explain.statement),
+            Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => ControlFlow::Continue(()),
+        }
+    }
+
+    fn told(&mut self, call: Call<'_>) -> ControlFlow<()> {
+        match (self.on_call)(call) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.error = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+impl VisitorMut for Walk<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        let called = match function.name.0.as_slice() {
+            [ObjectNamePart::Identifier(name)] => normalized(name),
+            _ => return ControlFlow::Continue(()),
+        };
+        match [PREDICT, PREDICT_PROBA].into_iter().find(|name| *name == called) {
+            Some(name) => self.told(Call::Scalar { name, function }),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table { name, args: Some(args), .. } if name.to_string().eq_ignore_ascii_case(FORECAST) => {
+                self.told(Call::Table { args: &args.args, span: name.span() })
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+fn one(call: Call<'_>, known: &BTreeMap<Name, Asked>, functions: &mut Functions) -> Result<()> {
+    let function_name = match &call {
+        Call::Scalar { name, .. } => name,
+        Call::Table { .. } => FORECAST,
+    };
+    let wrong = |what: &str| {
+        Error::new(codes::SQL_PLAN, format!("`{function_name}` {what}"))
+            .hint(format!("write {function_name}('NAME'): the features come from the row by their names"))
+    };
+    let name = match call.name() {
+        None => return Err(wrong("needs the name of a predictor")),
+        Some(Err(())) => return Err(wrong("takes the name of a predictor as a text")),
+        Some(Ok(name)) => name,
+    };
+    let found = name.parse::<Name>().ok().and_then(|name| known.get(&name));
+    let asked = found.ok_or_else(|| {
+        let error = Error::new(codes::SQL_UNKNOWN_TABLE, format!("there is no predictor `{name}`"));
+        match suggest::hint(&name, known.keys().map(Name::as_str)) {
+            Some(hint) => error.hint(hint),
+            None => error.hint("`lagar predictors list` lists them"),
+        }
+    })?;
+    match (call, asked) {
+        (Call::Table { .. }, Asked::Series { .. } | Asked::PlannedSeries { .. }) => {
+            functions.forecast = Some(Arc::new(ForecastFunction { known: known.clone() }));
+            Ok(())
+        }
+        (Call::Table { .. }, _) => {
+            let what = format!("`{name}` makes no forecasts");
+            Err(Error::new(codes::SQL_PLAN, what).hint(format!("ask it for a row: predict('{name}')")))
+        }
+        (Call::Scalar { .. }, Asked::Series { .. } | Asked::PlannedSeries { .. }) => {
+            let what = format!("`{name}` makes forecasts");
+            Err(Error::new(codes::SQL_PLAN, what).hint(format!("read them: SELECT * FROM forecast('{name}')")))
+        }
+        (Call::Scalar { name: function_name, function }, asked) => {
+            let class = match arguments(function) {
+                [_] => None,
+                [_, class] if function_name == PREDICT_PROBA => {
+                    Some(text_of(class).ok_or_else(|| wrong("takes a class as a text"))?.to_owned())
+                }
+                _ => return Err(wrong("takes nothing but a name")),
+            };
+            let question = match function_name {
+                PREDICT => Question::Answer,
+                _ => Question::Probability,
+            };
+            let made = Predict::new(&name, question, class, asked)?;
+            call_with_features(function, &made);
+            functions.scalar.push(Arc::new(ScalarUDF::from(made)));
+            Ok(())
+        }
+    }
+}
+
+/// Changes the call to one of `made` with the feature columns, all at the place of the call.
+fn call_with_features(function: &mut ast::Function, made: &Predict) {
+    let span = function.name.span();
+    function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote_and_span('"', span, &made.name))]);
+    if let FunctionArguments::List(list) = &mut function.args {
+        let column = |feature: &String| {
+            let column = Expr::Identifier(Ident::with_quote_and_span('"', span, feature));
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(column))
+        };
+        list.args = made.features.iter().map(column).collect();
+    }
+}
+
+/// The function of one predictor and question.
+#[derive(Debug)]
+struct Predict {
+    /// Unlike any that can be written: `predict:NAME`.
+    name: String,
+    shown: String,
+    question: Question,
+    /// Of several classes the one whose probability is asked.
+    class: Option<String>,
+    features: Vec<String>,
+    returns: DataType,
+    /// `None`: only planned.
+    scorer: Option<Arc<Scorer>>,
+    version: u64,
+    signature: Signature,
+}
+
+impl Predict {
+    fn new(predictor: &str, question: Question, class: Option<String>, asked: &Asked) -> Result<Self> {
+        let function = if question == Question::Answer { PREDICT } else { PREDICT_PROBA };
+        let (features, returns, scorer, version) = match asked {
+            Asked::Rows { version, scorer } => {
+                let features = scorer.features().iter().map(|feature| feature.name.clone()).collect();
+                (features, scorer.answer_type(question)?, Some(scorer.clone()), *version)
+            }
+            Asked::Planned { features, answer, probability } => {
+                let returns = match question {
+                    Question::Answer => answer.clone(),
+                    Question::Probability => probability.clone().ok_or_else(|| {
+                        Error::new(codes::SQL_PLAN, format!("`{predictor}` has no probabilities"))
+                            .hint(format!("ask it with predict('{predictor}')"))
+                    })?,
+                };
+                (features.clone(), returns, None, 0)
+            }
+            Asked::Series { .. } | Asked::PlannedSeries { .. } => {
+                return Err(Error::bug("a forecast is no function of a row"));
+            }
+        };
+        if let (Some(class), Some(scorer)) = (&class, &scorer) {
+            let classes = scorer.predictor().classes();
+            if !classes.contains(class) {
+                let error = Error::new(codes::SQL_PLAN, format!("`{predictor}` knows no class `{class}`"));
+                return Err(error.hint(format!("its classes are {}", classes.join(", "))));
+            }
+        }
+        let of_class = class.as_ref().map(|class| format!(":{class}")).unwrap_or_default();
+        let argument = class.as_ref().map(|class| format!(", '{class}'")).unwrap_or_default();
+        Ok(Self {
+            name: format!("{function}:{predictor}{of_class}"),
+            shown: format!("{function}('{predictor}'{argument})"),
+            returns: if class.is_some() { DataType::Float64 } else { returns },
+            signature: match features.len() {
+                0 => Signature::nullary(Volatility::Immutable),
+                features => Signature::any(features, Volatility::Immutable),
+            },
+            question,
+            class,
+            features,
+            scorer,
+            version,
+        })
+    }
+
+    fn answer(&self, rows: &RecordBatch) -> Result<ArrayRef> {
+        let scorer = self.scorer.as_ref().ok_or_else(|| {
+            Error::new(codes::PREDICTOR_STORED, format!("{}: nothing was learned yet", self.shown))
+                .hint("`lagar run` trains it")
+        })?;
+        let answer = match &self.class {
+            Some(class) => scorer.probability_of(class, rows),
+            None => scorer.answer(self.question, rows),
+        };
+        answer.map_err(|error| error.context(self.shown.clone()))
+    }
+}
+
+impl Predict {
+    fn same(&self) -> (&str, u64, bool) {
+        (&self.name, self.version, self.scorer.is_some())
+    }
+}
+
+impl PartialEq for Predict {
+    fn eq(&self, other: &Self) -> bool {
+        self.same() == other.same()
+    }
+}
+
+impl Eq for Predict {}
+
+impl Hash for Predict {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.same().hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Predict {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn schema_name(&self, _: &[PlannedExpr]) -> DfResult<String> {
+        Ok(self.shown.clone())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.returns.clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> DfResult<Arc<Field>> {
+        if let Some(scorer) = &self.scorer {
+            for (feature, field) in scorer.features().iter().zip(args.arg_fields) {
+                if !lagar_ml::predictor::fits(feature.kind, field.data_type()) {
+                    return plan_err!(
+                        "{}: the feature `{}` was a {}, and is a {} here",
+                        self.shown,
+                        feature.name,
+                        feature.data_type,
+                        field.data_type()
+                    );
+                }
+            }
+        }
+        Ok(Arc::new(Field::new(self.name(), self.returns.clone(), true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let rows = args.number_rows;
+        let columns: Vec<ArrayRef> =
+            args.args.into_iter().map(|value| value.into_array(rows)).collect::<DfResult<_>>()?;
+        let fields = self.features.iter().zip(&columns);
+        let fields: Vec<Field> =
+            fields.map(|(name, column)| Field::new(name, column.data_type().clone(), true)).collect();
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+        let answer = self.answer(&batch).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(ColumnarValue::Array(answer))
+    }
+}
+
+/// `forecast('name' [, horizon])`: the next values of each series, with their interval.
+#[derive(Debug)]
+struct ForecastFunction {
+    known: BTreeMap<Name, Asked>,
+}
+
+impl TableFunctionImpl for ForecastFunction {
+    fn call_with_args(&self, args: TableFunctionArgs) -> DfResult<Arc<dyn TableProvider>> {
+        let literal = |at: usize| match args.exprs().get(at) {
+            Some(PlannedExpr::Literal(value, _)) => Some(value.clone()),
+            _ => None,
+        };
+        let name = match literal(0) {
+            Some(ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name))) => name,
+            _ => return plan_err!("`forecast` takes the name of a predictor as a text"),
+        };
+        let horizon = match (args.exprs().len(), literal(1)) {
+            (1, _) => None,
+            (2, Some(ScalarValue::Int64(Some(horizon)))) if horizon > 0 => Some(horizon as usize),
+            _ => return plan_err!("`forecast('NAME', HORIZON)`: the horizon is a whole number from 1"),
+        };
+        let asked = name.parse::<Name>().ok().and_then(|name| self.known.get(&name));
+        match asked {
+            Some(Asked::Series { forecasts, .. }) => {
+                let batch = forecasts
+                    .batch(horizon)
+                    .map_err(|error| DataFusionError::External(Box::new(error.context(format!("forecast('{name}')")))))?;
+                Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))
+            }
+            Some(Asked::PlannedSeries { columns }) => Ok(Arc::new(MemTable::try_new(columns.clone(), vec![vec![]])?)),
+            _ => plan_err!("`{name}` makes no forecasts"),
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! Series in a table → forecasts of each, and these as a table again.
+
+use std::collections::BTreeMap;
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    compute::cast,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use chrono::{DateTime, Datelike, Months, Timelike};
+use lagar_flow::{Column, Error, Result, codes, columns_of, schema_of};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    algorithm::{Entry, Explanation, Forecast, Series, Task, algorithm},
+    choice::{Choice, Learned, Verdict},
+    judge::{self, forecast::Part},
+    judged::Judged,
+    predictor::{FORMAT_VERSION, LearnedFrom, Predictor, Tried, libraries},
+    spec::{INTERVAL_DEFAULT, Spec},
+    split::{moments, rows_of},
+    target::{Labels, column, counted, rows_with_target},
+};
+
+/// The columns of the result behind those of the series and the time.
+const STEP: &str = "step";
+const VALUE: &str = "value";
+const LOWER: &str = "lower";
+const UPPER: &str = "upper";
+/// Series of one predictor.
+const SERIES_MAX: usize = 10_000;
+
+/// The forecasts of all series.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Forecasts {
+    /// Those of the result: of the series, the time, `step` (1 is the first), `value`, `lower`, `upper`.
+    #[schemars(with = "serde_json::Value")]
+    pub columns: Vec<Column>,
+    /// The probability that a value lies between `lower` and `upper`.
+    pub interval: f64,
+    pub step: Step,
+    /// In the order of their keys.
+    pub series: Vec<OneSeries>,
+}
+
+/// The forecast of one series.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OneSeries {
+    /// The values of the columns that tell series apart, as text.
+    pub key: Vec<Option<String>>,
+    /// The time of the last value: microseconds since 1970, or a whole number as it is.
+    pub last: i64,
+    /// So many values were learned from.
+    pub values: u64,
+    #[schemars(with = "serde_json::Value")]
+    pub forecast: Forecast,
+}
+
+/// From a value to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Microseconds, or whole numbers.
+    Fixed(i64),
+    /// Calendar months.
+    Months(u32),
+}
+
+/// The columns of the forecasts that `spec` makes from a table with `columns`.
+///
+/// # Errors
+/// [`codes::CONFIG`]: the table lacks a column; [`codes::PREDICTOR_DATA`]: the target is not of numbers.
+pub fn columns(spec: &Spec, columns: &SchemaRef) -> Result<SchemaRef> {
+    let field = |name: &String| {
+        columns
+            .field_with_name(name)
+            .map(|field| field.clone().with_nullable(true))
+            .map_err(|_| Error::new(codes::CONFIG, format!("`{}` has no column `{name}`", spec.from)))
+    };
+    let target = spec.target.as_ref().map(field).transpose()?;
+    if let Some(target) = target.filter(|target| !target.data_type().is_numeric()) {
+        let what = format!("`target: {}` is a {}: only numbers are forecast", target.name(), target.data_type());
+        return Err(Error::new(codes::PREDICTOR_DATA, what));
+    }
+    let mut fields = spec.series.iter().chain(&spec.time).map(field).collect::<Result<Vec<Field>>>()?;
+    for taken in [STEP, VALUE, LOWER, UPPER] {
+        if fields.iter().any(|field| field.name() == taken) {
+            let what = format!("the column `{taken}` of a forecast has a name that one of its series has too");
+            return Err(Error::new(codes::CONFIG, what).hint("give the column of the table another name"));
+        }
+    }
+    fields.push(Field::new(STEP, DataType::Int64, true));
+    fields.extend([VALUE, LOWER, UPPER].map(|name| Field::new(name, DataType::Float64, true)));
+    Ok(std::sync::Arc::new(Schema::new(fields)))
+}
+
+impl Forecasts {
+    /// A row for each series and step, up to `horizon` steps (default: all that were made).
+    ///
+    /// # Errors
+    /// [`codes::PREDICTOR_DATA`]: more steps than were made; [`codes::PREDICTOR_STORED`]: what is stored does not fit
+    /// together.
+    pub fn batch(&self, horizon: Option<usize>) -> Result<RecordBatch> {
+        let made = self.series.first().map_or(0, |series| series.forecast.values.len());
+        let horizon = horizon.unwrap_or(made);
+        if horizon > made && !self.series.is_empty() {
+            let what = format!("{horizon} steps are asked, and {made} were made");
+            return Err(Error::new(codes::PREDICTOR_DATA, what).hint("raise `horizon` in lagar.yaml and train again"));
+        }
+        let broken = |what: &str| Error::new(codes::PREDICTOR_STORED, format!("the forecasts are broken: {what}"));
+        let schema = schema_of(&self.columns)?;
+        let keys = schema.fields().len().checked_sub(5).ok_or_else(|| broken("columns are missing"))?;
+        let fits = |series: &OneSeries| {
+            let Forecast { values, lower, upper, .. } = &series.forecast;
+            series.key.len() == keys && [values, lower, upper].iter().all(|part| part.len() == made)
+        };
+        if !self.series.iter().all(fits) {
+            return Err(broken("series of different lengths"));
+        }
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        for place in 0..keys {
+            let texts = self.series.iter().flat_map(|series| std::iter::repeat_n(series.key[place].as_deref(), horizon));
+            columns.push(std::sync::Arc::new(texts.collect::<StringArray>()));
+        }
+        let mut times = Vec::with_capacity(self.series.len() * horizon);
+        for series in &self.series {
+            for step in 1..=horizon {
+                times.push(self.step.after(series.last, step).ok_or_else(|| broken("a time is too far away"))?);
+            }
+        }
+        columns.push(match schema.field(keys).data_type().is_integer() {
+            true => std::sync::Arc::new(Int64Array::from(times)),
+            false => std::sync::Arc::new(TimestampMicrosecondArray::from(times)),
+        });
+        let steps = self.series.iter().flat_map(|_| (1..=horizon).map(|step| step as i64));
+        columns.push(std::sync::Arc::new(steps.collect::<Int64Array>()));
+        let parts: [fn(&Forecast) -> &Vec<f64>; 3] = [|f| &f.values, |f| &f.lower, |f| &f.upper];
+        for part in parts {
+            let numbers = self.series.iter().flat_map(|series| part(&series.forecast)[..horizon].iter().copied());
+            columns.push(std::sync::Arc::new(numbers.collect::<Float64Array>()));
+        }
+        let typed = columns.iter().zip(schema.fields());
+        let typed = typed.map(|(column, field)| cast(column, field.data_type())).collect::<Result<Vec<_>, _>>();
+        let typed = typed.map_err(|error| broken("a column has another type").caused_by(&error))?;
+        RecordBatch::try_new(schema, typed).map_err(|error| broken("columns do not fit").caused_by(&error))
+    }
+}
+
+impl Step {
+    /// The step between values at `moments`, which are in order. `None` if they are not evenly spaced, with the place
+    /// of the first that is not.
+    fn of(moments: &[i64], calendar: bool) -> std::result::Result<Option<Self>, usize> {
+        let [first, second, ..] = moments else { return Ok(None) };
+        let fixed = Step::Fixed(second - first);
+        let broken = |step: Step| {
+            let pairs = moments.windows(2).enumerate();
+            pairs.filter(|(_, pair)| step.after(pair[0], 1) != Some(pair[1])).map(|(at, _)| at + 1).next()
+        };
+        let Some(gap) = broken(fixed) else { return Ok(Some(fixed)) };
+        if calendar && let (Some(a), Some(b)) = (months(*first), months(*second)) && b > a {
+            let months = Step::Months(b - a);
+            // The 31st of one month is the 30th of another: counted from the first, not from the one before.
+            let even = (0..moments.len()).all(|at| months.after(*first, at) == Some(moments[at]));
+            if even {
+                return Ok(Some(months));
+            }
+        }
+        Err(gap)
+    }
+
+    fn after(self, moment: i64, steps: usize) -> Option<i64> {
+        match self {
+            Step::Fixed(size) => size.checked_mul(i64::try_from(steps).ok()?)?.checked_add(moment),
+            Step::Months(size) => {
+                let months = Months::new(size.checked_mul(u32::try_from(steps).ok()?)?);
+                Some(DateTime::from_timestamp_micros(moment)?.checked_add_months(months)?.timestamp_micros())
+            }
+        }
+    }
+}
+
+/// Months since the year 0, of the first moment of a day.
+fn months(moment: i64) -> Option<u32> {
+    let time = DateTime::from_timestamp_micros(moment)?;
+    (time.num_seconds_from_midnight() == 0).then(|| u32::try_from(time.year()).ok().map(|y| y * 12 + time.month0()))?
+}
+
+type Key = Vec<Option<String>>;
+
+/// The series of the table, in the order of their keys: for each its moments and values.
+fn series_of(spec: &Spec, rows: &RecordBatch, time: &str) -> Result<BTreeMap<Key, (Vec<i64>, Vec<f64>)>> {
+    let (labels, _) = Labels::of(rows, spec.target.as_deref(), Task::Forecast)?;
+    let Labels::Values(values) = labels else { return Err(Error::bug("a forecast without numbers")) };
+    let moments = moments(time, column(rows, time)?)?;
+    let texts = spec.series.iter().map(|name| {
+        let text = cast(column(rows, name)?, &DataType::Utf8);
+        text.map(|text| text.as_string::<i32>().clone()).map_err(|error| {
+            Error::new(codes::PREDICTOR_DATA, format!("`series: {name}` has no text form")).caused_by(&error)
+        })
+    });
+    let texts = texts.collect::<Result<Vec<StringArray>>>()?;
+    let mut order: Vec<usize> = (0..rows.num_rows()).collect();
+    order.sort_by_key(|row| moments[*row]);
+    let mut series = BTreeMap::<Key, (Vec<i64>, Vec<f64>)>::new();
+    for row in order {
+        let key = texts.iter().map(|text| text.is_valid(row).then(|| text.value(row).to_owned())).collect();
+        let (times, numbers) = series.entry(key).or_default();
+        times.push(moments[row]);
+        numbers.push(values[row]);
+    }
+    if series.len() > SERIES_MAX {
+        let what = format!("{} series are more than {SERIES_MAX}", series.len());
+        return Err(Error::new(codes::PREDICTOR_DATA, what).hint("are the columns under `series` those that were meant?"));
+    }
+    Ok(series)
+}
+
+fn said(key: &Key) -> String {
+    match key.as_slice() {
+        [] => "the series".to_owned(),
+        parts => {
+            let parts: Vec<&str> = parts.iter().map(|part| part.as_deref().unwrap_or("null")).collect();
+            format!("the series `{}`", parts.join(", "))
+        }
+    }
+}
+
+/// The one step of all series.
+fn step_of(series: &BTreeMap<Key, (Vec<i64>, Vec<f64>)>, calendar: bool) -> Result<Step> {
+    let when = |moment: i64| match calendar {
+        true => DateTime::from_timestamp_micros(moment).map_or_else(|| moment.to_string(), |time| time.to_string()),
+        false => moment.to_string(),
+    };
+    let mut found: Option<(Step, &Key)> = None;
+    for (key, (times, _)) in series {
+        if let Some(twice) = times.windows(2).find(|pair| pair[0] == pair[1]) {
+            let what = format!("{} has two values for {}", said(key), when(twice[0]));
+            return Err(Error::new(codes::PREDICTOR_DATA, what)
+                .hint("name the columns that tell series apart under `series`, or add the values up in SQL"));
+        }
+        let step = Step::of(times, calendar).map_err(|gap| {
+            let what = format!(
+                "{} is not evenly spaced: {} is followed by {}",
+                said(key),
+                when(times[gap - 1]),
+                when(times[gap])
+            );
+            Error::new(codes::PREDICTOR_DATA, what).hint("make a row for each step in the SQL of the table, also where nothing was")
+        })?;
+        match (step, found) {
+            (Some(step), Some((other, of))) if step != other => {
+                let what = format!("{} and {} have different steps of time", said(of), said(key));
+                return Err(Error::new(codes::PREDICTOR_DATA, what));
+            }
+            (Some(step), None) => found = Some((step, key)),
+            _ => {}
+        }
+    }
+    found.map(|(step, _)| step).ok_or_else(|| {
+        Error::new(codes::PREDICTOR_DATA, "no series has 2 values: nothing can be forecast")
+    })
+}
+
+/// Learns the forecasts that `spec` asks for; see [`crate::train`].
+pub(crate) fn learn(
+    spec: &Spec,
+    entry: &'static Entry,
+    rows: &RecordBatch,
+    version: u64,
+    threads: usize,
+    before: Option<&Predictor>,
+) -> Result<Learned> {
+    let missing = |key: &str| Error::bug(format!("a forecast without `{key}`"));
+    let time = spec.time.as_deref().ok_or_else(|| missing("time"))?;
+    let horizon = spec.horizon.ok_or_else(|| missing("horizon"))?;
+    let with_target = rows_with_target(rows, spec.target.as_deref())?;
+    let left_out = (rows.num_rows() - with_target.len()) as u64;
+    let rows = rows_of(rows, &with_target)?;
+    let series = series_of(spec, &rows, time)?;
+    if series.is_empty() {
+        return Err(Error::new(codes::PREDICTOR_DATA, format!("no row of `{}` has a value to learn from", spec.from)));
+    }
+    let calendar = !column(&rows, time)?.data_type().is_integer();
+    let step = step_of(&series, calendar)?;
+    let work = Work { spec, entry, threads, horizon, series: &series };
+    let mut notes = Vec::new();
+    if left_out > 0 {
+        notes.push(format!("{} without a target were left out", counted(left_out, "row")));
+    }
+    let (params, tried) = work.choose()?;
+    let judged = match work.judged(entry, &params, Part::Test) {
+        Ok(judged) => Some(judged),
+        Err(error) if error.code() == codes::PREDICTOR_DATA => {
+            notes.push(format!("not judged: {}", error.message()));
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let forecasts = Forecasts {
+        columns: columns_of(columns(spec, &rows.schema())?.as_ref()),
+        interval: work.level(),
+        step,
+        series: work.forecasts(&params, &mut notes)?,
+    };
+    let verdict = work.verdict(judged.as_ref(), before)?;
+    let values = series.values().map(|(times, _)| times.len() as u64).sum();
+    let predictor = Predictor {
+        format_version: FORMAT_VERSION,
+        task: Task::Forecast,
+        algorithm: entry.name.to_owned(),
+        params,
+        seed: spec.seed,
+        learned_from: LearnedFrom {
+            table: spec.from.to_string(),
+            version,
+            split_by: format!("time {time}"),
+            rows: values,
+            rows_validate: 0,
+            rows_test: judged.as_ref().map_or(0, |judged| judged.overall.scores.overall.count as u64),
+            rows_without_target: left_out,
+            test_from: None,
+        },
+        target: None,
+        frame: None,
+        columns: Vec::new(),
+        distributions: Vec::new(),
+        fitted: serde_json::Value::Null,
+        forecasts: Some(forecasts),
+        tried,
+        judged: Judged::of_forecast(judged),
+        explanation: Explanation::default(),
+        libraries: libraries(),
+        notes,
+    };
+    Ok(Learned { predictor, verdict })
+}
+
+/// Times in the past from which is forecast for judging, at most.
+const ORIGINS_MAX: usize = 10;
+
+struct Work<'a> {
+    spec: &'a Spec,
+    entry: &'static Entry,
+    threads: usize,
+    horizon: usize,
+    series: &'a BTreeMap<Key, (Vec<i64>, Vec<f64>)>,
+}
+
+impl Work<'_> {
+    fn level(&self) -> f64 {
+        self.spec.interval.unwrap_or(INTERVAL_DEFAULT)
+    }
+
+    fn judged(&self, entry: &'static Entry, params: &Value, part: Part) -> Result<judge::forecast::Judged> {
+        let longest = self.series.values().map(|(times, _)| times.len()).max().unwrap_or_default();
+        let origins = |share: f64| ((longest as f64 * share) as usize / self.horizon).clamp(1, ORIGINS_MAX);
+        let plan = judge::forecast::Plan {
+            entry,
+            params,
+            season: self.season(),
+            horizon: self.horizon,
+            folds: origins(self.spec.split.validate),
+            test: origins(self.spec.split.test),
+            level: self.level(),
+            seed: self.spec.seed,
+            threads: self.threads,
+        };
+        let keys: Vec<String> = self.series.keys().map(|key| key_text(key)).collect();
+        let known = keys.iter().zip(self.series.values());
+        let known: Vec<_> =
+            known.map(|(key, (_, values))| judge::forecast::Known { key, values }).collect();
+        judge::forecast::judge(&known, &plan, part)
+    }
+
+    fn season(&self) -> usize {
+        self.spec.season.unwrap_or(1)
+    }
+
+    fn metric(&self) -> Result<&'static judge::Metric> {
+        let name = match &self.spec.promote {
+            Some(promote) => &promote.metric,
+            None => judge::default_metric(Task::Forecast),
+        };
+        judge::metric_of(Task::Forecast, name)
+    }
+
+    /// The best of the parameters to try, by times before those of the test; of equals the first.
+    fn choose(&self) -> Result<(Value, Vec<Tried>)> {
+        let mut tries = self.spec.tries(self.entry)?;
+        if tries.len() == 1 {
+            return Ok((tries.remove(0), Vec::new()));
+        }
+        let metric = self.metric()?;
+        let mut choice = Choice::new(metric);
+        for params in tries {
+            let judged = self.judged(self.entry, &params, Part::Folds);
+            choice.add(params, judged.map(|judged| metric.of_scores(&judged.overall.scores)))?;
+        }
+        choice.made()
+    }
+
+    fn forecasts(&self, params: &Value, notes: &mut Vec<String>) -> Result<Vec<OneSeries>> {
+        let mut made = Vec::new();
+        let mut short = Vec::new();
+        for (key, (times, values)) in self.series {
+            let series = Series { values, season: self.season(), seed: self.spec.seed };
+            match self.entry.forecast(params, &series, self.horizon, self.level()) {
+                Ok(forecast) => made.push(OneSeries {
+                    key: key.clone(),
+                    last: times.last().copied().unwrap_or_default(),
+                    values: values.len() as u64,
+                    forecast,
+                }),
+                Err(error) if error.code() == codes::PREDICTOR_DATA => short.push((key, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some((key, error)) = short.first() {
+            if made.is_empty() {
+                return Err(error.clone().context(said(key)));
+            }
+            notes.push(format!(
+                "no forecast of {}, such as {}: {}",
+                counted(short.len() as u64, "series"),
+                said(key),
+                error.message()
+            ));
+        }
+        Ok(made)
+    }
+
+    fn verdict(&self, judged: Option<&judge::forecast::Judged>, before: Option<&Predictor>) -> Result<Verdict> {
+        if self.spec.promote.is_none() {
+            return Ok(Verdict::unasked());
+        }
+        let metric = self.metric()?;
+        let Some(judged) = judged else { return Ok(Verdict::unjudged()) };
+        let baselines = judged.overall.baselines.iter();
+        let baselines: Vec<(String, Option<f64>)> = baselines
+            .map(|baseline| (baseline.algorithm.clone(), metric.of_scores(&baseline.scores)))
+            .collect();
+        // The one before, from the same times.
+        let before = match before.filter(|before| before.task == Task::Forecast) {
+            Some(before) => algorithm(&before.algorithm)
+                .and_then(|entry| self.judged(entry, &before.params, Part::Test))
+                .ok()
+                .and_then(|judged| metric.of_scores(&judged.overall.scores)),
+            None => None,
+        };
+        Ok(Verdict::of(metric, metric.of_scores(&judged.overall.scores), &baselines, before))
+    }
+}
+
+fn key_text(key: &Key) -> String {
+    key.iter().map(|part| part.as_deref().unwrap_or("null")).collect::<Vec<_>>().join(", ")
+}

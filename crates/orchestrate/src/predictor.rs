@@ -1,0 +1,295 @@
+//! The predictor step: rows of a table → what is learned from them → a version in the lake, which becomes current
+//! with the release if it is good enough.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::RecordBatch,
+    compute::concat_batches,
+    datatypes::{Schema, SchemaRef},
+};
+use lagar_engine::{Asked, quoted};
+use lagar_flow::{Error, KillPoint, Name, Result, TableName, codes, kill};
+use lagar_lake::{Lake, NewPredictor, PredictorVersion, Release, Table};
+use lagar_ml::{Learned, Predictor, Question, Scorer, Task, algorithm, forecast, predictor::answer_type, train as learn};
+
+use crate::{
+    build::id_of,
+    config::PredictorDef,
+    project::hash,
+    report::{Status, StepReport},
+    run::Context,
+};
+
+/// Of the memory that queries may use, the part that the rows and the matrix of a predictor may.
+const MEMORY_SHARE: f64 = 0.5;
+/// Bytes of a row for each of its columns: once as it is read, once in the matrix, once where a split takes it.
+const BYTES_PER_VALUE: u64 = 3 * 8;
+
+/// A version of a predictor that is asked.
+#[derive(Clone)]
+pub(crate) struct Loaded {
+    pub version: u64,
+    /// Tells it from another of the same number.
+    pub id: String,
+    pub asked: Asked,
+}
+
+/// The version that this run asks.
+///
+/// # Errors
+/// [`codes::TABLE_MISSING`] if none is current.
+pub(crate) async fn asked(context: &Context, name: &Name) -> Result<Loaded> {
+    match context.predictor(name) {
+        Some(version) => load(&context.lake, name, version).await,
+        None => Err(none_current(&context.lake, name).await),
+    }
+}
+
+/// Why there is no version to ask.
+pub(crate) async fn none_current(lake: &Lake, name: &Name) -> Error {
+    let what = format!("no version of the predictor `{name}` is current");
+    let error = Error::new(codes::TABLE_MISSING, what);
+    match lake.newest_predictor(name).await {
+        Ok(Some(newest)) => error.hint(format!(
+            "version {} was not good enough; look at it with `lagar predictors show {name}`, and use it all the \
+             same with `lagar predictors promote {name} {}`",
+            newest.number, newest.number
+        )),
+        _ => error.hint(format!("train it: lagar run -s predictors.{name}")),
+    }
+}
+
+/// Version `version` of `name`, ready to be asked.
+pub(crate) async fn load(lake: &Lake, name: &Name, version: u64) -> Result<Loaded> {
+    let stored = lake.predictor(name, version).await?;
+    let id = stored.id.to_string();
+    let asked = ready(&stored).map_err(|error| error.context(format!("version {version} of `{name}`")))?;
+    Ok(Loaded { version, id, asked })
+}
+
+fn ready(stored: &PredictorVersion) -> Result<Asked> {
+    let predictor = Predictor::read(&stored.predictor)?;
+    let version = stored.number;
+    Ok(match predictor.forecasts {
+        Some(forecasts) => Asked::Series { version, forecasts: Arc::new(forecasts) },
+        None => Asked::Rows { version, scorer: Arc::new(Scorer::new(predictor)?) },
+    })
+}
+
+/// What can be known of a predictor that has learned nothing, from the columns of its table.
+///
+/// # Errors
+/// [`codes::CONFIG`], [`codes::PREDICTOR_DATA`], [`codes::PREDICTOR_LEAK`]: what is asked for does not fit the columns.
+pub(crate) fn planned(def: &PredictorDef, columns: &SchemaRef) -> Result<Asked> {
+    let at = |error: Error| match error.place() {
+        Some(_) => error,
+        None => error.at_place(def.place.clone()),
+    };
+    let names: Vec<String> = columns.fields().iter().map(|field| field.name().clone()).collect();
+    let features = def.spec.feature_columns(&names).map_err(at)?;
+    let task = algorithm(&def.spec.algorithm)?.task;
+    if task == Task::Forecast {
+        let columns = forecast::columns(&def.spec, columns).map_err(at)?;
+        return Ok(Asked::PlannedSeries { columns });
+    }
+    let target = def.spec.target.as_ref().and_then(|name| Some((name.as_str(), columns.field_with_name(name).ok()?)));
+    let target = target.map(|(name, field)| (name, field.data_type()));
+    Ok(Asked::Planned {
+        features,
+        answer: answer_type(Question::Answer, task, target, None).map_err(at)?,
+        probability: answer_type(Question::Probability, task, target, None).ok(),
+    })
+}
+
+/// Trains the predictor if its table or its settings changed. `report` is filled as far as it came.
+pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut StepReport) -> Result<()> {
+    let from = &def.spec.from;
+    let (version, table) = input(context, from).await?;
+    report.provenance.inputs = [(from.to_string(), version)].into();
+    let definition = definition(def)?;
+    report.provenance.code_hash = Some(definition.clone());
+    let fingerprint = fingerprint(&definition, &id_of(&table));
+    let newest = context.lake.newest_predictor(&def.name).await?;
+    if let Some(newest) = newest.as_ref().filter(|newest| newest.fingerprint == fingerprint && !context.full_refresh) {
+        return as_before(context, def, newest, report).await;
+    }
+    if table.files.iter().map(|file| file.rows).sum::<u64>() == 0 {
+        return no_rows(context, def, report);
+    }
+    let rows = rows_of(context, def, &table, report).await?;
+    let current = match context.predictor(&def.name) {
+        Some(number) => Some((number, Predictor::read(&context.lake.predictor(&def.name, number).await?.predictor)?)),
+        None => None,
+    };
+    let threads = context.project.limits.threads;
+    let (spec, before) = (def.spec.clone(), current.as_ref().map(|(_, predictor)| predictor.clone()));
+    let work = move || learn(&spec, &rows, version, threads, before.as_ref());
+    let learned = tokio::select! {
+        learned = tokio::task::spawn_blocking(work) => {
+            learned.map_err(|error| Error::bug("training panicked").caused_by(&error))??
+        }
+        () = context.cancel.cancelled() => return Err(Error::new(codes::STOPPED, "stopped")),
+    };
+    let Learned { predictor, verdict } = learned;
+    let stored = context
+        .lake
+        .put_predictor(NewPredictor {
+            name: def.name.clone(),
+            base: newest.as_ref().map(|newest| newest.number),
+            run_id: context.run_id.clone(),
+            fingerprint,
+            table: from.clone(),
+            table_version: version,
+            promoted: verdict.promoted,
+            predictor: predictor.to_json()?,
+        })
+        .await?;
+    kill::at(KillPoint::PredictorStored);
+    report.rows_out = predictor.learned_from.rows;
+    report.version = Some(stored.number);
+    report.notes.extend(predictor.notes.iter().cloned());
+    report.notes.push(verdict.why);
+    if verdict.promoted {
+        context.promoted(def.name.clone(), stored.number);
+    }
+    Ok(())
+}
+
+/// Nothing is new since the newest version: which one is asked?
+async fn as_before(
+    context: &Context,
+    def: &PredictorDef,
+    newest: &PredictorVersion,
+    report: &mut StepReport,
+) -> Result<()> {
+    report.status = Status::NothingNew;
+    let released = context.released_predictor(&def.name);
+    report.version = released.or(Some(newest.number));
+    let number = newest.number;
+    if released == Some(number) {
+        report.notes.push("its settings and its table are unchanged".into());
+    } else if !newest.promoted {
+        report.notes.push(format!("version {number} of the same rows was not good enough to take its place"));
+    } else if was_released(context, &def.name, number).await? {
+        let held = released.map_or("no version".to_owned(), |released| format!("version {released}"));
+        report.notes.push(format!("{held} was put in the place of version {number} by hand, and stays"));
+    } else {
+        // A run that broke off before its release.
+        report.version = Some(number);
+        report.notes.push("trained by an earlier run that released nothing".into());
+        context.promoted(def.name.clone(), number);
+    }
+    Ok(())
+}
+
+async fn was_released(context: &Context, name: &Name, number: u64) -> Result<bool> {
+    let releases = context.lake.releases().await?;
+    Ok(releases.iter().any(|release| release.predictors.get(name) == Some(&number)))
+}
+
+fn no_rows(context: &Context, def: &PredictorDef, report: &mut StepReport) -> Result<()> {
+    let from = &def.spec.from;
+    if context.predictor(&def.name).is_some() || algorithm(&def.spec.algorithm)?.task == Task::Forecast {
+        report.status = Status::NothingNew;
+        report.version = context.predictor(&def.name);
+        report.notes.push(format!("no data: `{from}` has no rows"));
+        return Ok(());
+    }
+    Err(Error::new(codes::PREDICTOR_DATA, format!("`{from}` has no rows to learn from")))
+}
+
+/// The table at the version that this run reads.
+async fn input(context: &Context, from: &TableName) -> Result<(u64, Table)> {
+    let missing = || {
+        Error::new(codes::TABLE_MISSING, format!("it learns from `{from}`, which has no data yet"))
+            .hint("select it too, with `+` in front")
+    };
+    let version = context.version(from).ok_or_else(missing)?;
+    let table = context.lake.table(from, Some(version)).await?.ok_or_else(missing)?;
+    Ok((version, table))
+}
+
+/// The rows with the columns that are needed, in an order that only their values decide.
+async fn rows_of(
+    context: &Context,
+    def: &PredictorDef,
+    table: &Table,
+    report: &mut StepReport,
+) -> Result<RecordBatch> {
+    let from = &def.spec.from;
+    let names: Vec<String> = table.schema.fields().iter().map(|field| field.name().clone()).collect();
+    let needed = def.spec.needed_columns(&names)?;
+    let rows = table.files.iter().map(|file| file.rows).sum::<u64>();
+    report.rows_in = rows;
+    let taken = def.spec.sample.map_or(rows, |sample| rows.min(sample as u64));
+    let bytes = taken.saturating_mul(needed.len() as u64).saturating_mul(BYTES_PER_VALUE);
+    let allowed = (context.engine.limits().memory_bytes as f64 * MEMORY_SHARE) as u64;
+    if bytes > allowed {
+        let what = format!(
+            "{taken} rows of {} columns need about {} MiB, and a predictor may use {} MiB",
+            needed.len(),
+            bytes >> 20,
+            allowed >> 20
+        );
+        let hint = format!("learn from a sample (`sample: {}`), or raise `limits.memory`", taken * allowed / bytes / 2);
+        return Err(Error::new(codes::MEMORY, what).hint(hint));
+    }
+    let session = context.engine.session();
+    session.add_table(table, &context.lake)?;
+    let columns = needed.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+    let first = def.spec.time.iter().chain(&def.spec.series).chain(&def.spec.key);
+    let order = first.map(|name| quoted(name)).chain([columns.clone()]).collect::<Vec<_>>().join(", ");
+    let sql = match def.spec.sample.filter(|sample| (*sample as u64) < rows) {
+        Some(sample) => format!(
+            "SELECT * FROM (SELECT {columns} FROM {from} ORDER BY lagar_row_hash({columns}), {columns} LIMIT {sample}) \
+             ORDER BY {order}"
+        ),
+        None => format!("SELECT {columns} FROM {from} ORDER BY {order}"),
+    };
+    let batches = tokio::select! {
+        batches = session.collect(&sql) => batches?,
+        () = context.cancel.cancelled() => return Err(Error::new(codes::STOPPED, "stopped")),
+    };
+    let schema = match batches.first() {
+        Some(batch) => batch.schema(),
+        None => Arc::new(Schema::new(
+            needed.iter().filter_map(|name| table.schema.field_with_name(name).ok().cloned()).collect::<Vec<_>>(),
+        )),
+    };
+    concat_batches(&schema, &batches).map_err(|error| Error::bug("rows do not fit together").caused_by(&error))
+}
+
+/// Why the predictor would be trained from what lies in the lake now; `None` if it would not.
+pub(crate) async fn staleness(lake: &Lake, def: &PredictorDef, release: Option<&Release>) -> Result<Option<String>> {
+    let from = &def.spec.from;
+    let Some(newest) = lake.newest_predictor(&def.name).await? else {
+        return Ok(Some("it was never trained".into()));
+    };
+    let version = release.and_then(|release| release.tables.get(from).copied());
+    let table = match version {
+        Some(version) => lake.table(from, Some(version)).await?,
+        None => None,
+    };
+    let Some(table) = table else { return Ok(None) };
+    let definition = definition(def)?;
+    if newest.fingerprint == fingerprint(&definition, &id_of(&table)) {
+        return Ok(None);
+    }
+    Ok(Some(match version == Some(newest.table_version) {
+        true => "its settings have changed since".into(),
+        false => format!("`{from}` has changed since"),
+    }))
+}
+
+fn fingerprint(definition: &str, table: &str) -> String {
+    hash(&serde_json::json!({"predictor": definition, "table": table}))
+}
+
+/// What of the project decides what is learned.
+fn definition(def: &PredictorDef) -> Result<String> {
+    let mut spec = def.spec.clone();
+    (spec.description, spec.tags) = (None, Vec::new());
+    let spec = serde_json::to_value(&spec).map_err(|error| Error::bug("a predictor's settings").caused_by(&error))?;
+    Ok(hash(&spec))
+}

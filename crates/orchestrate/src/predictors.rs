@@ -1,0 +1,164 @@
+//! The versions of predictors: what there is, which is current, and changing that by hand.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use lagar_engine::suggest;
+use lagar_flow::{Error, Name, Result, codes};
+use lagar_lake::{PredictorVersion, Release};
+use lagar_ml::Predictor;
+use serde::Serialize;
+
+use crate::workplace::Workplace;
+
+/// A predictor of the lake or the project.
+#[derive(Debug, Clone, Serialize)]
+pub struct Listed {
+    pub name: Name,
+    /// The version that `predict` asks.
+    pub current: Option<u64>,
+    pub versions: u64,
+    pub algorithm: String,
+    pub from: String,
+    pub trained_at: Option<DateTime<Utc>>,
+    /// The most telling measures of the current version (else the newest), by name.
+    pub headline: Vec<(String, f64)>,
+    /// Whether the project defines it.
+    pub defined: bool,
+}
+
+/// One version.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    pub name: Name,
+    pub current: Option<u64>,
+    pub stored: PredictorVersion,
+    pub predictor: Predictor,
+    /// All versions: number, when, whether it was good enough.
+    pub versions: Vec<(u64, DateTime<Utc>, bool)>,
+}
+
+/// The predictors of the project and the lake, by name.
+pub async fn list(workplace: &Workplace) -> Result<Vec<Listed>> {
+    let release = workplace.lake.current_release().await?;
+    let project = &workplace.project;
+    let mut names: BTreeSet<Name> = project.predictors.keys().cloned().collect();
+    names.extend(workplace.lake.predictors().await?);
+    let mut listed = Vec::new();
+    for name in names {
+        let current = current(release.as_ref(), &name);
+        let newest = workplace.lake.newest_predictor(&name).await?;
+        let shown = match (current, &newest) {
+            (Some(number), Some(newest)) if newest.number != number => {
+                Some(workplace.lake.predictor(&name, number).await?)
+            }
+            _ => newest.clone(),
+        };
+        let def = project.predictors.get(&name);
+        let predictor = shown.as_ref().map(|shown| Predictor::read(&shown.predictor)).transpose()?;
+        let asked = def.map(|def| (def.spec.algorithm.clone(), def.spec.from.to_string()));
+        let (algorithm, from) = match &predictor {
+            Some(predictor) => (predictor.algorithm.clone(), predictor.learned_from.table.clone()),
+            None => asked.unwrap_or_default(),
+        };
+        listed.push(Listed {
+            current,
+            versions: newest.map_or(0, |newest| newest.number),
+            algorithm,
+            from,
+            trained_at: shown.as_ref().map(|shown| shown.created_at),
+            headline: predictor.map(|predictor| predictor.judged.headline()).unwrap_or_default(),
+            defined: def.is_some(),
+            name,
+        });
+    }
+    Ok(listed)
+}
+
+/// Version `number` of `name`; without a number the current one, else the newest.
+///
+/// # Errors
+/// [`codes::USAGE`] if there is none.
+pub async fn show(workplace: &Workplace, name: &str, number: Option<u64>) -> Result<Shown> {
+    let name = known(workplace, name).await?;
+    let release = workplace.lake.current_release().await?;
+    let current = current(release.as_ref(), &name);
+    let versions = workplace.lake.predictor_versions(&name).await?;
+    let wanted = number.or(current).or(versions.last().map(|newest| newest.number));
+    let stored = versions.iter().find(|version| Some(version.number) == wanted).cloned();
+    let stored = stored.ok_or_else(|| no_version(&name, number, &versions))?;
+    let predictor = Predictor::read(&stored.predictor)?;
+    let versions = versions.iter().map(|version| (version.number, version.created_at, version.promoted)).collect();
+    Ok(Shown { name, current, stored, predictor, versions })
+}
+
+/// Makes version `number` of `name` current: a release with the same tables.
+///
+/// # Errors
+/// [`codes::USAGE`] if there is no such version, or it is current; [`codes::LAKE_CONFLICT`] if another release was
+/// first.
+pub async fn promote(workplace: &Workplace, name: &str, number: u64) -> Result<Release> {
+    let name = known(workplace, name).await?;
+    let versions = workplace.lake.predictor_versions(&name).await?;
+    let there = versions.iter().find(|version| version.number == number);
+    let there = there.ok_or_else(|| no_version(&name, Some(number), &versions))?;
+    // What cannot be read should not be asked.
+    Predictor::read(&there.predictor)?;
+    let before = workplace.lake.current_release().await?;
+    if current(before.as_ref(), &name) == Some(number) {
+        return Err(Error::new(codes::USAGE, format!("version {number} of `{name}` is the current one")));
+    }
+    let mut contents = before.as_ref().map(Release::contents).unwrap_or_default();
+    contents.predictors.insert(name, number);
+    let run_id = uuid::Uuid::now_v7().to_string();
+    workplace.lake.publish(before.map(|before| before.number), contents, &run_id, None).await
+}
+
+/// Makes the version that was current before this one current again; which that is, and the release.
+///
+/// # Errors
+/// [`codes::USAGE`] if there was none before.
+pub async fn rollback(workplace: &Workplace, name: &str) -> Result<(u64, Release)> {
+    let name = known(workplace, name).await?;
+    let releases = workplace.lake.releases().await?;
+    let now = current(releases.last(), &name);
+    let mut before = releases.iter().rev().filter_map(|release| current(Some(release), &name));
+    match before.find(|number| Some(*number) != now) {
+        Some(number) => Ok((number, promote(workplace, name.as_str(), number).await?)),
+        None => Err(Error::new(codes::USAGE, format!("no other version of `{name}` was ever current"))
+            .hint("`lagar predictors promote NAME VERSION` makes any version current")),
+    }
+}
+
+fn current(release: Option<&Release>, name: &Name) -> Option<u64> {
+    release.and_then(|release| release.predictors.get(name).copied())
+}
+
+/// # Errors
+/// [`codes::USAGE`]: nobody has heard of it.
+async fn known(workplace: &Workplace, name: &str) -> Result<Name> {
+    let mut names: BTreeSet<Name> = workplace.project.predictors.keys().cloned().collect();
+    names.extend(workplace.lake.predictors().await?);
+    if let Some(found) = names.iter().find(|known| known.as_str() == name) {
+        return Ok(found.clone());
+    }
+    let error = Error::new(codes::USAGE, format!("there is no predictor `{name}`"));
+    Err(match suggest::hint(name, names.iter().map(Name::as_str)) {
+        Some(hint) => error.hint(hint),
+        None => error.hint("`predictors` in lagar.yaml defines them"),
+    })
+}
+
+fn no_version(name: &Name, number: Option<u64>, versions: &[PredictorVersion]) -> Error {
+    let error = match number {
+        Some(number) => Error::new(codes::USAGE, format!("there is no version {number} of `{name}`")),
+        None => Error::new(codes::USAGE, format!("`{name}` was never trained")),
+    };
+    match versions {
+        [] => error.hint(format!("train it: lagar predictors train {name}")),
+        versions => {
+            let numbers: Vec<String> = versions.iter().map(|version| version.number.to_string()).collect();
+            error.hint(format!("its versions are {}", numbers.join(", ")))
+        }
+    }
+}
