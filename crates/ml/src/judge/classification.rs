@@ -254,9 +254,10 @@ fn calibration(truth: &[u32], probabilities: ArrayView2<'_, f64>) -> Vec<Calibra
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "metric", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Goal {
-    Accuracy,
-    BalancedAccuracy,
-    F1,
+    // With braces, so that serde refuses keys that do not belong to them.
+    Accuracy {},
+    BalancedAccuracy {},
+    F1 {},
     /// The most positive rows found, while at least this share of what is called positive is.
     Recall {
         min_precision: f64,
@@ -329,9 +330,9 @@ pub fn choose_threshold(
 impl Goal {
     fn value(self, counts: Counts) -> Option<f64> {
         match self {
-            Goal::Accuracy => counts.accuracy(),
-            Goal::BalancedAccuracy => counts.balanced_accuracy(),
-            Goal::F1 => counts.f1(),
+            Goal::Accuracy {} => counts.accuracy(),
+            Goal::BalancedAccuracy {} => counts.balanced_accuracy(),
+            Goal::F1 {} => counts.f1(),
             Goal::Recall { min_precision } => {
                 counts.precision().filter(|precision| *precision >= min_precision).and(counts.recall())
             }
@@ -478,19 +479,19 @@ mod tests {
         let choose = |goal| {
             choose_threshold(&TRUTH, &SCORES, &candidates(&SCORES), goal).unwrap().map(|chosen| chosen.value)
         };
-        near(choose(Goal::Accuracy).unwrap(), 0.8333333333333334);
-        near(choose(Goal::BalancedAccuracy).unwrap(), 0.8571428571428572);
-        near(choose(Goal::F1).unwrap(), 0.8333333333333334);
+        near(choose(Goal::Accuracy {}).unwrap(), 0.8333333333333334);
+        near(choose(Goal::BalancedAccuracy {}).unwrap(), 0.8571428571428572);
+        near(choose(Goal::F1 {}).unwrap(), 0.8333333333333334);
         near(choose(Goal::Recall { min_precision: 0.8 }).unwrap(), 0.6);
         near(choose(Goal::Precision { min_recall: 0.8 }).unwrap(), 0.7142857142857143);
         assert_eq!(choose(Goal::Precision { min_recall: 1.1 }), None, "nothing reaches this");
-        let none = choose_threshold(&[0, 0], &[0.1, 0.2], &[0.5], Goal::BalancedAccuracy).unwrap();
+        let none = choose_threshold(&[0, 0], &[0.1, 0.2], &[0.5], Goal::BalancedAccuracy {}).unwrap();
         assert_eq!(none, None, "there are no positive rows");
     }
 
     #[test]
     fn a_threshold_is_kept_if_others_are_not_better() {
-        let chosen = choose_threshold(&[0, 1], &[0.2, 0.8], &[0.3, 0.7, 0.45, 0.9], Goal::F1).unwrap();
+        let chosen = choose_threshold(&[0, 1], &[0.2, 0.8], &[0.3, 0.7, 0.45, 0.9], Goal::F1 {}).unwrap();
         assert_eq!(chosen.unwrap().threshold, 0.45);
         assert_eq!(candidates(&[0.25, 0.75, 0.25, 1.0]), [0.25, 0.5, 0.875]);
         let many: Vec<f64> = (0..5000).map(|at| f64::from(at) / 5000.0).collect();
@@ -503,7 +504,7 @@ mod tests {
         assert_eq!(goal, Goal::Recall { min_precision: 0.9 });
         assert!(serde_json::from_str::<Goal>(r#"{"metric": "recall", "min_recall": 0.9}"#).is_err());
         let goal: Goal = serde_json::from_str(r#"{"metric": "balanced_accuracy"}"#).unwrap();
-        assert_eq!(goal, Goal::BalancedAccuracy);
+        assert_eq!(goal, Goal::BalancedAccuracy {});
         assert!(serde_json::from_str::<Goal>(r#"{"metric": "f1", "min_recall": 0.9}"#).is_err());
     }
 

@@ -4,8 +4,10 @@ mod curve;
 mod numbers;
 mod sample;
 
+pub mod bias;
 pub mod classification;
 pub mod clustering;
+pub mod importance;
 pub mod outliers;
 pub mod reduction;
 pub mod regression;

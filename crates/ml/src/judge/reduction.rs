@@ -1,11 +1,9 @@
 //! How much of many columns a few components say.
 
 use lagar_flow::{Error, Result, codes};
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use super::numbers::finite;
 
 /// Measures of components.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,41 +35,48 @@ pub fn reduction(x: ArrayView2<'_, f64>, components: ArrayView2<'_, f64>) -> Res
     };
     let mut judged =
         Reduction { rows: x.nrows() as u64, columns: x.ncols() as u64, shares: Vec::new(), explained: None };
-    let total: f64 = x.iter().map(|value| value * value).sum();
+    let total = squares(x.iter());
+    if !total.is_finite() || !squares(components.iter()).is_finite() {
+        return Err(Error::new(
+            codes::PREDICTOR_DATA,
+            "the squares of the columns add up to more than 1.8e308",
+        )
+        .hint("scale the columns"));
+    }
     if total == 0.0 {
         return Ok(judged);
     }
     let mut directions: Vec<Array1<f64>> = Vec::new();
     for component in components.columns() {
         let direction = new_direction(component.to_owned(), &directions);
-        let explains =
-            |direction: &Array1<f64>| x.columns().into_iter().map(|c| sum(direction, &c).powi(2)).sum();
-        judged.shares.push(direction.as_ref().map_or(0.0, |direction| explains(direction) / total));
+        let explained = direction.as_ref().map_or(0.0, |direction| {
+            x.columns().into_iter().map(|column| product(direction, column).powi(2)).sum()
+        });
+        judged.shares.push(explained / total);
         directions.extend(direction);
     }
-    judged.explained = finite(judged.shares.iter().sum());
-    match judged.explained {
-        Some(_) => Ok(judged),
-        None => Err(Error::new(codes::PREDICTOR_DATA, "the squares of the columns are larger than 1.8e308")
-            .hint("scale the columns")),
-    }
+    judged.explained = Some(judged.shares.iter().sum());
+    Ok(judged)
 }
 
 /// The part of a component that does not follow from `others` (each of length 1, at right angles), of length 1.
 /// `None` if nothing is left. Twice, since the first time rounding leaves a rest (Kahan's "twice is enough").
 fn new_direction(mut component: Array1<f64>, others: &[Array1<f64>]) -> Option<Array1<f64>> {
-    let length = |vector: &Array1<f64>| sum(vector, &vector.view()).sqrt();
-    let whole = length(&component);
+    let whole = squares(component.iter()).sqrt();
     for other in others.iter().chain(others) {
-        let along = sum(other, &component.view());
+        let along = product(other, component.view());
         component.zip_mut_with(other, |value, other| *value -= along * other);
     }
-    let own = length(&component);
+    let own = squares(component.iter()).sqrt();
     (own > whole * 1e-10).then(|| component / own)
 }
 
+fn squares<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
+    values.map(|value| value * value).sum()
+}
+
 /// In the order of the rows, whatever the layout in memory.
-fn sum(a: &Array1<f64>, b: &ndarray::ArrayView1<'_, f64>) -> f64 {
+fn product(a: &Array1<f64>, b: ArrayView1<'_, f64>) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
