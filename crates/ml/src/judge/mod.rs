@@ -1,6 +1,13 @@
 //! How good a predictor is.
 
-pub fn metric_of(task: crate::algorithm::Task, name: &str) -> lagar_flow::Result<()> {
-    let _ = (task, name);
-    Ok(())
-}
+mod curve;
+mod numbers;
+mod sample;
+
+pub mod bias;
+pub mod classification;
+pub mod clustering;
+pub mod importance;
+pub mod outliers;
+pub mod reduction;
+pub mod regression;
