@@ -184,3 +184,64 @@ impl Fitted for Dense {
         Explanation { figures, ..Explanation::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::super::iris::iris;
+    use super::*;
+    use crate::algorithm::Target;
+
+    fn groups(fitted: &Dense, x: ArrayView2<'_, f64>) -> Vec<Option<u32>> {
+        let Output::Groups(groups) = fitted.predict(x).unwrap() else { panic!() };
+        groups
+    }
+
+    /// `DBSCAN(eps=0.5, min_samples=5).fit(x).labels_` of scikit-learn 1.9.1, where the larger group is 1.
+    #[test]
+    fn iris_is_grouped_as_elsewhere() {
+        let expected = "00000000000000000000000000000000000000000-000000001111111-11-1111111-111111111111111111-11111\
+                        -1111-111111--1--1111111--111-11111111-11--11111111111111";
+        let expected: Vec<Option<u32>> =
+            expected.chars().map(|label| label.to_digit(10).map(|label| 1 - label)).collect();
+        let iris = iris();
+        let fitted = Dbscan::fit(&Params::default(), &iris.training()).unwrap();
+        assert_eq!(groups(&fitted, iris.x.view()), expected);
+        assert_eq!((fitted.sizes.as_slice(), fitted.noise), ([84, 49].as_slice(), 17));
+        assert_eq!(fitted.dense.iter().map(Points::len).sum::<usize>(), 117);
+    }
+
+    #[test]
+    fn the_order_of_the_rows_changes_nothing() {
+        let stored = |training: &Training<'_>| {
+            serde_json::to_string(&Dbscan::fit(&Params::default(), training).unwrap()).unwrap()
+        };
+        assert_eq!(stored(&iris().training()), stored(&iris().reversed().training()));
+    }
+
+    /// 1.0 is a neighbour of 0.5 and 1.6, both dense, in different groups: it has three neighbours with itself.
+    #[test]
+    fn a_row_between_two_groups_belongs_to_the_nearer_one() {
+        let x = array![[1.6], [1.7], [1.8], [1.9], [1.0], [0.5], [0.3], [0.2], [0.1], [0.0]];
+        let features = ["x".to_owned()];
+        let training =
+            Training { x: x.view(), target: Target::None, features: &features, seed: 3, threads: 1 };
+        let params = Params { eps: 0.65, min_points: 4, ..Params::default() };
+        let fitted = Dbscan::fit(&params, &training).unwrap();
+        assert_eq!(fitted.dense.len(), 2);
+        let asked = array![[1.0], [1.2], [2.4], [2.6], [-0.5]];
+        assert_eq!(groups(&fitted, asked.view()), [Some(0), Some(1), Some(1), None, Some(0)]);
+    }
+
+    #[test]
+    fn nothing_dense_is_no_group() {
+        let iris = iris();
+        let fitted = Dbscan::fit(&Params { eps: 1e-3, ..Params::default() }, &iris.training()).unwrap();
+        assert_eq!((fitted.dense.len(), fitted.noise), (0, 150));
+        assert!(groups(&fitted, iris.x.view()).iter().all(Option::is_none));
+        let error =
+            Dbscan::fit(&Params { max_rows: 149, ..Params::default() }, &iris.training()).unwrap_err();
+        assert!(error.message().contains("150"), "{error}");
+    }
+}

@@ -2,8 +2,8 @@
 //! (Dempster, Laird and Rubin, 1977; Bishop: Pattern Recognition and Machine Learning, 9.2).
 //!
 //! Fitted by own code. linfa-clustering 0.8.1 adds up densities as they are: a row far from every component has a
-//! density of 0, its logarithm is infinite, and the fit ends in NaN. It also begins with its own k-means (see
-//! `k_means`), and keeps its tolerance on the covariance in the squared units of whatever the columns are.
+//! density of 0, its logarithm is infinite, and what follows is NaN. It begins with its own k-means (see `k_means`),
+//! and what it adds to variances is a number in the squared units of whatever the columns are.
 
 use lagar_flow::{Error, Result, codes};
 use ndarray::ArrayView2;
@@ -299,5 +299,79 @@ impl Fitted for Mixture {
         let weights = self.components.iter().enumerate();
         figures.extend(weights.map(|(group, c)| (format!("weight of group {group}"), c.weight)));
         Explanation { figures, ..Explanation::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::super::iris::{assert_close, iris};
+    use super::*;
+    use crate::algorithm::Target;
+
+    /// `GaussianMixture(3, n_init=10, tol=1e-9, max_iter=2000, random_state=0)` of scikit-learn 1.9.1: `score`,
+    /// `bic`, `weights_`, `means_`. It adds 1e-6 to each variance and not a share, hence the small difference.
+    #[test]
+    fn iris_is_grouped_as_elsewhere() {
+        let iris = iris();
+        let params = Params { components: 3, tolerance: 1e-9, max_iterations: 2000, ..Params::default() };
+        let fitted = GaussianMixture::fit(&params, &iris.training()).unwrap();
+        assert!(fitted.converged);
+        assert_close(fitted.log_likelihood, -1.201236517572, 1e-5);
+        let figures = fitted.explain().figures;
+        assert_close(figures[1].1, 580.838908811968, 1e-5);
+        let expected = [
+            (0.36746939622, [6.544552274237, 2.948662902706, 5.479561794621, 1.984610192043]),
+            (0.333333333333, [5.006, 3.428, 1.462, 0.246]),
+            (0.299197270447, [5.914973727136, 2.777843824953, 4.201560397161, 1.296969801068]),
+        ];
+        for (component, (weight, mean)) in fitted.components.iter().zip(expected) {
+            assert_close(component.weight, weight, 1e-4);
+            component.mean.iter().zip(mean).for_each(|(v, expected)| assert_close(*v, expected, 1e-4));
+        }
+        // The top left of its `covariances_[0]`.
+        let lower = &fitted.components[0].lower;
+        assert_close(lower[0][0] * lower[0][0], 0.38704614851, 1e-4);
+        assert_close(lower[1][0] * lower[0][0], 0.092207845453, 1e-4);
+        assert_close(lower[1][0].powi(2) + lower[1][1].powi(2), 0.110338727719, 1e-4);
+    }
+
+    /// `[[4, 2, -2], [2, 10, 5], [-2, 5, 9]]` is `L Lᵀ` of `[[2], [1, 3], [-1, 2, 2]]`.
+    #[test]
+    fn cholesky_by_hand() {
+        let of = |last| lower(vec![vec![4.0], vec![2.0, 10.0], vec![-2.0, 5.0, last]]);
+        assert_eq!(of(9.0).unwrap(), [vec![2.0], vec![1.0, 3.0], vec![-1.0, 2.0, 2.0]]);
+        assert_eq!(of(5.0), None);
+    }
+
+    /// Densities there are less than the smallest number; what linfa makes of them is NaN.
+    #[test]
+    fn a_row_far_from_all_components_has_the_likeliest_group() {
+        let iris = iris();
+        let fitted = GaussianMixture::fit(&Params::default(), &iris.training()).unwrap();
+        let far = array![[1e6, 1e6, 1e6, 1e6], [-1e6, 1e6, -1e6, -1e6]];
+        let mut densities = Densities::new(&fitted.components);
+        let logs: Vec<f64> = densities.of(&[1e6; 4]).to_vec();
+        assert!(logs.iter().all(|log| log.is_finite() && log.exp() == 0.0), "{logs:?}");
+        let Output::Groups(groups) = fitted.predict(far.view()).unwrap() else { panic!() };
+        assert!(groups.iter().all(Option::is_some));
+    }
+
+    #[test]
+    fn columns_that_follow_from_each_other_are_made_wide_enough() {
+        let x = array![[0.0, 0.0], [1.0, 2.0], [2.0, 4.0], [10.0, 20.0], [11.0, 22.0], [12.0, 24.0]];
+        let features = ["a".to_owned(), "b".to_owned()];
+        let training =
+            Training { x: x.view(), target: Target::None, features: &features, seed: 3, threads: 1 };
+        let params = Params { components: 2, ..Params::default() };
+        let fitted = GaussianMixture::fit(&params, &training).unwrap();
+        let Output::Groups(groups) = fitted.predict(x.view()).unwrap() else { panic!() };
+        let one = Some(groups[0].unwrap());
+        let other = Some(1 - groups[0].unwrap());
+        assert_eq!(groups, [one, one, one, other, other, other]);
+        let error = GaussianMixture::fit(&Params { regularization: 0.0, ..params }, &training).unwrap_err();
+        assert_eq!(error.code(), codes::PREDICTOR_DATA);
+        assert!(error.hint_text().unwrap().contains("regularization"));
     }
 }

@@ -133,18 +133,33 @@ pub(super) fn k_means(
 }
 
 /// The first centre is any row; each other one is a row drawn by the square of the distance to the nearest centre.
+/// Of a few rows drawn so the one is taken that leaves the least inertia, as the authors of k-means++ advise.
 fn starting_centers(points: &Points, clusters: usize, random: &mut Xoshiro256Plus) -> Option<Points> {
+    let tries = 2 + (clusters as f64).ln() as usize;
     let mut centers = Points::with_capacity(clusters, points.columns());
     centers.push(points.row(random.gen_range(0..points.len())));
-    let mut nearest: Vec<f64> = points.rows().map(|row| squared_distance(row, centers.row(0))).collect();
-    for group in 1..clusters {
-        let drawn = drawn(&nearest, random)?;
-        centers.push(points.row(drawn));
-        for (nearest, row) in nearest.iter_mut().zip(points.rows()) {
-            *nearest = nearest.min(squared_distance(row, centers.row(group)));
+    let mut nearest = vec![f64::INFINITY; points.len()];
+    nearest = nearer(points, &nearest, centers.row(0));
+    for _ in 1..clusters {
+        let mut best: Option<(f64, usize, Vec<f64>)> = None;
+        for _ in 0..tries {
+            let drawn = drawn(&nearest, random)?;
+            let nearest = nearer(points, &nearest, points.row(drawn));
+            let inertia: f64 = nearest.iter().sum();
+            if best.as_ref().is_none_or(|best| inertia < best.0) {
+                best = Some((inertia, drawn, nearest));
+            }
         }
+        let (_, row, left) = best?;
+        centers.push(points.row(row));
+        nearest = left;
     }
     Some(centers)
+}
+
+/// The squared distances to the nearest centre, with one more centre.
+fn nearer(points: &Points, nearest: &[f64], center: &[f64]) -> Vec<f64> {
+    points.rows().zip(nearest).map(|(row, nearest)| nearest.min(squared_distance(row, center))).collect()
 }
 
 /// A place, as likely as its weight. `None` if all weights are 0.
@@ -248,5 +263,74 @@ impl Fitted for Centers {
         let sizes = sizes.map(|(group, size)| (format!("rows of group {group}"), *size as f64));
         let figures = [("inertia".to_owned(), self.inertia)].into_iter().chain(sizes).collect();
         Explanation { figures, ..Explanation::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::super::iris::{assert_close, iris};
+    use super::*;
+    use crate::algorithm::Target;
+
+    /// `KMeans(k, n_init=50, tol=0, random_state=0)` of scikit-learn 1.9.1: `inertia_`, `cluster_centers_`, sizes.
+    #[test]
+    fn iris_is_grouped_as_elsewhere() {
+        let iris = iris();
+        let params = Params { clusters: 3, tolerance: 0.0, ..Params::default() };
+        let fitted = KMeans::fit(&params, &iris.training()).unwrap();
+        assert_close(fitted.inertia, 78.851441426146, 1e-12);
+        assert_eq!(fitted.sizes, [62, 50, 38]);
+        let expected = [
+            [5.901612903226, 2.748387096774, 4.393548387097, 1.433870967742],
+            [5.006, 3.428, 1.462, 0.246],
+            [6.85, 3.073684210526, 5.742105263158, 2.071052631579],
+        ];
+        for (center, expected) in fitted.centers.rows().zip(&expected) {
+            center.iter().zip(expected).for_each(|(v, expected)| assert_close(*v, *expected, 1e-11));
+        }
+        // 29.989 is the best of 200 starts there; of 10 starts it is between 29.990 and 30.657.
+        for seed in 0..10 {
+            let training = Training { seed, ..iris.training() };
+            let eight = KMeans::fit(&Params::default(), &training).unwrap();
+            assert!((29.988943..30.66).contains(&eight.inertia), "{}", eight.inertia);
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_rows_does_not_change_the_numbers_of_the_groups() {
+        let params = Params { clusters: 3, ..Params::default() };
+        let fitted = KMeans::fit(&params, &iris().training()).unwrap();
+        let reversed = KMeans::fit(&params, &iris().reversed().training()).unwrap();
+        let Output::Groups(groups) = fitted.predict(iris().x.view()).unwrap() else { panic!() };
+        let Output::Groups(again) = reversed.predict(iris().x.view()).unwrap() else { panic!() };
+        assert_eq!(groups, again);
+    }
+
+    #[test]
+    fn every_different_row_can_be_a_group_and_no_more() {
+        let x = array![[0.0], [0.0], [5.0], [7.0], [7.0], [7.0]];
+        let features = ["x".to_owned()];
+        let training =
+            Training { x: x.view(), target: Target::None, features: &features, seed: 3, threads: 1 };
+        let of = |clusters| KMeans::fit(&Params { clusters, ..Params::default() }, &training);
+        let fitted = of(3).unwrap();
+        assert_eq!(Vec::from(fitted.centers), [[7.0], [0.0], [5.0]]);
+        assert_eq!((fitted.sizes, fitted.inertia), (vec![3, 2, 1], 0.0));
+        let error = of(4).unwrap_err();
+        assert_eq!(error.code(), codes::PREDICTOR_DATA);
+        assert!(error.message().contains("fewer than 4"), "{error}");
+    }
+
+    /// Both rows are nearest to the first centre: the second one takes the farther row.
+    #[test]
+    fn a_group_without_rows_takes_the_farthest_row() {
+        let points = Points::try_from(vec![vec![0.0], vec![1.0], vec![4.0]]).unwrap();
+        let mut centers = Points::try_from(vec![vec![0.0], vec![100.0]]).unwrap();
+        let mut near = Assigned { groups: vec![9; 3], distances: vec![0.0; 3] };
+        near.assign(&points, &centers);
+        near.move_to_means(&points, &mut centers);
+        assert_eq!(Vec::from(centers), [[0.5], [4.0]]);
     }
 }

@@ -151,3 +151,65 @@ impl Fitted for Factors {
         Explanation { figures, ..Explanation::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+
+    use super::super::iris::{assert_close, iris};
+    use super::*;
+    use crate::algorithm::Target;
+
+    fn scores(fitted: &Factors, x: ArrayView2<'_, f64>) -> (Vec<f64>, usize) {
+        let Output::Scores { scores, outliers } = fitted.predict(x).unwrap() else { panic!() };
+        (scores, outliers.into_iter().filter(|outlier| *outlier).count())
+    }
+
+    /// `-LocalOutlierFactor(20).fit(x).negative_outlier_factor_` of scikit-learn 1.9.1, and `-score_samples` with
+    /// `novelty=True`. Many rows of iris are at one distance, and which of these are neighbours there depends on its
+    /// `algorithm`: so each value is moved a little.
+    #[test]
+    fn iris_has_the_factors_as_elsewhere() {
+        let mut iris = iris();
+        for ((row, column), value) in iris.x.indexed_iter_mut() {
+            *value += (row as f64 * 7.0 + column as f64 * 3.0).sin() * 0.01;
+        }
+        let fitted = LocalOutlierFactor::fit(&Params::default(), &iris.training()).unwrap();
+        let (known, _) = scores(&fitted, iris.x.view());
+        assert_close(known.iter().sum(), 161.9729291243081, 1e-8);
+        assert_close(known.iter().map(|score| score * score).sum(), 178.730760229134, 1e-8);
+        assert_close(known[41], 1.7726777044219, 1e-8);
+        assert!(known.iter().all(|score| *score <= known[41]));
+        let (new, _) = scores(&fitted, array![[8.9, 5.4, 7.9, 3.5], [5.8, 3.0, 3.7, 1.2]].view());
+        assert_close(new[0], 3.7902294, 1e-7);
+        assert_close(new[1], 0.99887788, 1e-7);
+    }
+
+    /// 0, 1, 2, 4 with one neighbour: 1, 0, 1, 2 (the first of two at one distance), reached from 1, 1, 1, 2. So the
+    /// densities are 1, 1, 1, 1/2, and the last row is half as dense as its neighbour.
+    #[test]
+    fn factors_by_hand() {
+        let x = array![[0.0], [1.0], [2.0], [4.0]];
+        let features = ["x".to_owned()];
+        let training =
+            Training { x: x.view(), target: Target::None, features: &features, seed: 3, threads: 1 };
+        let params = Params { neighbors: 1, ..Params::default() };
+        let fitted = LocalOutlierFactor::fit(&params, &training).unwrap();
+        assert_eq!(scores(&fitted, x.view()), (vec![1.0, 1.0, 1.0, 2.0], 1));
+        // Nearest to 4, as far away as 2 is from it: as dense.
+        assert_eq!(scores(&fitted, array![[6.0]].view()).0, [1.0]);
+    }
+
+    #[test]
+    fn rows_that_repeat_do_not_divide_by_zero() {
+        let x = Array2::from_shape_fn((40, 1), |(row, _)| if row < 30 { 1.0 } else { row as f64 });
+        let features = ["x".to_owned()];
+        let training =
+            Training { x: x.view(), target: Target::None, features: &features, seed: 3, threads: 1 };
+        let fitted = LocalOutlierFactor::fit(&Params::default(), &training).unwrap();
+        let (known, outliers) = scores(&fitted, x.view());
+        assert!(known.iter().all(|score| score.is_finite()));
+        known[..30].iter().for_each(|score| assert_close(*score, 1.0, 1e-12));
+        assert!(outliers > 0);
+    }
+}

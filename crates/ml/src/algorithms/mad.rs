@@ -56,3 +56,40 @@ impl Algorithm for Mad {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+    use crate::algorithm::{Fitted, Output, Target};
+
+    fn scores(x: &ndarray::Array2<f64>) -> (Vec<f64>, Vec<bool>) {
+        let features = ["x".to_owned()];
+        let training =
+            Training { x: x.view(), target: Target::None, features: &features, seed: 0, threads: 1 };
+        let fitted = Mad::fit(&Params::default(), &training).unwrap();
+        let Output::Scores { scores, outliers } = fitted.predict(x.view()).unwrap() else { panic!() };
+        (scores, outliers)
+    }
+
+    /// 1, 1, 2, 2, 4, 6, 9 have the median 2 and the median deviation 1.
+    #[test]
+    fn scores_by_hand() {
+        let (scores, outliers) = scores(&array![[1.0], [1.0], [2.0], [2.0], [4.0], [6.0], [9.0]]);
+        for (score, apart) in scores.iter().zip([1.0, 1.0, 0.0, 0.0, 2.0, 4.0, 7.0]) {
+            assert!((score - apart / 1.4826).abs() < 1e-12, "{score}");
+        }
+        assert_eq!(outliers, [false, false, false, false, false, false, true]);
+    }
+
+    /// Nine of ten are 0: the mean deviation is 1.
+    #[test]
+    fn where_most_values_are_the_same_it_is_the_mean_deviation() {
+        let mut x = ndarray::Array2::zeros((10, 1));
+        x[[3, 0]] = 10.0;
+        let (scores, outliers) = scores(&x);
+        assert!((scores[3] - 10.0 / (std::f64::consts::PI / 2.0).sqrt()).abs() < 1e-12);
+        assert_eq!(outliers.iter().filter(|outlier| **outlier).count(), 1);
+    }
+}

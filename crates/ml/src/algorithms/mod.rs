@@ -5,6 +5,8 @@ use crate::algorithm::{Entry, rows, series};
 mod dbscan;
 mod gaussian_mixture;
 mod iqr;
+#[cfg(test)]
+mod iris;
 mod k_means;
 mod kd_tree;
 mod last_value;

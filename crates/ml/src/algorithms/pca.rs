@@ -200,3 +200,79 @@ impl Fitted for Components {
         Explanation { figures, ..Explanation::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::super::iris::{assert_close, iris};
+    use super::*;
+    use crate::algorithm::Target;
+
+    fn values(fitted: &Components, x: ArrayView2<'_, f64>) -> Array2<f64> {
+        let Output::Components(values) = fitted.predict(x).unwrap() else { panic!() };
+        values
+    }
+
+    /// `PCA(3, svd_solver="full")` of scikit-learn 1.9.1: `explained_variance_`, `explained_variance_ratio_`,
+    /// `components_`, and `transform` of the first two rows.
+    #[test]
+    fn iris_has_the_components_as_elsewhere() {
+        let iris = iris();
+        let fitted = Pca::fit(&Params { components: 3, whiten: false }, &iris.training()).unwrap();
+        let variances = [4.228241706035, 0.242670747929, 0.078209500043];
+        for (deviation, variance) in fitted.deviations.iter().zip(variances) {
+            assert_close(deviation * deviation, variance, 1e-9);
+        }
+        let ratios = [0.924618723202, 0.053066483117, 0.017102609808];
+        fitted.ratios.iter().zip(ratios).for_each(|(v, expected)| assert_close(*v, expected, 1e-9));
+        let directions = [
+            [0.361386591785, -0.084522514065, 0.85667060595, 0.358289197152],
+            [0.656588771287, 0.730161434785, -0.173372662796, -0.075481019917],
+            [-0.582029851306, 0.5979108301, 0.076236075821, 0.54583143202],
+        ];
+        for (direction, expected) in fitted.directions.rows().zip(directions) {
+            direction.iter().zip(expected).for_each(|(v, expected)| assert_close(*v, expected, 1e-9));
+        }
+        let first = [
+            [-2.68412562597, 0.319397246585, -0.027914827589],
+            [-2.714141687294, -0.177001225065, -0.210464272378],
+        ];
+        let values = values(&fitted, iris.x.view());
+        for (row, expected) in values.rows().into_iter().zip(first) {
+            row.iter().zip(expected).for_each(|(v, expected)| assert_close(*v, expected, 1e-9));
+        }
+    }
+
+    #[test]
+    fn white_components_have_the_variance_1_and_do_not_go_together() {
+        let iris = iris();
+        let fitted = Pca::fit(&Params { components: 4, whiten: true }, &iris.training()).unwrap();
+        let values = values(&fitted, iris.x.view());
+        let products = values.t().dot(&values) / 149.0;
+        for ((a, b), product) in products.indexed_iter() {
+            assert!((product - if a == b { 1.0 } else { 0.0 }).abs() < 1e-10, "{a} {b}: {product}");
+        }
+        assert!((fitted.ratios.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+
+    /// More columns than rows, on the line (1, 2, 2) / 3: one direction, and nothing in the second.
+    #[test]
+    fn a_direction_in_which_nothing_varies_is_zero() {
+        let x = array![[1.0, 2.0, 2.0], [4.0, 8.0, 8.0]];
+        let features = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+        let training =
+            Training { x: x.view(), target: Target::None, features: &features, seed: 3, threads: 1 };
+        let fitted = Pca::fit(&Params { components: 2, whiten: true }, &training).unwrap();
+        let third = 1.0 / 3.0;
+        for (v, expected) in fitted.directions.row(0).iter().zip([third, 2.0 * third, 2.0 * third]) {
+            assert_close(*v, expected, 1e-14);
+        }
+        assert_eq!(fitted.directions.row(1), [0.0; 3]);
+        assert_close(fitted.deviations[0], 4.5 * 2f64.sqrt(), 1e-14);
+        assert_eq!((fitted.deviations[1], fitted.ratios[1]), (0.0, 0.0));
+        assert_eq!(values(&fitted, array![[9.0, -7.0, 1.0]].view())[[0, 1]], 0.0);
+        let error = Pca::fit(&Params { components: 4, whiten: false }, &training).unwrap_err();
+        assert!(error.message().contains("4 components of 3 columns"), "{error}");
+    }
+}

@@ -53,3 +53,28 @@ fn standard_deviation(sorted: &[f64], mean: f64) -> f64 {
     let squares: f64 = sorted.iter().map(|value| (value - mean) / largest).map(|apart| apart * apart).sum();
     largest * (squares / (sorted.len() - 1) as f64).sqrt()
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+    use crate::algorithm::{Fitted, Output, Target};
+
+    /// 2, 4, 4, 4, 5, 5, 7, 9 have the mean 5 and squares of 32: s = √(32/7).
+    #[test]
+    fn scores_by_hand() {
+        let x = array![[2.0], [4.0], [4.0], [4.0], [5.0], [5.0], [7.0], [9.0]];
+        let features = ["x".to_owned()];
+        let training =
+            Training { x: x.view(), target: Target::None, features: &features, seed: 0, threads: 1 };
+        let fitted = ZScore::fit(&Params::default(), &training).unwrap();
+        let s = (32.0 / 7.0_f64).sqrt();
+        let asked = array![[5.0], [9.0], [5.0 - 3.01 * s]];
+        let Output::Scores { scores, outliers } = fitted.predict(asked.view()).unwrap() else { panic!() };
+        for (score, expected) in scores.iter().zip([0.0, 4.0 / s, 3.01]) {
+            assert!((score - expected).abs() < 1e-12, "{score} {expected}");
+        }
+        assert_eq!(outliers, [false, false, true]);
+    }
+}
