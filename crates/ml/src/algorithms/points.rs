@@ -1,0 +1,131 @@
+//! What predictors by distance share: rows that lie one after the other in memory, and how far they are apart.
+
+use std::cmp::Ordering;
+
+use lagar_flow::{Error, Result, codes};
+use ndarray::ArrayView2;
+use serde::{Deserialize, Serialize};
+
+use crate::algorithm::Training;
+
+/// Rows of equal length, without a gap between them. They are stored as a list of rows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Vec<Vec<f64>>", try_from = "Vec<Vec<f64>>")]
+pub(super) struct Points {
+    columns: usize,
+    values: Vec<f64>,
+}
+
+impl From<Points> for Vec<Vec<f64>> {
+    fn from(points: Points) -> Self {
+        points.rows().map(<[f64]>::to_vec).collect()
+    }
+}
+
+impl TryFrom<Vec<Vec<f64>>> for Points {
+    type Error = String;
+
+    fn try_from(rows: Vec<Vec<f64>>) -> std::result::Result<Self, String> {
+        let columns = rows.first().map_or(0, Vec::len);
+        if rows.iter().any(|row| row.len() != columns || row.is_empty()) {
+            return Err("the rows are not of one length".to_owned());
+        }
+        Ok(Self { columns, values: rows.concat() })
+    }
+}
+
+impl Points {
+    /// The rows to learn from.
+    ///
+    /// # Errors
+    /// [`codes::PREDICTOR_DATA`] if squared distances, or their sum, might be more than a number can hold.
+    pub(super) fn of(training: &Training<'_>) -> Result<Self> {
+        let widths = training.x.columns().into_iter().map(|column| {
+            let (low, high) = column
+                .iter()
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)));
+            high - low
+        });
+        let farthest: f64 = widths.map(|width| width * width).sum();
+        if !(farthest * training.rows() as f64).is_finite() {
+            return Err(Error::new(
+                codes::PREDICTOR_DATA,
+                format!(
+                    "{} rows are so far apart that the squares of their distances do not fit into a number",
+                    training.rows()
+                ),
+            )
+            .hint("scale the columns with `scale`"));
+        }
+        Ok(Self { columns: training.x.ncols(), values: training.x.iter().copied().collect() })
+    }
+
+    pub(super) fn with_capacity(rows: usize, columns: usize) -> Self {
+        Self { columns, values: Vec::with_capacity(rows * columns) }
+    }
+
+    pub(super) fn push(&mut self, row: &[f64]) {
+        self.columns = row.len();
+        self.values.extend_from_slice(row);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.values.len() / self.columns.max(1)
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    pub(super) fn row(&self, at: usize) -> &[f64] {
+        &self.values[at * self.columns..(at + 1) * self.columns]
+    }
+
+    pub(super) fn row_mut(&mut self, at: usize) -> &mut [f64] {
+        &mut self.values[at * self.columns..(at + 1) * self.columns]
+    }
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = &[f64]> {
+        self.values.chunks_exact(self.columns.max(1))
+    }
+
+    /// The nearest row and the square of its distance; of several the first.
+    pub(super) fn nearest(&self, to: &[f64]) -> (usize, f64) {
+        let mut nearest = (0, f64::INFINITY);
+        for (at, row) in self.rows().enumerate() {
+            let distance = squared_distance(row, to);
+            if distance < nearest.1 {
+                nearest = (at, distance);
+            }
+        }
+        nearest
+    }
+}
+
+/// The columns are added in their order, so that the bits are the same wherever a row comes from.
+pub(super) fn squared_distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
+}
+
+/// An answer for each row, whatever the layout in memory.
+pub(super) fn each_row<T>(x: ArrayView2<'_, f64>, mut answer: impl FnMut(&[f64]) -> T) -> Vec<T> {
+    let mut row = vec![0.0; x.ncols()];
+    x.rows()
+        .into_iter()
+        .map(|values| {
+            row.iter_mut().zip(values).for_each(|(to, value)| *to = *value);
+            answer(&row)
+        })
+        .collect()
+}
+
+/// The order in which groups are numbered: the largest first, of equal ones that with the smaller coordinates.
+/// So a group keeps its number when the rows come in another order.
+pub(super) fn larger_first(a: (f64, &[f64]), b: (f64, &[f64])) -> Ordering {
+    b.0.total_cmp(&a.0).then_with(|| by_coordinates(a.1, b.1))
+}
+
+/// By the first column that differs.
+pub(super) fn by_coordinates(a: &[f64], b: &[f64]) -> Ordering {
+    a.iter().zip(b).map(|(a, b)| a.total_cmp(b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+}
