@@ -127,3 +127,61 @@ fn kinds(spec: &str, damped: Option<bool>) -> Result<Vec<Kind>, String> {
     }
     Ok(kinds)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithms::ets::tests::AIR;
+
+    /// R's `ets` and the literature choose ETS(M,A,M) or ETS(M,Ad,M) for these; what follows in the tests of a
+    /// forecast is the last year against a forecast from the eleven before.
+    #[test]
+    fn the_season_of_air_passengers_is_a_multiple() {
+        let known = Series { values: &AIR[..132], season: 12, seed: 0 };
+        let got = AutoEts::forecast(&Params::default(), &known, 12, 0.95).unwrap();
+        let model = got.figures[0].1.as_str().unwrap().to_owned();
+        assert!(model.starts_with("ETS(M,A") && model.ends_with(",M)"), "{model}");
+        let shares = got.values.iter().zip(&AIR[132..]).map(|(value, actual)| (value / actual - 1.0).abs());
+        let mean = shares.sum::<f64>() / 12.0;
+        assert!(mean < 0.05, "{mean} {got:?}");
+        let inside = (0..12).filter(|at| (got.lower[*at]..=got.upper[*at]).contains(&AIR[132 + at])).count();
+        assert!(inside >= 10, "{inside}");
+    }
+
+    #[test]
+    fn a_spec_that_says_nothing_possible_is_refused() {
+        let check = |spec: &str, damped| AutoEts::check(&Params { spec: spec.to_owned(), damped });
+        assert!(check("ZZZ", None).is_ok() && check("MAM", Some(true)).is_ok() && check("ANN", None).is_ok());
+        for (spec, damped, name) in [
+            ("ZZ", None, "spec"),
+            ("NNN", None, "spec"),
+            ("AMN", None, "spec"),
+            ("ANM", None, "spec"),
+            ("ÄZ", None, "spec"),
+            ("ANN", Some(true), "damped"),
+        ] {
+            assert_eq!(check(spec, damped).unwrap_err().0, name, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_season_that_is_asked_for_must_be_there() {
+        let params = Params { spec: "AAA".to_owned(), damped: None };
+        let error =
+            AutoEts::forecast(&params, &Series { values: &AIR, season: 1, seed: 0 }, 1, 0.9).unwrap_err();
+        assert!(error.message().contains("the season is 1"), "{error}");
+        let short = Series { values: &AIR[..20], season: 12, seed: 0 };
+        let error = AutoEts::forecast(&params, &short, 1, 0.9).unwrap_err();
+        assert!(error.message().contains("at least 24") && error.message().contains("has 20"), "{error}");
+    }
+
+    #[test]
+    fn shares_of_values_need_positive_ones() {
+        let params = Params { spec: "MNN".to_owned(), damped: None };
+        let mut values = AIR;
+        values[5] = -1.0;
+        let error =
+            AutoEts::forecast(&params, &Series { values: &values, season: 1, seed: 0 }, 1, 0.9).unwrap_err();
+        assert!(error.message().contains("1 of 144 values"), "{error}");
+    }
+}

@@ -126,20 +126,32 @@ pub(super) fn best(values: &[f64], season: usize, kinds: &[Kind]) -> Option<Ets>
     fitted.reduce(|best, other| if other.aicc < best.aicc { other } else { best })
 }
 
-/// By the greatest likelihood. The season's part at the beginning is not searched for but taken from the series
-/// (HKOS 2.6.1, here from all of its seasons): with a season of 24 the search would have 23 dimensions more.
+/// By the greatest likelihood. The season's parts at the beginning are not searched for, which with a season of 24
+/// would be 23 dimensions more, but follow from the weights: the model goes through the series from its end to its
+/// beginning first.
 fn fit(kind: Kind, values: &[f64], season: usize, scale: f64) -> Option<Ets> {
-    let start = beginning(kind, values, season)?;
-    let mut search = Search { kind, values, start: &start, unit: unit(values), state: start.clone() };
+    let backward: Vec<f64> = values.iter().rev().copied().collect();
+    let mut search = Search {
+        kind,
+        values,
+        start: beginning(kind, values, season)?,
+        end: beginning(kind, &backward, season)?,
+        backward,
+        unit: unit(values),
+        state: State::default(),
+    };
     let first = search.first();
-    let steps: Vec<f64> = first.iter().enumerate().map(|(place, _)| search.step(place)).collect();
+    let steps: Vec<f64> = (0..first.len()).map(|place| search.step(place)).collect();
     let (at, cost) = minimum(&first, &steps, 1e-7, 400 * first.len(), |at| search.cost(at));
     if !cost.is_finite() {
         return None;
     }
-    let (weights, mut state) = search.read(&at);
+    let mut state = State::default();
+    let weights = search.read(&at, &mut state);
     let errors = run(kind, weights, &mut state, values)?;
     let (n, unknowns) = (values.len() as f64, kind.unknowns(season) as f64);
+    // Those of the normal distribution, and those that undo the scale.
+    let constants = n * (1.0 + (std::f64::consts::TAU / n).ln() + 2.0 * scale.ln());
     Some(Ets {
         kind,
         weights,
@@ -147,10 +159,7 @@ fn fit(kind: Kind, values: &[f64], season: usize, scale: f64) -> Option<Ets> {
         length: values.len(),
         variance: errors.squares / (n - unknowns + 1.0),
         scale,
-        aicc: cost
-            + 2.0 * unknowns
-            + 2.0 * unknowns * (unknowns + 1.0) / (n - unknowns - 1.0)
-            + 2.0 * n * scale.ln(),
+        aicc: cost + constants + 2.0 * unknowns * n / (n - unknowns - 1.0),
     })
 }
 
@@ -166,8 +175,13 @@ fn unit(values: &[f64]) -> f64 {
 struct Search<'a> {
     kind: Kind,
     values: &'a [f64],
-    start: &'a State,
+    /// Before the first value, as far as it is not searched for.
+    start: State,
+    /// The values from the last to the first, and what is before them.
+    backward: Vec<f64>,
+    end: State,
     unit: f64,
+    /// Kept for its memory.
     state: State,
 }
 
@@ -181,28 +195,25 @@ fn within((low, high): (f64, f64), at: f64) -> f64 {
 }
 
 impl Search<'_> {
-    /// Where it begins: the best of a coarse grid.
+    /// Where it begins: the best of a coarse grid, as there is often more than one valley.
     fn first(&mut self) -> Vec<f64> {
+        let grid: &[f64] = &[-3.0, 0.0, 2.0];
+        let only_if = |there: bool| if there { grid } else { &grid[..1] };
+        let (with_trend, with_season) = (self.kind.trend != Trend::None, self.kind.season != Season::None);
         let mut best = (Vec::new(), f64::INFINITY);
-        for alpha in [-3.0, -0.5, 1.5] {
-            for other in [-3.0, -1.0] {
-                let mut at = vec![alpha];
-                if self.kind.trend != Trend::None {
-                    at.push(other);
-                }
-                if self.kind.season != Season::None {
-                    at.push(other);
-                }
-                if self.kind.trend == Trend::Damped {
-                    at.push(1.0);
-                }
-                at.push(0.0);
-                if self.kind.trend != Trend::None {
+        for alpha in grid {
+            for beta in only_if(with_trend) {
+                for gamma in only_if(with_season) {
+                    let mut at = vec![*alpha];
+                    at.extend(with_trend.then_some(*beta));
+                    at.extend(with_season.then_some(*gamma));
+                    at.extend((self.kind.trend == Trend::Damped).then_some(1.0));
                     at.push(0.0);
-                }
-                let cost = self.cost(&at);
-                if best.0.is_empty() || cost < best.1 {
-                    best = (at, cost);
+                    at.extend(with_trend.then_some(0.0));
+                    let cost = self.cost(&at);
+                    if best.0.is_empty() || cost < best.1 {
+                        best = (at, cost);
+                    }
                 }
             }
         }
@@ -218,13 +229,8 @@ impl Search<'_> {
         if place < weights { 1.0 } else { 0.1 }
     }
 
-    fn read(&self, at: &[f64]) -> (Weights, State) {
-        let mut state = self.start.clone();
-        let weights = self.unpack(at, &mut state);
-        (weights, state)
-    }
-
-    fn unpack(&self, at: &[f64], state: &mut State) -> Weights {
+    /// The weights at this place of the search, and into `state` the states before the first value.
+    fn read(&self, at: &[f64], state: &mut State) -> Weights {
         let mut at = at.iter().copied();
         let mut next = || at.next().unwrap_or(0.0);
         let alpha = within(WEIGHTS, next());
@@ -238,6 +244,7 @@ impl Search<'_> {
         if self.kind.trend == Trend::Damped {
             weights.phi = within(DAMPED, next());
         }
+        self.first_season(weights, state);
         state.level = self.start.level + self.unit * next();
         state.slope = self.start.slope;
         if self.kind.trend != Trend::None {
@@ -246,11 +253,26 @@ impl Search<'_> {
         weights
     }
 
+    /// With a large γ the parts of the first seasons, with a small one the mean of all.
+    fn first_season(&self, weights: Weights, state: &mut State) {
+        if self.kind.season == Season::None {
+            return;
+        }
+        state.clone_from(&self.end);
+        if run(self.kind, weights, state, &self.backward).is_none() {
+            state.season.clone_from(&self.start.season);
+            return;
+        }
+        // Backward, time `t` is `n - 1 - t`.
+        let length = state.season.len();
+        state.season.reverse();
+        state.season.rotate_right(self.values.len() % length);
+    }
+
     /// Minus twice the logarithm of the likelihood, without its constants (HKOS 5.1).
     fn cost(&mut self, at: &[f64]) -> f64 {
         let mut state = std::mem::take(&mut self.state);
-        let weights = self.unpack(at, &mut state);
-        state.season.clone_from(&self.start.season);
+        let weights = self.read(at, &mut state);
         let errors = run(self.kind, weights, &mut state, self.values);
         self.state = state;
         let Some(errors) = errors else { return f64::INFINITY };
@@ -307,7 +329,7 @@ fn run(kind: Kind, weights: Weights, state: &mut State, values: &[f64]) -> Optio
     errors.squares.is_finite().then_some(errors)
 }
 
-/// The states before the first value (HKOS 2.6.1): the season from a classical decomposition, level and slope from
+/// The states before the first value, to begin with (HKOS 2.6.1): the season from a classical decomposition, level and slope from
 /// a line through the first values without their season.
 fn beginning(kind: Kind, values: &[f64], season: usize) -> Option<State> {
     let parts = match kind.season {
@@ -410,7 +432,7 @@ impl Ets {
 
     /// What an error of 1 does to the value `j` steps later, for `j` from 1: `α + β (φ + … + φʲ)`, and γ where a
     /// whole number of seasons is between (HKOS table 6.2).
-    fn echoes(&self, horizon: usize, with_season: bool) -> Vec<f64> {
+    fn echoes(&self, horizon: usize) -> Vec<f64> {
         let Weights { alpha, beta, gamma, phi } = self.weights;
         let season = self.state.season.len();
         let (mut power, mut damped) = (1.0, 0.0);
@@ -418,7 +440,7 @@ impl Ets {
             .map(|later| {
                 power *= phi;
                 damped += power;
-                let again = with_season && season > 0 && later % season == 0;
+                let again = season > 0 && later % season == 0;
                 alpha + beta * damped + if again { gamma } else { 0.0 }
             })
             .collect()
@@ -426,7 +448,7 @@ impl Ets {
 
     /// `σ² (1 + Σ c²)` (HKOS 6.2).
     fn additive_variances(&self, horizon: usize) -> Vec<f64> {
-        let echoes = self.echoes(horizon, true);
+        let echoes = self.echoes(horizon);
         let mut sum = 1.0;
         let mut variances = vec![self.variance; horizon];
         for (variance, echo) in variances.iter_mut().skip(1).zip(&echoes) {
@@ -437,26 +459,21 @@ impl Ets {
     }
 
     /// `θ₁ = μ₁²`, `θₕ = μₕ² + σ² Σ c² θₕ₋ⱼ`, and from it `(1 + σ²) θₕ - μₕ²` (HKOS 6.3). For a multiplicative
-    /// season the same of the values without it, times its square, `(1 + γ²σ²)ᵏ` for the `k` seasons passed
-    /// (HKOS 6.4: exact within the first season, near to it later).
+    /// season the same of the values without it, times its square: exact within the first season, as is the
+    /// formula of HKOS 6.4, and near to it later, where it also counts that one error moves level and season.
     fn relative_variances(&self, values: &[f64], base: &[f64], season: &[f64]) -> Vec<f64> {
         let multiplicative = self.kind.season == Season::Multiplicative;
         let means = if multiplicative { base } else { values };
-        let echoes = self.echoes(means.len(), !multiplicative);
+        let echoes = self.echoes(means.len());
         let mut thetas: Vec<f64> = Vec::with_capacity(means.len());
         let mut variances = Vec::with_capacity(means.len());
-        for (ahead, mean) in means.iter().enumerate() {
-            let before: f64 =
-                echoes.iter().zip(thetas.iter().rev()).map(|(echo, theta)| echo * echo * theta).sum();
+        for (mean, season) in means.iter().zip(season) {
+            let before = echoes.iter().zip(thetas.iter().rev());
+            let before: f64 = before.map(|(echo, theta)| echo * echo * theta).sum();
             let theta = mean * mean + self.variance * before;
             thetas.push(theta);
-            variances.push(if multiplicative {
-                let passed = (ahead / self.state.season.len()) as f64;
-                let more = (1.0 + self.weights.gamma.powi(2) * self.variance).powf(passed);
-                season[ahead].powi(2) * (theta * (1.0 + self.variance) * more - mean * mean)
-            } else {
-                theta * (1.0 + self.variance) - mean * mean
-            });
+            let variance = theta * (1.0 + self.variance) - mean * mean;
+            variances.push(if multiplicative { season * season * variance } else { variance });
         }
         variances
     }
@@ -477,5 +494,189 @@ impl Ets {
         }
         figures.push(("aicc".to_owned(), self.aicc.into()));
         figures
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_xoshiro::Xoshiro256Plus;
+
+    use super::*;
+
+    /// The yearly flow of the Nile at Aswan, 1871-1970 (Cobb 1978).
+    pub const NILE: [f64; 100] = [
+        1120., 1160., 963., 1210., 1160., 1160., 813., 1230., 1370., 1140., 995., 935., 1110., 994., 1020.,
+        960., 1180., 799., 958., 1140., 1100., 1210., 1150., 1250., 1260., 1220., 1030., 1100., 774., 840.,
+        874., 694., 940., 833., 701., 916., 692., 1020., 1050., 969., 831., 726., 456., 824., 702., 1120.,
+        1100., 832., 764., 821., 768., 845., 864., 862., 698., 845., 744., 796., 1040., 759., 781., 865.,
+        845., 944., 984., 897., 822., 1010., 771., 676., 649., 846., 812., 742., 801., 1040., 860., 874.,
+        848., 890., 744., 749., 838., 1050., 918., 986., 797., 923., 975., 815., 1020., 906., 901., 1170.,
+        912., 746., 919., 718., 714., 740.,
+    ];
+
+    /// Passengers of airlines in thousands, 1949-1960 by month (Box & Jenkins 1976).
+    pub const AIR: [f64; 144] = [
+        112., 118., 132., 129., 121., 135., 148., 148., 136., 119., 104., 118., 115., 126., 141., 135., 125.,
+        149., 170., 170., 158., 133., 114., 140., 145., 150., 178., 163., 172., 178., 199., 199., 184., 162.,
+        146., 166., 171., 180., 193., 181., 183., 218., 230., 242., 209., 191., 172., 194., 196., 196., 236.,
+        235., 229., 243., 264., 272., 237., 211., 180., 201., 204., 188., 235., 227., 234., 264., 302., 293.,
+        259., 229., 203., 229., 242., 233., 267., 269., 270., 315., 364., 347., 312., 274., 237., 278., 284.,
+        277., 317., 313., 318., 374., 413., 405., 355., 306., 271., 306., 315., 301., 356., 348., 355., 422.,
+        465., 467., 404., 347., 305., 336., 340., 318., 362., 348., 363., 435., 491., 505., 404., 359., 310.,
+        337., 360., 342., 406., 396., 420., 472., 548., 559., 463., 407., 362., 405., 417., 391., 419., 461.,
+        472., 535., 622., 606., 508., 461., 390., 432.,
+    ];
+
+    const ADDED: Kind = Kind { relative: false, trend: Trend::None, season: Season::None };
+
+    /// `ETSModel(NILE, …, initialization_method="estimated").fit()` of statsmodels 0.15, which searches for the
+    /// same numbers: its `aicc` and `forecast_variance`.
+    #[test]
+    fn fits_as_well_as_statsmodels() {
+        for (relative, trend, aicc, value) in [
+            (false, Trend::None, 1282.4654, 804.997),
+            (false, Trend::Additive, 1286.1071, 802.471),
+            (true, Trend::None, 1281.8536, 839.170),
+            (true, Trend::Additive, 1285.3640, 832.335),
+        ] {
+            let kind = Kind { relative, trend, ..ADDED };
+            let ets = best(&NILE, 1, &[kind]).unwrap();
+            assert!(ets.aicc < aicc + 0.02, "{}: {} and {aicc}", kind.name(), ets.aicc);
+            let (values, _) = ets.ahead(1);
+            assert!((values[0] / value - 1.0).abs() < 0.01, "{}: {} and {value}", kind.name(), values[0]);
+        }
+        let simple = best(&NILE, 1, &[ADDED]).unwrap();
+        assert!((simple.weights.alpha - 0.246_68).abs() < 2e-3, "{:?}", simple.weights);
+        let (_, deviations) = simple.ahead(5);
+        // statsmodels divides by n, and this by n less the two numbers fitted.
+        for (step, variance) in [(0, 20420.1356), (4, 25390.6243)] {
+            let expected: f64 = variance * 100.0 / 98.0;
+            assert!((deviations[step].powi(2) / expected - 1.0).abs() < 5e-3, "{deviations:?}");
+        }
+    }
+
+    /// `ETSModel(AIR, …, seasonal_periods=12, initialization_method="estimated").fit()` of statsmodels 0.15: its
+    /// `llf`, `forecast(1)` and `smoothing_level`. It searches for the first season too, and finds a little more.
+    #[test]
+    fn fits_seasons_nearly_as_well_as_statsmodels() {
+        for (relative, trend, season, likelihood, value, alpha) in [
+            (false, Trend::Additive, Season::Additive, -564.984, 451.579, 0.2526),
+            (true, Trend::Additive, Season::Multiplicative, -522.490, 442.769, 0.7410),
+            (true, Trend::Damped, Season::Multiplicative, -525.617, 441.911, 0.7607),
+            (true, Trend::Damped, Season::Additive, -550.608, 450.233, 0.2978),
+        ] {
+            let kind = Kind { relative, trend, season };
+            let ets = best(&AIR, 12, &[kind]).unwrap();
+            let (n, k) = (144.0, kind.unknowns(12) as f64);
+            let found = k * n / (n - k - 1.0) - ets.aicc / 2.0;
+            assert!(found > likelihood - 1.2, "{}: {found} and {likelihood}", kind.name());
+            let got = ets.ahead(1).0[0];
+            assert!((got / value - 1.0).abs() < 2e-3, "{}: {got} and {value}", kind.name());
+            assert!((ets.weights.alpha - alpha).abs() < 5e-3, "{}: {:?}", kind.name(), ets.weights);
+        }
+    }
+
+    /// Each formula against many futures drawn from the equations of the model.
+    #[test]
+    fn deviations_are_those_of_simulated_futures() {
+        let horizon = 9;
+        for trend in [Trend::None, Trend::Additive, Trend::Damped] {
+            for (relative, season) in [
+                (false, Season::None),
+                (false, Season::Additive),
+                (true, Season::None),
+                (true, Season::Additive),
+                (true, Season::Multiplicative),
+            ] {
+                let kind = Kind { relative, trend, season };
+                let with_trend = trend != Trend::None;
+                let ets = Ets {
+                    kind,
+                    weights: Weights {
+                        alpha: 0.4,
+                        beta: if with_trend { 0.1 } else { 0.0 },
+                        gamma: 0.3,
+                        phi: if trend == Trend::Damped { 0.9 } else { 1.0 },
+                    },
+                    state: State {
+                        level: 10.0,
+                        slope: if with_trend { 0.5 } else { 0.0 },
+                        season: match season {
+                            Season::None => vec![],
+                            Season::Additive => vec![1.0, -2.0, 0.0, 1.0],
+                            Season::Multiplicative => vec![1.2, 0.7, 1.0, 1.1],
+                        },
+                    },
+                    length: 8,
+                    variance: if relative { 0.01 } else { 1.0 },
+                    scale: 1.0,
+                    aicc: 0.0,
+                };
+                let (values, deviations) = ets.ahead(horizon);
+                let simulated = spread_of_futures(&ets, &values);
+                for (step, (formula, drawn)) in deviations.iter().zip(&simulated).enumerate() {
+                    // After a multiplicative season the formula is only near.
+                    let allowed = if season == Season::Multiplicative && step >= 4 { 0.05 } else { 0.02 };
+                    let near = (formula / drawn - 1.0).abs() < allowed;
+                    assert!(near, "{} step {step}: {formula} and {drawn}", kind.name());
+                }
+            }
+        }
+    }
+
+    fn spread_of_futures(ets: &Ets, values: &[f64]) -> Vec<f64> {
+        let mut random = Xoshiro256Plus::seed_from_u64(3);
+        let mut squares = vec![0.0; values.len()];
+        let draws = 20_000;
+        for _ in 0..draws {
+            let mut state = ets.state.clone();
+            for (step, square) in squares.iter_mut().enumerate() {
+                // Of twelve even numbers: nearly normal, with variance 1.
+                let error = (0..12).map(|_| random.gen_range(-0.5..0.5)).sum::<f64>() * ets.variance.sqrt();
+                // One step as `run` does it, of the value that this error makes.
+                let base = state.level + ets.weights.phi * state.slope;
+                let place =
+                    if state.season.is_empty() { 0 } else { (ets.length + step) % state.season.len() };
+                let season = state.season.get(place).copied().unwrap_or(0.0);
+                let expected = match ets.kind.season {
+                    Season::Multiplicative => base * season,
+                    _ => base + season,
+                };
+                let value = if ets.kind.relative { expected * (1.0 + error) } else { expected + error };
+                state.season.rotate_left(place);
+                run(ets.kind, ets.weights, &mut state, &[value]).unwrap();
+                state.season.rotate_right(place);
+                *square += (value - values[step]).powi(2);
+            }
+        }
+        squares.into_iter().map(|sum| (sum / f64::from(draws)).sqrt()).collect()
+    }
+
+    /// Of a straight line, a constant and zeros nothing is left to be unsure about.
+    #[test]
+    fn what_is_met_exactly_is_the_simplest() {
+        let kinds = [ADDED, Kind { trend: Trend::Additive, ..ADDED }, Kind { trend: Trend::Damped, ..ADDED }];
+        let line: Vec<f64> = (0..40).map(|t| 7.0 - 3.0 * f64::from(t)).collect();
+        let ets = best(&line, 1, &kinds).unwrap();
+        assert_eq!(ets.kind.name(), "ETS(A,A,N)");
+        assert!((ets.ahead(2).0[1] + 116.0).abs() < 1e-6);
+        for constant in [0.0, 4.5, -1e300, 1e-300] {
+            let ets = best(&[constant; 40], 1, &kinds).unwrap();
+            assert_eq!(ets.kind.name(), "ETS(A,N,N)");
+            assert!(ets.ahead(3).0.iter().all(|value| (value - constant).abs() <= constant.abs() * 1e-9));
+        }
+    }
+
+    #[test]
+    fn the_unit_of_the_values_changes_nothing() {
+        let kinds = [Kind { season: Season::Multiplicative, relative: true, trend: Trend::Damped }];
+        let (values, deviations) = best(&AIR, 12, &kinds).unwrap().ahead(3);
+        let millions: Vec<f64> = AIR.iter().map(|v| v / 1024.0).collect();
+        let (scaled, narrow) = best(&millions, 12, &kinds).unwrap().ahead(3);
+        for step in 0..3 {
+            assert!((scaled[step] * 1024.0 / values[step] - 1.0).abs() < 1e-9);
+            assert!((narrow[step] * 1024.0 / deviations[step] - 1.0).abs() < 1e-9);
+        }
     }
 }

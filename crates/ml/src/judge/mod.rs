@@ -1,1 +1,3 @@
 //! How good a predictor is.
+
+pub mod forecast;
