@@ -17,6 +17,15 @@ mod parallel;
 mod pca;
 mod points;
 mod ranges;
+mod auto_ets;
+mod drift;
+mod ets;
+mod intervals;
+mod lag_regression;
+mod moving_mean;
+mod mstl;
+mod seasonal_last_value;
+mod simplex;
 mod weights;
 mod z_score;
 
@@ -37,5 +46,11 @@ pub static ALGORITHMS: &[Entry] = &[
     rows::<mad::Mad>(),
     rows::<z_score::ZScore>(),
     // forecast
+    series::<auto_ets::AutoEts>(),
+    series::<drift::Drift>(),
+    series::<lag_regression::LagRegression>(),
     series::<last_value::LastValue>(),
+    series::<moving_mean::MovingMean>(),
+    series::<mstl::Mstl>(),
+    series::<seasonal_last_value::SeasonalLastValue>(),
 ];

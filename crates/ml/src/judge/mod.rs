@@ -11,3 +11,4 @@ pub mod importance;
 pub mod outliers;
 pub mod reduction;
 pub mod regression;
+pub mod forecast;
