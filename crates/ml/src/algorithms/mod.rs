@@ -4,15 +4,22 @@ use crate::algorithm::{Entry, rows, series};
 
 mod checks;
 mod elastic_net;
+mod gaussian_naive_bayes;
 mod lasso;
 mod last_value;
 mod linear;
+mod logistic;
+mod minimise;
+mod multinomial_naive_bayes;
+mod nearest_neighbours;
 mod penalised;
 mod pls;
+mod probabilities;
 mod ridge;
 #[cfg(test)]
 mod samples;
 mod scale;
+mod threads;
 mod weights;
 
 /// Every algorithm. A new one is one file and one line here.
@@ -24,6 +31,10 @@ pub static ALGORITHMS: &[Entry] = &[
     rows::<elastic_net::ElasticNet>(),
     rows::<pls::Pls>(),
     // classification
+    rows::<logistic::Logistic>(),
+    rows::<gaussian_naive_bayes::GaussianNaiveBayes>(),
+    rows::<multinomial_naive_bayes::MultinomialNaiveBayes>(),
+    rows::<nearest_neighbours::NearestNeighbours>(),
     // clustering
     // reduction
     // outliers
