@@ -4,12 +4,12 @@ use lagar_flow::{Error, Result, codes};
 use linfa::{DatasetBase, traits::Fit};
 use linfa_linalg::qr::QR;
 use linfa_linear::LinearRegression;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::weights::weighted;
-use crate::algorithm::{Algorithm, Coefficient, Explanation, Fitted, Output, Task, Training};
+use super::weights::Line;
+use crate::algorithm::{Algorithm, Task, Training};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -22,19 +22,6 @@ impl Default for Params {
     fn default() -> Self {
         Self { intercept: true }
     }
-}
-
-/// `y = intercept + Σ coefficient · x`.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Line {
-    /// The columns of the matrix, in the order of `coefficients`.
-    features: Vec<String>,
-    coefficients: Vec<f64>,
-    intercept: f64,
-    /// The square roots of the diagonal of `s² (XᵀX)⁻¹`, where `s²` is the sum of the squared residuals over
-    /// the rows that are more than the numbers fitted; the last is the intercept's. Empty if there are none
-    /// more.
-    standard_errors: Vec<f64>,
 }
 
 pub struct Linear;
@@ -116,30 +103,6 @@ fn inverse_of_r(design: &Array2<f64>) -> Result<Array2<f64>> {
         row /= *length;
     }
     Ok(inverse)
-}
-
-impl Line {
-    fn values(&self, x: ArrayView2<'_, f64>) -> Vec<f64> {
-        weighted(x, &self.coefficients, self.intercept)
-    }
-}
-
-impl Fitted for Line {
-    fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Output> {
-        Ok(Output::Values(self.values(x)))
-    }
-
-    fn explain(&self) -> Explanation {
-        let names = self.features.iter().map(String::as_str).chain(["intercept"]);
-        let values = self.coefficients.iter().copied().chain([self.intercept]);
-        let coefficients = names.zip(values).enumerate().map(|(place, (name, value))| Coefficient {
-            name: name.to_owned(),
-            value,
-            standard_error: self.standard_errors.get(place).copied(),
-            ..Coefficient::default()
-        });
-        Explanation { coefficients: coefficients.collect(), ..Explanation::default() }
-    }
 }
 
 #[cfg(test)]

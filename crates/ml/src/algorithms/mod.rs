@@ -26,6 +26,21 @@ mod moving_mean;
 mod mstl;
 mod seasonal_last_value;
 mod simplex;
+mod checks;
+mod elastic_net;
+mod gaussian_naive_bayes;
+mod lasso;
+mod logistic;
+mod minimise;
+mod multinomial_naive_bayes;
+mod nearest_neighbours;
+mod penalised;
+mod pls;
+mod probabilities;
+mod ridge;
+mod samples;
+mod scale;
+mod threads;
 mod weights;
 mod z_score;
 
@@ -33,7 +48,15 @@ mod z_score;
 pub static ALGORITHMS: &[Entry] = &[
     // regression
     rows::<linear::Linear>(),
+    rows::<ridge::Ridge>(),
+    rows::<lasso::Lasso>(),
+    rows::<elastic_net::ElasticNet>(),
+    rows::<pls::Pls>(),
     // classification
+    rows::<logistic::Logistic>(),
+    rows::<gaussian_naive_bayes::GaussianNaiveBayes>(),
+    rows::<multinomial_naive_bayes::MultinomialNaiveBayes>(),
+    rows::<nearest_neighbours::NearestNeighbours>(),
     // clustering
     rows::<dbscan::Dbscan>(),
     rows::<gaussian_mixture::GaussianMixture>(),
