@@ -41,6 +41,14 @@ mod ridge;
 mod samples;
 mod scale;
 mod threads;
+mod decision_tree;
+mod gradient_boosting_classifier;
+mod gradient_boosting_regressor;
+mod isolation_forest;
+mod random_forest;
+mod regression_forest;
+mod regression_tree;
+mod trees;
 mod weights;
 mod z_score;
 
@@ -57,6 +65,12 @@ pub static ALGORITHMS: &[Entry] = &[
     rows::<gaussian_naive_bayes::GaussianNaiveBayes>(),
     rows::<multinomial_naive_bayes::MultinomialNaiveBayes>(),
     rows::<nearest_neighbours::NearestNeighbours>(),
+    rows::<regression_tree::RegressionTree>(),
+    rows::<regression_forest::RegressionForest>(),
+    rows::<gradient_boosting_regressor::GradientBoostingRegressor>(),
+    rows::<decision_tree::DecisionTree>(),
+    rows::<random_forest::RandomForest>(),
+    rows::<gradient_boosting_classifier::GradientBoostingClassifier>(),
     // clustering
     rows::<dbscan::Dbscan>(),
     rows::<gaussian_mixture::GaussianMixture>(),
@@ -68,6 +82,7 @@ pub static ALGORITHMS: &[Entry] = &[
     rows::<local_outlier_factor::LocalOutlierFactor>(),
     rows::<mad::Mad>(),
     rows::<z_score::ZScore>(),
+    rows::<isolation_forest::IsolationForest>(),
     // forecast
     series::<auto_ets::AutoEts>(),
     series::<drift::Drift>(),

@@ -1,0 +1,106 @@
+//! One regression tree (Breiman, Friedman, Olshen and Stone, CART, 1984), by squared error.
+
+use lagar_flow::Result;
+use ndarray::ArrayView2;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::trees::forest::{self, MaxFeatures, Plan, Rule};
+use super::trees::parallel::of_machine;
+use super::trees::stored::Trees;
+use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Params {
+    /// The most splits from the root to a leaf; absent: any number.
+    max_depth: Option<usize>,
+    /// The most leaves: the splits that gain most come first; absent: any number.
+    max_leaves: Option<usize>,
+    /// The fewest rows of a node that is split.
+    min_split: usize,
+    /// The fewest rows in a leaf.
+    min_leaf: usize,
+    /// How many columns are looked at for each split: a number, `sqrt`, `log2`, `third` or `all`. If not all, they
+    /// are drawn.
+    max_features: MaxFeatures,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            max_depth: None,
+            max_leaves: None,
+            min_split: 2,
+            min_leaf: 1,
+            max_features: MaxFeatures::Rule(Rule::All),
+        }
+    }
+}
+
+impl Params {
+    fn plan(&self) -> Plan {
+        Plan {
+            trees: 1,
+            bootstrap: false,
+            max_features: self.max_features,
+            max_depth: self.max_depth,
+            max_leaves: self.max_leaves,
+            min_split: self.min_split,
+            min_leaf: self.min_leaf,
+        }
+    }
+}
+
+/// The value of a row is the mean of those in its leaf: the mean over the trees.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ValueTrees {
+    /// For each column its part of what all splits gained: 1 together, or 0 if nothing was split.
+    importance: Vec<f64>,
+    /// The part of the variance that the trees explain in rows that they did not learn from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    out_of_bag_r2: Option<f64>,
+    trees: Trees,
+}
+
+impl ValueTrees {
+    pub(super) fn fit(plan: &Plan, training: &Training<'_>) -> Result<Self> {
+        let (forest, out_of_bag_r2) = forest::values(plan, training)?;
+        Ok(Self { importance: forest.importance, out_of_bag_r2, trees: forest.trees })
+    }
+}
+
+impl Fitted for ValueTrees {
+    fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Output> {
+        let mut sums = self.trees.sums(x, 1, of_machine())?;
+        let trees = self.trees.len() as f64;
+        sums.iter_mut().for_each(|sum| *sum = (*sum / trees).clamp(-f64::MAX, f64::MAX));
+        Ok(Output::Values(sums))
+    }
+
+    fn explain(&self) -> Explanation {
+        let mut figures = vec![("leaves".to_owned(), self.trees.leaves() as f64)];
+        figures.extend(self.out_of_bag_r2.map(|part| ("out-of-bag R2".to_owned(), part)));
+        figures.extend(forest::importances(self.trees.features(), &self.importance));
+        Explanation { figures, ..Explanation::default() }
+    }
+}
+
+pub struct RegressionTree;
+
+impl Algorithm for RegressionTree {
+    const NAME: &'static str = "regression_tree";
+    const TASK: Task = Task::Regression;
+    const ABOUT: &'static str =
+        "questions of the kind `column <= number`, one after the other, up to a leaf of like values";
+    type Params = Params;
+    type Fitted = ValueTrees;
+
+    fn check(params: &Params) -> Result<(), (&'static str, String)> {
+        params.plan().check()
+    }
+
+    fn fit(params: &Params, training: &Training<'_>) -> Result<ValueTrees> {
+        ValueTrees::fit(&params.plan(), training)
+    }
+}

@@ -1,0 +1,252 @@
+//! Trees as they are stored, and how they are asked.
+
+use std::borrow::Cow;
+
+use lagar_flow::Result;
+use ndarray::{ArrayView1, ArrayView2, Axis, Slice};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::parallel;
+
+/// A split: where a row goes on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Node {
+    pub threshold: f64,
+    pub feature: u32,
+    /// For `x <= threshold` and for more. From 0: a split further down; below: the leaf `-1 - it`.
+    pub next: [i32; 2],
+}
+
+/// One tree. Without a split everything is in leaf 0.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(try_from = "Written")]
+pub(crate) struct Tree {
+    pub nodes: Vec<Node>,
+    /// What the leaves answer, one after the other; how many numbers a leaf has is said by [`Trees`].
+    pub values: Vec<f64>,
+}
+
+/// The numbers of a tree. The first four have one for each split, in the order in which they were found: a split
+/// stands before those below it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    /// The place of the column that is asked.
+    feature: Vec<u32>,
+    /// A row of which the column is at most this goes left.
+    threshold: Vec<f64>,
+    /// What is on the left: from 0 the place of a split; below, `-1 - place` of a leaf. A tree without splits is
+    /// the leaf 0.
+    left: Vec<i32>,
+    right: Vec<i32>,
+    /// What each leaf answers: `outputs` numbers for each, leaf after leaf. Leaves that answer the same may be one.
+    values: Vec<f64>,
+}
+
+impl Serialize for Tree {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let nodes = self.nodes.iter();
+        Written {
+            feature: nodes.clone().map(|node| node.feature).collect(),
+            threshold: nodes.clone().map(|node| node.threshold).collect(),
+            left: nodes.clone().map(|node| node.next[0]).collect(),
+            right: nodes.map(|node| node.next[1]).collect(),
+            values: self.values.clone(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl TryFrom<Written> for Tree {
+    type Error = String;
+
+    fn try_from(from: Written) -> Result<Self, String> {
+        let splits = from.feature.len();
+        if [from.threshold.len(), from.left.len(), from.right.len()] != [splits; 3] {
+            return Err("`feature`, `threshold`, `left` and `right` are not of one length".to_owned());
+        }
+        let nodes = (0..splits).map(|at| Node {
+            threshold: from.threshold[at],
+            feature: from.feature[at],
+            next: [from.left[at], from.right[at]],
+        });
+        let tree = Self { nodes: nodes.collect(), values: from.values };
+        // Always further down: a row arrives.
+        let loops = |(at, node): (usize, &Node)| node.next.iter().any(|to| *to >= 0 && *to as usize <= at);
+        match tree.nodes.iter().enumerate().any(loops) {
+            true => Err("a split leads back up".to_owned()),
+            false => Ok(tree),
+        }
+    }
+}
+
+/// Some trees for the same columns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
+pub(crate) struct Trees {
+    /// The columns of the matrix.
+    features: Vec<String>,
+    /// How many numbers a leaf answers.
+    outputs: usize,
+    trees: Vec<Tree>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    features: Vec<String>,
+    outputs: usize,
+    trees: Vec<Tree>,
+}
+
+impl TryFrom<Unchecked> for Trees {
+    type Error = String;
+
+    fn try_from(from: Unchecked) -> Result<Self, String> {
+        for tree in &from.trees {
+            let leaves = tree.values.len().checked_div(from.outputs).unwrap_or(0);
+            let known = |to: &i32| match usize::try_from(*to) {
+                Ok(split) => split < tree.nodes.len(),
+                Err(_) => place(*to) < leaves,
+            };
+            let right =
+                |node: &Node| (node.feature as usize) < from.features.len() && node.next.iter().all(known);
+            if leaves == 0 || leaves * from.outputs != tree.values.len() || !tree.nodes.iter().all(right) {
+                return Err("a tree asks a column or leads to a place that is not there".to_owned());
+            }
+        }
+        Ok(Self { features: from.features, outputs: from.outputs, trees: from.trees })
+    }
+}
+
+/// The place of a leaf, of a reference below 0.
+fn place(to: i32) -> usize {
+    !to as usize
+}
+
+/// So many rows go down a tree side by side: each waits for memory while the others go on.
+const LANES: usize = 8;
+
+impl Tree {
+    /// The leaf of each row of `block`, which has them one after the other, `columns` values each.
+    fn leaves(&self, block: &[f64], columns: usize, leaves: &mut [u32]) {
+        if self.nodes.is_empty() {
+            return leaves.fill(0);
+        }
+        let lanes = block.chunks_exact(LANES * columns);
+        let rest = lanes.remainder().chunks_exact(columns);
+        let (lane_leaves, rest_leaves) = leaves.split_at_mut(leaves.len() / LANES * LANES);
+        for (rows, leaves) in lanes.zip(lane_leaves.chunks_exact_mut(LANES)) {
+            let mut at = [0_i32; LANES];
+            loop {
+                let mut all_down = true;
+                for (lane, at) in at.iter_mut().enumerate() {
+                    if *at >= 0 {
+                        let node = &self.nodes[*at as usize];
+                        let value = rows[lane * columns + node.feature as usize];
+                        *at = if value <= node.threshold { node.next[0] } else { node.next[1] };
+                        all_down = false;
+                    }
+                }
+                if all_down {
+                    break;
+                }
+            }
+            for (leaf, at) in leaves.iter_mut().zip(at) {
+                *leaf = !at as u32;
+            }
+        }
+        for (row, leaf) in rest.zip(rest_leaves) {
+            *leaf = self.leaf(|feature| row[feature]) as u32;
+        }
+    }
+
+    fn leaf(&self, value: impl Fn(usize) -> f64) -> usize {
+        let mut at = if self.nodes.is_empty() { -1 } else { 0 };
+        while at >= 0 {
+            let node = &self.nodes[at as usize];
+            at = node.next[usize::from(value(node.feature as usize) > node.threshold)];
+        }
+        place(at)
+    }
+
+    /// The answer for one row, of a tree whose leaves have one number.
+    pub fn value(&self, row: ArrayView1<'_, f64>) -> f64 {
+        self.values[self.leaf(|feature| row[feature])]
+    }
+}
+
+impl Trees {
+    pub fn of(features: &[String], outputs: usize, trees: Vec<Tree>) -> Self {
+        Self { features: features.to_vec(), outputs, trees }
+    }
+
+    pub fn change_values(&mut self, change: impl Fn(f64) -> f64) {
+        let values = self.trees.iter_mut().flat_map(|tree| &mut tree.values);
+        values.for_each(|value| *value = change(*value));
+    }
+
+    pub fn len(&self) -> usize {
+        self.trees.len()
+    }
+
+    pub fn features(&self) -> &[String] {
+        &self.features
+    }
+
+    pub fn leaves(&self) -> usize {
+        self.trees.iter().map(|tree| tree.values.len() / self.outputs).sum()
+    }
+
+    /// For each row `width` sums of what the trees answer, added in the order of the trees: tree after tree adds its
+    /// numbers to the next ones of the sums, and after the last to the first again.
+    pub fn sums(&self, x: ArrayView2<'_, f64>, width: usize, threads: usize) -> Result<Vec<f64>> {
+        self.sums_where(x, width, threads, |_, _| true)
+    }
+
+    /// As [`Trees::sums`], of the rows for which a tree (the first number) is asked.
+    pub fn sums_where(
+        &self,
+        x: ArrayView2<'_, f64>,
+        width: usize,
+        threads: usize,
+        asked: impl Fn(usize, usize) -> bool + Sync,
+    ) -> Result<Vec<f64>> {
+        let columns = x.ncols();
+        // Blocks that stay in the cache while all trees go over them.
+        let rows = ((1 << 15) / columns).clamp(16, 1024) / LANES * LANES;
+        let threads = parallel::worth(x.nrows() * self.trees.len() * 8, threads);
+        let blocks = parallel::in_order(x.nrows().div_ceil(rows), threads, |at| {
+            let from = at * rows;
+            let part = x.slice_axis(Axis(0), Slice::from(from..x.nrows().min(from + rows)));
+            let block = one_after_the_other(part);
+            let mut leaves = vec![0; part.nrows()];
+            let mut sums = vec![0.0; part.nrows() * width];
+            for (number, tree) in self.trees.iter().enumerate() {
+                tree.leaves(&block, columns, &mut leaves);
+                let first = number * self.outputs % width;
+                for (row, (sums, leaf)) in sums.chunks_exact_mut(width).zip(&leaves).enumerate() {
+                    if asked(number, from + row) {
+                        let values = &tree.values[*leaf as usize * self.outputs..][..self.outputs];
+                        sums[first..].iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                    }
+                }
+            }
+            sums
+        })?;
+        Ok(blocks.concat())
+    }
+}
+
+/// The values of the rows one after the other, whatever the layout in memory.
+fn one_after_the_other<'a>(rows: ArrayView2<'a, f64>) -> Cow<'a, [f64]> {
+    if let Some(values) = rows.to_slice() {
+        return Cow::Borrowed(values);
+    }
+    let columns = rows.ncols();
+    let mut values = vec![0.0; rows.len()];
+    for (at, column) in rows.columns().into_iter().enumerate() {
+        values[at..].iter_mut().step_by(columns).zip(column).for_each(|(to, value)| *to = *value);
+    }
+    Cow::Owned(values)
+}
