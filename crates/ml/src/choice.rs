@@ -49,7 +49,7 @@ impl Verdict {
             return Self { promoted: false, why: format!("not promoted: `{name}` is not defined on the test rows") };
         };
         let known = baselines.iter().filter_map(|(baseline, value)| Some((baseline, (*value)?)));
-        let best = known.reduce(|best, other| if metric.is_better(other.1, best.1) { other } else { best });
+        let best = known.reduce(|best, other| if metric.better(other.1, best.1) { other } else { best });
         if let Some((baseline, value)) = best.filter(|(_, value)| !clearly_better(metric, own, *value)) {
             let why = format!("not promoted: {name} {own:.4} is not better than the baseline `{baseline}`, {value:.4}");
             return Self { promoted: false, why };
@@ -71,7 +71,7 @@ impl Verdict {
 }
 
 fn clearly_better(metric: &Metric, a: f64, b: f64) -> bool {
-    (a - b).abs() > EQUAL * (a.abs() + b.abs()) && metric.is_better(a, b)
+    (a - b).abs() > EQUAL * (a.abs() + b.abs()) && metric.better(a, b)
 }
 
 /// Collects what was tried and keeps the best; of equals the first.
@@ -99,7 +99,7 @@ impl Choice {
             Err(error) => return Err(error),
         };
         if let Some(value) = value
-            && self.best.as_ref().is_none_or(|(best, _)| self.metric.is_better(value, *best))
+            && self.best.as_ref().is_none_or(|(best, _)| self.metric.better(value, *best))
         {
             self.best = Some((value, params.clone()));
         }

@@ -22,6 +22,7 @@ use crate::{
     spec::{INTERVAL_DEFAULT, Spec},
     split::{moments, rows_of},
     target::{Labels, column, counted, rows_with_target},
+    train::Lesson,
 };
 
 /// The columns of the result behind those of the series and the time.
@@ -264,14 +265,8 @@ fn step_of(series: &BTreeMap<Key, (Vec<i64>, Vec<f64>)>, calendar: bool) -> Resu
 }
 
 /// Learns the forecasts that `spec` asks for; see [`crate::train`].
-pub(crate) fn learn(
-    spec: &Spec,
-    entry: &'static Entry,
-    rows: &RecordBatch,
-    version: u64,
-    threads: usize,
-    before: Option<&Predictor>,
-) -> Result<Learned> {
+pub(crate) fn learn(lesson: &Lesson<'_>, entry: &'static Entry) -> Result<Learned> {
+    let Lesson { spec, rows, .. } = *lesson;
     let missing = |key: &str| Error::bug(format!("a forecast without `{key}`"));
     let time = spec.time.as_deref().ok_or_else(|| missing("time"))?;
     let horizon = spec.horizon.ok_or_else(|| missing("horizon"))?;
@@ -284,7 +279,7 @@ pub(crate) fn learn(
     }
     let calendar = !column(&rows, time)?.data_type().is_integer();
     let step = step_of(&series, calendar)?;
-    let work = Work { spec, entry, threads, horizon, series: &series };
+    let work = Work { lesson, spec, entry, horizon, series: &series };
     let mut notes = Vec::new();
     if left_out > 0 {
         notes.push(format!("{} without a target were left out", counted(left_out, "row")));
@@ -304,7 +299,7 @@ pub(crate) fn learn(
         step,
         series: work.forecasts(&params, &mut notes)?,
     };
-    let verdict = work.verdict(judged.as_ref(), before)?;
+    let verdict = work.verdict(judged.as_ref())?;
     let values = series.values().map(|(times, _)| times.len() as u64).sum();
     let predictor = Predictor {
         format_version: FORMAT_VERSION,
@@ -314,12 +309,13 @@ pub(crate) fn learn(
         seed: spec.seed,
         learned_from: LearnedFrom {
             table: spec.from.to_string(),
-            version,
+            version: lesson.version,
             split_by: format!("time {time}"),
             rows: values,
             rows_validate: 0,
             rows_test: judged.as_ref().map_or(0, |judged| judged.overall.scores.overall.count as u64),
             rows_without_target: left_out,
+            sample_of: lesson.sample_of(),
             test_from: None,
         },
         target: None,
@@ -341,9 +337,9 @@ pub(crate) fn learn(
 const ORIGINS_MAX: usize = 10;
 
 struct Work<'a> {
+    lesson: &'a Lesson<'a>,
     spec: &'a Spec,
     entry: &'static Entry,
-    threads: usize,
     horizon: usize,
     series: &'a BTreeMap<Key, (Vec<i64>, Vec<f64>)>,
 }
@@ -365,7 +361,7 @@ impl Work<'_> {
             test: origins(self.spec.split.test),
             level: self.level(),
             seed: self.spec.seed,
-            threads: self.threads,
+            threads: self.lesson.threads,
         };
         let keys: Vec<String> = self.series.keys().map(|key| key_text(key)).collect();
         let known = keys.iter().zip(self.series.values());
@@ -381,9 +377,9 @@ impl Work<'_> {
     fn metric(&self) -> Result<&'static judge::Metric> {
         let name = match &self.spec.promote {
             Some(promote) => &promote.metric,
-            None => judge::default_metric(Task::Forecast),
+            None => "mase",
         };
-        judge::metric_of(Task::Forecast, name)
+        judge::find(Task::Forecast, name)
     }
 
     /// The best of the parameters to try, by times before those of the test; of equals the first.
@@ -396,7 +392,7 @@ impl Work<'_> {
         let mut choice = Choice::new(metric);
         for params in tries {
             let judged = self.judged(self.entry, &params, Part::Folds);
-            choice.add(params, judged.map(|judged| metric.of_scores(&judged.overall.scores)))?;
+            choice.add(params, judged.map(|judged| metric.of_forecasts(&judged.overall.scores)))?;
         }
         choice.made()
     }
@@ -431,7 +427,7 @@ impl Work<'_> {
         Ok(made)
     }
 
-    fn verdict(&self, judged: Option<&judge::forecast::Judged>, before: Option<&Predictor>) -> Result<Verdict> {
+    fn verdict(&self, judged: Option<&judge::forecast::Judged>) -> Result<Verdict> {
         if self.spec.promote.is_none() {
             return Ok(Verdict::unasked());
         }
@@ -439,17 +435,17 @@ impl Work<'_> {
         let Some(judged) = judged else { return Ok(Verdict::unjudged()) };
         let baselines = judged.overall.baselines.iter();
         let baselines: Vec<(String, Option<f64>)> = baselines
-            .map(|baseline| (baseline.algorithm.clone(), metric.of_scores(&baseline.scores)))
+            .map(|baseline| (baseline.algorithm.clone(), metric.of_forecasts(&baseline.scores)))
             .collect();
         // The one before, from the same times.
-        let before = match before.filter(|before| before.task == Task::Forecast) {
+        let before = match self.lesson.before.filter(|before| before.task == Task::Forecast) {
             Some(before) => algorithm(&before.algorithm)
                 .and_then(|entry| self.judged(entry, &before.params, Part::Test))
                 .ok()
-                .and_then(|judged| metric.of_scores(&judged.overall.scores)),
+                .and_then(|judged| metric.of_forecasts(&judged.overall.scores)),
             None => None,
         };
-        Ok(Verdict::of(metric, metric.of_scores(&judged.overall.scores), &baselines, before))
+        Ok(Verdict::of(metric, metric.of_forecasts(&judged.overall.scores), &baselines, before))
     }
 }
 

@@ -41,7 +41,7 @@ pub enum Kind {
 impl Kind {
     /// # Errors
     /// [`codes::PREDICTOR_DATA`]: nothing can be learned from such a column.
-    fn of(name: &str, data_type: &DataType) -> Result<Self> {
+    pub(crate) fn of(name: &str, data_type: &DataType) -> Result<Self> {
         match data_type {
             t if t.is_numeric() => Ok(Kind::Number),
             DataType::Boolean => Ok(Kind::Boolean),

@@ -23,4 +23,4 @@ pub use forecast::Forecasts;
 pub use judged::{Judged, JudgedOn};
 pub use predictor::{Predictor, Question, Scorer};
 pub use spec::Spec;
-pub use train::train;
+pub use train::{Lesson, train};

@@ -296,7 +296,7 @@ impl Spec {
             }
         }
         if let Some(Promote { metric }) = &self.promote {
-            if let Err(error) = judge::metric_of(entry.task, metric) {
+            if let Err(error) = judge::find(entry.task, metric) {
                 wrong(&["promote", "metric"], error);
             }
             if test == 0.0 {

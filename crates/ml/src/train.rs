@@ -32,34 +32,48 @@ use crate::{
     target::{Labels, column, counted, rows_with_target},
 };
 
-/// Learns what `spec` asks for from `rows`: those of version `version` of its table, in an order that only their
-/// values decide. `before`: the predictor that is current.
+/// What there is to learn from.
+#[derive(Debug, Clone)]
+pub struct Lesson<'a> {
+    pub spec: &'a Spec,
+    /// In an order that only their values decide.
+    pub rows: &'a RecordBatch,
+    /// The version of the table that they are from, and how many rows it has.
+    pub version: u64,
+    pub rows_of_table: u64,
+    /// They do not change the result.
+    pub threads: usize,
+    /// The predictor that is current.
+    pub before: Option<&'a Predictor>,
+}
+
+impl Lesson<'_> {
+    pub(crate) fn sample_of(&self) -> Option<u64> {
+        (self.rows_of_table > self.rows.num_rows() as u64).then_some(self.rows_of_table)
+    }
+}
+
+/// Learns what is asked for.
 ///
 /// # Errors
 /// [`codes::PREDICTOR_DATA`] if these rows cannot be learned from, [`codes::PREDICTOR_LEAK`] if a feature gives the
 /// target away, [`codes::CONFIG`] if what is asked does not fit the columns.
-pub fn train(
-    spec: &Spec,
-    rows: &RecordBatch,
-    version: u64,
-    threads: usize,
-    before: Option<&Predictor>,
-) -> Result<Learned> {
-    let entry = algorithm(&spec.algorithm)?;
+pub fn train(lesson: &Lesson<'_>) -> Result<Learned> {
+    let entry = algorithm(&lesson.spec.algorithm)?;
     if entry.task == Task::Forecast {
-        return forecast::learn(spec, entry, rows, version, threads, before);
+        return forecast::learn(lesson, entry);
     }
-    let work = Work::new(spec, entry, rows, threads)?;
-    let predictor = work.learn(version)?;
-    let verdict = work.verdict(&predictor, before)?;
+    let work = Work::new(lesson, entry)?;
+    let predictor = work.learn()?;
+    let verdict = work.verdict(&predictor)?;
     Ok(Learned { predictor, verdict })
 }
 
 /// What all parts of the work share.
 struct Work<'a> {
+    lesson: &'a Lesson<'a>,
     spec: &'a Spec,
     entry: &'static Entry,
-    threads: usize,
     /// The rows that have a target.
     rows: RecordBatch,
     rows_without_target: u64,
@@ -82,7 +96,8 @@ struct Fit {
 }
 
 impl<'a> Work<'a> {
-    fn new(spec: &'a Spec, entry: &'static Entry, all: &RecordBatch, threads: usize) -> Result<Self> {
+    fn new(lesson: &'a Lesson<'a>, entry: &'static Entry) -> Result<Self> {
+        let Lesson { spec, rows: all, .. } = *lesson;
         let names: Vec<String> = all.schema().fields().iter().map(|field| field.name().clone()).collect();
         let features = spec.feature_columns(&names)?;
         let with_target = rows_with_target(all, spec.target.as_deref())?;
@@ -103,10 +118,10 @@ impl<'a> Work<'a> {
             let what = format!("none of {} rows is left to learn from", rows.num_rows());
             return Err(Error::new(codes::PREDICTOR_DATA, what).hint("lower the shares under `split`"));
         }
-        Ok(Self { spec, entry, threads, rows, rows_without_target, features, labels, parts, split_by, moments })
+        Ok(Self { lesson, spec, entry, rows, rows_without_target, features, labels, parts, split_by, moments })
     }
 
-    fn learn(&self, version: u64) -> Result<Predictor> {
+    fn learn(&self) -> Result<Predictor> {
         let mut notes = self.notes();
         self.refuse_leaks()?;
         let (params, tried) = self.choose()?;
@@ -130,7 +145,7 @@ impl<'a> Work<'a> {
             algorithm: self.entry.name.to_owned(),
             params,
             seed: self.spec.seed,
-            learned_from: self.learned_from(version, &learned),
+            learned_from: self.learned_from(&learned),
             target: self.target_column(&fit, threshold)?,
             distributions: distributions.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect(),
             columns: fit.frame.columns(),
@@ -153,7 +168,7 @@ impl<'a> Work<'a> {
         notes
     }
 
-    fn learned_from(&self, version: u64, learned: &[usize]) -> LearnedFrom {
+    fn learned_from(&self, learned: &[usize]) -> LearnedFrom {
         let first_test = self.parts.test.first().filter(|_| self.moments.is_some());
         let text = |row: &usize| {
             let time = self.rows.column_by_name(self.spec.time.as_ref()?)?;
@@ -164,12 +179,13 @@ impl<'a> Work<'a> {
         // The rows lie in the order of time.
         LearnedFrom {
             table: self.spec.from.to_string(),
-            version,
+            version: self.lesson.version,
             split_by: self.split_by.clone(),
             rows: learned.len() as u64,
             rows_validate: self.parts.validate.len() as u64,
             rows_test: self.parts.test.len() as u64,
             rows_without_target: self.rows_without_target,
+            sample_of: self.lesson.sample_of(),
             test_from: first_test.and_then(text),
         }
     }
@@ -213,7 +229,7 @@ impl<'a> Work<'a> {
             Labels::None => Target::None,
         };
         let training =
-            Training { x: x.view(), target, features: &columns, seed: spec.seed, threads: self.threads };
+            Training { x: x.view(), target, features: &columns, seed: spec.seed, threads: self.lesson.threads };
         let (fitted, numbers) = self.entry.fit(params, &training)?;
         Ok(Fit { frame, notes, fitted, numbers, seen })
     }
@@ -240,11 +256,9 @@ impl<'a> Work<'a> {
 
     /// The measure by which parameters are chosen and versions are compared.
     fn metric(&self) -> Result<&'static judge::Metric> {
-        let name = match &self.spec.promote {
-            Some(promote) => &promote.metric,
-            None => judge::default_metric(self.entry.task),
-        };
-        judge::metric_of(self.entry.task, name)
+        let first = judge::metrics(self.entry.task).next().map(|metric| metric.name);
+        let asked = self.spec.promote.as_ref().map(|promote| promote.metric.as_str());
+        judge::find(self.entry.task, asked.or(first).unwrap_or_default())
     }
 
     /// The best of the parameters to try, by the validation rows; of equals the first.
@@ -607,7 +621,7 @@ impl Work<'_> {
         }
     }
 
-    fn verdict(&self, predictor: &Predictor, before: Option<&Predictor>) -> Result<Verdict> {
+    fn verdict(&self, predictor: &Predictor) -> Result<Verdict> {
         if self.spec.promote.is_none() {
             return Ok(Verdict::unasked());
         }
@@ -619,7 +633,7 @@ impl Work<'_> {
         let baselines = predictor.judged.baselines.iter();
         let baselines: Vec<(String, Option<f64>)> =
             baselines.map(|baseline| (baseline.name.clone(), metric.of(&baseline.measures))).collect();
-        let before = match before {
+        let before = match self.lesson.before {
             Some(before) => self.value_of(before, metric)?,
             None => None,
         };

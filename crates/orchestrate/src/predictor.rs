@@ -11,7 +11,7 @@ use arrow::{
 use lagar_engine::{Asked, quoted};
 use lagar_flow::{Error, KillPoint, Name, Result, TableName, codes, kill};
 use lagar_lake::{Lake, NewPredictor, PredictorVersion, Release, Table};
-use lagar_ml::{Learned, Predictor, Question, Scorer, Task, algorithm, forecast, predictor::answer_type, train as learn};
+use lagar_ml::{Learned, Lesson, Predictor, Question, Scorer, Task, algorithm, forecast, predictor::answer_type, train as learn};
 
 use crate::{
     build::id_of,
@@ -124,7 +124,11 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
     };
     let threads = context.project.limits.threads;
     let (spec, before) = (def.spec.clone(), current.as_ref().map(|(_, predictor)| predictor.clone()));
-    let work = move || learn(&spec, &rows, version, threads, before.as_ref());
+    let rows_of_table = report.rows_in;
+    let work = move || {
+        let before = before.as_ref();
+        learn(&Lesson { spec: &spec, rows: &rows, version, rows_of_table, threads, before })
+    };
     let learned = tokio::select! {
         learned = tokio::task::spawn_blocking(work) => {
             learned.map_err(|error| Error::bug("training panicked").caused_by(&error))??

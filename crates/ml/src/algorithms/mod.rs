@@ -2,52 +2,53 @@
 
 use crate::algorithm::{Entry, rows, series};
 
+mod auto_ets;
+mod checks;
 mod dbscan;
+mod decision_tree;
+mod drift;
+mod elastic_net;
+mod ets;
 mod gaussian_mixture;
+mod gaussian_naive_bayes;
+mod gradient_boosting_classifier;
+mod gradient_boosting_regressor;
+mod intervals;
 mod iqr;
 #[cfg(test)]
 mod iris;
+mod isolation_forest;
 mod k_means;
 mod kd_tree;
+mod lag_regression;
+mod lasso;
 mod last_value;
 mod linear;
 mod local_outlier_factor;
+mod logistic;
 mod mad;
-mod parallel;
-mod pca;
-mod points;
-mod ranges;
-mod auto_ets;
-mod drift;
-mod ets;
-mod intervals;
-mod lag_regression;
+mod minimise;
 mod moving_mean;
 mod mstl;
-mod seasonal_last_value;
-mod simplex;
-mod checks;
-mod elastic_net;
-mod gaussian_naive_bayes;
-mod lasso;
-mod logistic;
-mod minimise;
 mod multinomial_naive_bayes;
 mod nearest_neighbours;
+mod parallel;
+mod pca;
 mod penalised;
 mod pls;
+mod points;
 mod probabilities;
-mod ridge;
-mod samples;
-mod scale;
-mod threads;
-mod decision_tree;
-mod gradient_boosting_classifier;
-mod gradient_boosting_regressor;
-mod isolation_forest;
 mod random_forest;
+mod ranges;
 mod regression_forest;
 mod regression_tree;
+mod ridge;
+#[cfg(test)]
+mod samples;
+mod scale;
+mod seasonal_last_value;
+mod simplex;
+mod threads;
 mod trees;
 mod weights;
 mod z_score;
@@ -60,14 +61,14 @@ pub static ALGORITHMS: &[Entry] = &[
     rows::<lasso::Lasso>(),
     rows::<elastic_net::ElasticNet>(),
     rows::<pls::Pls>(),
+    rows::<regression_tree::RegressionTree>(),
+    rows::<regression_forest::RegressionForest>(),
+    rows::<gradient_boosting_regressor::GradientBoostingRegressor>(),
     // classification
     rows::<logistic::Logistic>(),
     rows::<gaussian_naive_bayes::GaussianNaiveBayes>(),
     rows::<multinomial_naive_bayes::MultinomialNaiveBayes>(),
     rows::<nearest_neighbours::NearestNeighbours>(),
-    rows::<regression_tree::RegressionTree>(),
-    rows::<regression_forest::RegressionForest>(),
-    rows::<gradient_boosting_regressor::GradientBoostingRegressor>(),
     rows::<decision_tree::DecisionTree>(),
     rows::<random_forest::RandomForest>(),
     rows::<gradient_boosting_classifier::GradientBoostingClassifier>(),
