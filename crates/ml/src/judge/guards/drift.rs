@@ -7,7 +7,7 @@
 //! about χ² with (bins - 1) degrees of freedom times (1/rows + 1/new rows) (Yurdakul, "Statistical Properties of
 //! Population Stability Index", 2018), so what this exceeds once in a hundred times is not called a change.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use lagar_flow::{Error, Result};
 use schemars::JsonSchema;
@@ -100,7 +100,7 @@ impl Distribution {
         let rows = missing + times.values().sum::<u64>();
         let mut times: Vec<(&str, u64)> = times.into_iter().collect();
         // Stable: of equals by name.
-        times.sort_by(|a, b| b.1.cmp(&a.1));
+        times.sort_by_key(|(_, times)| Reverse(*times));
         let share = |times: u64| times as f64 / rows as f64;
         let other = times.iter().skip(CATEGORIES).map(|(_, times)| times).sum();
         times.truncate(CATEGORIES);
