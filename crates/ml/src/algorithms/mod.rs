@@ -13,6 +13,7 @@ mod last_value;
 mod linear;
 mod local_outlier_factor;
 mod mad;
+mod optics;
 mod parallel;
 mod pca;
 mod points;
@@ -29,6 +30,7 @@ pub static ALGORITHMS: &[Entry] = &[
     rows::<dbscan::Dbscan>(),
     rows::<gaussian_mixture::GaussianMixture>(),
     rows::<k_means::KMeans>(),
+    rows::<optics::Optics>(),
     // reduction
     rows::<pca::Pca>(),
     // outliers
