@@ -1,9 +1,9 @@
 //! Mixtures of normal distributions, each with its own full covariance, fitted by expectation and maximisation
 //! (Dempster, Laird and Rubin, 1977; Bishop: Pattern Recognition and Machine Learning, 9.2).
 //!
-//! Fitted by own code. linfa-clustering 0.8.1 adds up densities as they are: a row far from every component has a
-//! density of 0, its logarithm is infinite, and what follows is NaN. It begins with its own k-means (see `k_means`),
-//! and what it adds to variances is a number in the squared units of whatever the columns are.
+//! Fitted by own code. linfa-clustering 0.8.1 adds up densities as they are: far from every component they are all
+//! 0, and the probabilities of such a row come out infinite. It begins with its own k-means (see `k_means`), and what
+//! it adds to variances is a number in the squared units of whatever the columns are.
 
 use lagar_flow::{Error, Result, codes};
 use ndarray::ArrayView2;
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(of(5.0), None);
     }
 
-    /// Densities there are less than the smallest number; what linfa makes of them is NaN.
+    /// Densities there are less than the smallest number.
     #[test]
     fn a_row_far_from_all_components_has_the_likeliest_group() {
         let iris = iris();

@@ -32,6 +32,7 @@ mod moving_mean;
 mod mstl;
 mod multinomial_naive_bayes;
 mod nearest_neighbours;
+mod optics;
 mod parallel;
 mod pca;
 mod penalised;
@@ -76,6 +77,7 @@ pub static ALGORITHMS: &[Entry] = &[
     rows::<dbscan::Dbscan>(),
     rows::<gaussian_mixture::GaussianMixture>(),
     rows::<k_means::KMeans>(),
+    rows::<optics::Optics>(),
     // reduction
     rows::<pca::Pca>(),
     // outliers

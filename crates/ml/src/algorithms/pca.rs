@@ -110,8 +110,10 @@ fn centered(training: &Training<'_>) -> Result<(Vec<f64>, Array2<f64>, f64)> {
         training.x.columns().into_iter().map(|column| column.iter().map(|v| v / rows).sum()).collect();
     let mut centered = Array2::from_shape_fn(training.x.dim(), |at| training.x[at] - mean[at.1]);
     let size = centered.iter().fold(0.0_f64, |size, value| size.max(value.abs()));
-    if !(size > f64::MIN_POSITIVE && size.is_finite()) {
-        let message = match size.is_finite() {
+    // The longest direction is at most this long.
+    let fits = (size * (training.x.len() as f64).sqrt()).is_finite();
+    if !(size > f64::MIN_POSITIVE && fits) {
+        let message = match fits {
             true => format!("all {rows} rows are alike: they vary in no direction"),
             false => {
                 format!("the {rows} rows are so far apart that their differences do not fit into a number")
@@ -173,15 +175,32 @@ fn direction(axis: &[f64], length: f64) -> Vec<f64> {
     axis.iter().map(|v| v / length * largest.signum()).collect()
 }
 
+impl Components {
+    /// What is too large for a number becomes the largest.
+    fn value(&self, row: &[f64], direction: &[f64], deviation: f64) -> f64 {
+        let along = |part: f64| -> f64 {
+            let apart = row.iter().zip(&self.mean).map(|(x, mean)| x * part - mean * part);
+            apart.zip(direction).map(|(apart, share)| apart * share).sum()
+        };
+        let mut value = along(1.0);
+        if !value.is_finite() {
+            // Differences or sums were too large on the way.
+            let part = f64::EPSILON;
+            value = along(part) / part;
+        }
+        if self.whiten && deviation > 0.0 {
+            value /= deviation;
+        }
+        value.clamp(f64::MIN, f64::MAX)
+    }
+}
+
 impl Fitted for Components {
     fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Output> {
         let mut values = Vec::with_capacity(x.nrows() * self.directions.len());
         each_row(x, |row| {
-            for (direction, deviation) in self.directions.rows().zip(&self.deviations) {
-                let apart = row.iter().zip(&self.mean).map(|(x, mean)| x - mean);
-                let value: f64 = apart.zip(direction).map(|(apart, share)| apart * share).sum();
-                values.push(if self.whiten && *deviation > 0.0 { value / deviation } else { value });
-            }
+            let directions = self.directions.rows().zip(&self.deviations);
+            values.extend(directions.map(|(direction, deviation)| self.value(row, direction, *deviation)));
         });
         let shape = (x.nrows(), self.directions.len());
         let values = Array2::from_shape_vec(shape, values);
@@ -272,6 +291,10 @@ mod tests {
         assert_close(fitted.deviations[0], 4.5 * 2f64.sqrt(), 1e-14);
         assert_eq!((fitted.deviations[1], fitted.ratios[1]), (0.0, 0.0));
         assert_eq!(values(&fitted, array![[9.0, -7.0, 1.0]].view())[[0, 1]], 0.0);
+        let huge = values(&fitted, array![[f64::MAX, f64::MAX, f64::MAX], [f64::MAX, f64::MIN, 0.0]].view());
+        assert_eq!(huge[[0, 0]], f64::MAX);
+        assert_eq!(huge[[1, 1]], 0.0);
+        assert!(huge.iter().all(|value| value.is_finite()), "{huge}");
         let error = Pca::fit(&Params { components: 4, whiten: false }, &training).unwrap_err();
         assert!(error.message().contains("4 components of 3 columns"), "{error}");
     }

@@ -38,24 +38,15 @@ impl Points {
     /// The rows to learn from.
     ///
     /// # Errors
-    /// [`codes::PREDICTOR_DATA`] if squared distances, or their sum, might be more than a number can hold.
+    /// [`codes::PREDICTOR_DATA`] if the squares of distances, or their sum, might be more than a number can hold.
     pub(super) fn of(training: &Training<'_>) -> Result<Self> {
-        let widths = training.x.columns().into_iter().map(|column| {
-            let (low, high) = column
-                .iter()
-                .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)));
-            high - low
-        });
-        let farthest: f64 = widths.map(|width| width * width).sum();
-        if !(farthest * training.rows() as f64).is_finite() {
-            return Err(Error::new(
-                codes::PREDICTOR_DATA,
-                format!(
-                    "{} rows are so far apart that the squares of their distances do not fit into a number",
-                    training.rows()
-                ),
-            )
-            .hint("scale the columns with `scale`"));
+        let largest = training.x.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+        let squared = 4.0 * largest * largest * training.x.len() as f64;
+        if !squared.is_finite() {
+            let message = format!(
+                "values are as large as {largest:e}: the squares of distances do not fit into a number"
+            );
+            return Err(Error::new(codes::PREDICTOR_DATA, message).hint("scale the columns with `scale`"));
         }
         Ok(Self { columns: training.x.ncols(), values: training.x.iter().copied().collect() })
     }
