@@ -1,0 +1,499 @@
+//! From a table to a predictor that was judged: what is learned, refused, chosen and promoted.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray},
+    compute::concat_batches,
+    datatypes::Float64Type,
+};
+use lagar_flow::{Error, codes};
+use lagar_ml::{JudgedOn, Learned, Lesson, Predictor, Question, Scorer, Spec, train};
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256Plus;
+use serde_json::{Value, json};
+
+fn spec(keys: Value) -> Spec {
+    let spec: Spec = serde_json::from_value(keys).unwrap();
+    assert_eq!(spec.problems().iter().map(|(_, e)| e.message().to_owned()).collect::<Vec<_>>(), Vec::<String>::new());
+    spec
+}
+
+fn learn(spec: &Spec, rows: &RecordBatch) -> lagar_flow::Result<Learned> {
+    learn_after(spec, rows, None)
+}
+
+fn learn_after(spec: &Spec, rows: &RecordBatch, before: Option<&Predictor>) -> lagar_flow::Result<Learned> {
+    let rows_of_table = rows.num_rows() as u64;
+    train(&Lesson { spec, rows, version: 1, rows_of_table, threads: 2, before })
+}
+
+fn refused(spec: &Spec, rows: &RecordBatch) -> Error {
+    learn(spec, rows).unwrap_err()
+}
+
+fn table(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
+}
+
+fn with(rows: &RecordBatch, name: &str, column: ArrayRef) -> RecordBatch {
+    let schema = rows.schema();
+    let mut columns: Vec<(&str, ArrayRef)> =
+        schema.fields().iter().zip(rows.columns()).map(|(f, c)| (f.name().as_str(), c.clone())).collect();
+    match columns.iter_mut().find(|(known, _)| *known == name) {
+        Some(known) => known.1 = column,
+        None => columns.push((name, column)),
+    }
+    table(columns)
+}
+
+/// Two boroughs, a day each: the noise of a day is like that of the same weekday a week before, more in summer.
+/// `high`: whether it is above what the borough is used to.
+fn city(days: i32, seed: u64) -> RecordBatch {
+    let mut random = Xoshiro256Plus::seed_from_u64(seed);
+    let (mut day, mut borough, mut lag, mut weekday, mut high) = (vec![], vec![], vec![], vec![], vec![]);
+    let mut before = [vec![], vec![]];
+    for date in 0..days {
+        for (place, name) in ["bronx", "queens"].into_iter().enumerate() {
+            let usual = if place == 0 { 100.0 } else { 40.0 };
+            let weekend = if date % 7 >= 5 { 1.5 } else { 1.0 };
+            let summer = 1.0 + 0.3 * (f64::from(date) / 365.0 * std::f64::consts::TAU).sin();
+            let cases = usual * weekend * summer + random.gen_range(-0.05..0.05) * usual;
+            before[place].push(cases);
+            day.push(19_000 + date);
+            borough.push(name);
+            weekday.push(i64::from(date % 7));
+            let week_ago = before[place].len().checked_sub(8).map(|at| before[place][at]);
+            lag.push(week_ago);
+            high.push(cases > usual * 1.2);
+        }
+    }
+    table(vec![
+        ("day", Arc::new(Date32Array::from(day))),
+        ("borough", Arc::new(StringArray::from(borough))),
+        ("lag_7", Arc::new(Float64Array::from(lag))),
+        ("weekday", Arc::new(Int64Array::from(weekday))),
+        ("high", Arc::new(BooleanArray::from(high))),
+    ])
+}
+
+fn noise() -> Value {
+    json!({
+        "algorithm": "random_forest", "from": "refined.noise", "target": "high", "time": "day",
+        "features": {"except": ["day"]}, "group_by": "borough", "encode": {"borough": "one_hot"},
+        "impute": {"lag_7": "median"}, "params": {"trees": 20, "max_depth": 6}, "seed": 42,
+        "baseline_days": 7, "promote": {"metric": "balanced_accuracy"},
+    })
+}
+
+fn changed(mut keys: Value, name: &str, value: Value) -> Value {
+    keys[name] = value;
+    keys
+}
+
+#[test]
+fn a_classifier_is_judged_beside_its_baselines_by_group_and_promoted() {
+    let Learned { predictor, verdict } = learn(&spec(noise()), &city(400, 1)).unwrap();
+    assert!(verdict.promoted, "{}", verdict.why);
+    let judged = &predictor.judged;
+    assert_eq!(judged.on, JudgedOn::Test);
+    let names: Vec<&str> = judged.baselines.iter().map(|baseline| baseline.name.as_str()).collect();
+    assert_eq!(names, ["majority", "7 days before"]);
+    let groups: Vec<&str> = judged.groups.iter().map(|group| group.group.as_str()).collect();
+    assert_eq!(groups, ["bronx", "queens"]);
+    assert_eq!(judged.bias.as_ref().unwrap().groups.len(), 2);
+    assert_eq!(predictor.classes(), ["false", "true"]);
+    assert_eq!(predictor.learned_from.test_from.as_deref(), Some("2022-11-20"));
+    assert_eq!(predictor.learned_from.rows + predictor.learned_from.rows_test, 800);
+    assert_eq!(judged.importance.as_ref().unwrap().features[0].feature, "weekday");
+    // As it is stored it is read, and answers.
+    let text = serde_json::to_string(&predictor.to_json().unwrap()).unwrap();
+    let stored = Predictor::read(&serde_json::from_str(&text).unwrap()).unwrap();
+    assert_eq!(stored, predictor);
+    let scorer = Scorer::new(stored).unwrap();
+    let rows = city(30, 9);
+    let answers = scorer.answer(Question::Answer, &rows).unwrap();
+    assert_eq!(answers.data_type(), &arrow::datatypes::DataType::Boolean);
+    let shares = scorer.answer(Question::Probability, &rows).unwrap();
+    let shares = shares.as_primitive::<Float64Type>();
+    for row in 0..rows.num_rows() {
+        assert_eq!(answers.as_boolean().value(row), shares.value(row) > 0.5 || shares.value(row) == 0.5 && false);
+    }
+    let of_class = scorer.probability_of("true", &rows).unwrap();
+    assert_eq!(of_class.as_primitive::<Float64Type>(), shares);
+}
+
+#[test]
+fn the_same_rows_give_the_same_record_with_any_number_of_threads() {
+    let rows = city(200, 2);
+    let spec = spec(changed(noise(), "search", json!({"max_depth": [2, 4]})));
+    let mut before: Option<String> = None;
+    for threads in [1, 2, 8, 1] {
+        let lesson = Lesson { spec: &spec, rows: &rows, version: 1, rows_of_table: 400, threads, before: None };
+        let text = serde_json::to_string(&train(&lesson).unwrap().predictor).unwrap();
+        assert!(before.as_ref().is_none_or(|before| *before == text), "{threads} threads");
+        before = Some(text);
+    }
+}
+
+#[test]
+fn a_feature_that_gives_the_target_away_is_refused_unless_it_is_allowed() {
+    let rows = city(200, 3);
+    let high = rows.column_by_name("high").unwrap().as_boolean().clone();
+    let codes: Vec<&str> = high.iter().map(|high| if high.unwrap() { "LOUD" } else { "quiet" }).collect();
+    let rows = with(&rows, "state", Arc::new(StringArray::from(codes)));
+    let keys = changed(noise(), "encode", json!({"borough": "one_hot", "state": "one_hot"}));
+    let error = refused(&spec(keys.clone()), &rows);
+    assert_eq!(error.code(), codes::PREDICTOR_LEAK);
+    assert!(error.message().contains("`state`") && error.hint_text().unwrap().contains("allow_leak"), "{error}");
+    learn(&spec(changed(keys, "allow_leak", json!(["state"]))), &rows).unwrap();
+    // The target itself.
+    let keys = changed(noise(), "features", json!(["lag_7", "high"]));
+    assert_eq!(refused(&spec(keys), &city(50, 3)).code(), codes::PREDICTOR_LEAK);
+}
+
+#[test]
+fn a_feature_from_the_future_is_told() {
+    let mut random = Xoshiro256Plus::seed_from_u64(4);
+    // A level that wanders; the feature is its mean around the row, which says what the row was.
+    let mut level = 0.0;
+    let (mut days, mut target) = (vec![], vec![]);
+    for day in 0..600 {
+        level += random.gen_range(-1.0..1.0);
+        days.push(day);
+        target.push(level);
+    }
+    let numbers: Vec<f64> = days.iter().map(|day| f64::from(*day)).collect();
+    let rows = table(vec![
+        ("day", Arc::new(Date32Array::from(days)) as ArrayRef),
+        ("number", Arc::new(Float64Array::from(numbers))),
+        ("level", Arc::new(Float64Array::from(target))),
+    ]);
+    let keys = json!({"algorithm": "regression_forest", "from": "refined.x", "target": "level", "time": "day"});
+    let learned = learn(&spec(keys), &rows).unwrap();
+    // The number of the day alone: between known days it says the level, after them it says nothing.
+    assert!(learned.predictor.judged.future.as_ref().unwrap().likely);
+    assert!(learned.predictor.notes.iter().any(|note| note.contains("future")), "{:?}", learned.predictor.notes);
+}
+
+#[test]
+fn nulls_text_and_infinities_are_refused_by_name() {
+    let rows = city(60, 5);
+    let cases: Vec<(&str, Value, RecordBatch, &str)> = vec![
+        ("nulls", changed(noise(), "impute", json!({})), rows.clone(), "`lag_7` is null in"),
+        ("text", changed(noise(), "encode", json!({})), rows.clone(), "`borough` is text"),
+        (
+            "infinite",
+            noise(),
+            with(&rows, "weekday", Arc::new(Float64Array::from(vec![f64::INFINITY; 120]))),
+            "`weekday` is infinite in",
+        ),
+        (
+            "NaN",
+            noise(),
+            with(&rows, "weekday", Arc::new(Float64Array::from(vec![f64::NAN; 120]))),
+            "`weekday` is NaN in",
+        ),
+        (
+            "all null",
+            noise(),
+            with(&rows, "weekday", Arc::new(Int64Array::from(vec![None; 120]))),
+            "`weekday` is null in every row",
+        ),
+        (
+            "a date",
+            changed(noise(), "features", json!(["day", "weekday"])),
+            rows.clone(),
+            "`day` is a date",
+        ),
+    ];
+    for (name, keys, rows, says) in cases {
+        let error = refused(&spec(keys), &rows);
+        assert_eq!(error.code(), codes::PREDICTOR_DATA, "{name}: {error}");
+        assert!(error.message().contains(says), "{name}: {error}");
+        assert!(error.hint_text().is_some(), "{name}: {error}");
+    }
+    let empty = rows.slice(0, 0);
+    assert!(refused(&spec(noise()), &empty).message().contains("no rows"));
+    let no_target = with(&rows, "high", Arc::new(BooleanArray::from(vec![None; 120])));
+    assert!(refused(&spec(noise()), &no_target).message().contains("null in every row"));
+    let one_class = with(&rows, "high", Arc::new(BooleanArray::from(vec![true; 120])));
+    assert_eq!(refused(&spec(noise()), &one_class).code(), codes::PREDICTOR_DATA);
+    let error = refused(&spec(changed(noise(), "key", json!(["boroug"]))), &rows);
+    assert!(error.hint_text().unwrap().contains("borough"), "{error}");
+}
+
+#[test]
+fn what_was_not_there_when_it_learned_is_answered_or_refused_by_name() {
+    let scorer = Scorer::new(learn(&spec(noise()), &city(200, 6)).unwrap().predictor).unwrap();
+    let rows = city(10, 7);
+    // A category of its own kind.
+    let elsewhere = with(&rows, "borough", Arc::new(StringArray::from(vec!["atlantis"; 20])));
+    assert_eq!(scorer.answer(Question::Answer, &elsewhere).unwrap().len(), 20);
+    // Another type, a missing column.
+    let typed = with(&rows, "weekday", Arc::new(StringArray::from(vec!["1"; 20])));
+    let error = scorer.answer(Question::Answer, &typed).unwrap_err();
+    assert!(error.message().contains("`weekday` was a Int64, and is a Utf8 now"), "{error}");
+    let fewer = rows.project(&[0, 1, 2]).unwrap();
+    assert!(scorer.answer(Question::Answer, &fewer).unwrap_err().message().contains("`weekday` is missing"));
+    // Integers where there were floats are numbers all the same.
+    let whole = with(&rows, "lag_7", Arc::new(Int64Array::from(vec![Some(100); 20])));
+    assert_eq!(scorer.answer(Question::Answer, &whole).unwrap().len(), 20);
+    // Nulls without a replacement.
+    let error = scorer
+        .answer(Question::Answer, &with(&rows, "weekday", Arc::new(Int64Array::from(vec![None; 20]))))
+        .unwrap_err();
+    assert!(error.message().contains("`weekday` is null in 20 of 20 rows"), "{error}");
+}
+
+#[test]
+fn a_label_that_comes_only_in_the_test_counts_as_wrong() {
+    let n = 300;
+    let x: Vec<f64> = (0..n).map(f64::from).map(|v| (v * 0.7).sin()).collect();
+    let mut kind: Vec<&str> = x.iter().map(|v| if *v > 0.0 { "up" } else { "down" }).collect();
+    kind[n as usize - 1] = "sideways";
+    let noisy: Vec<f64> = x.iter().enumerate().map(|(at, v)| v + if at % 9 == 0 { 1.0 } else { 0.0 }).collect();
+    let rows = table(vec![
+        ("day", Arc::new(Date32Array::from((0..n).collect::<Vec<_>>())) as ArrayRef),
+        ("x", Arc::new(Float64Array::from(noisy))),
+        ("kind", Arc::new(StringArray::from(kind))),
+    ]);
+    let keys = json!({"algorithm": "decision_tree", "from": "refined.x", "target": "kind", "time": "day"});
+    let predictor = learn(&spec(keys), &rows).unwrap().predictor;
+    assert_eq!(predictor.classes(), ["down", "up"]);
+    let Some(lagar_ml::judge::Measures::Classification(measures)) = &predictor.judged.measures else { panic!() };
+    assert_eq!(measures.confusion.len(), 3);
+    assert_eq!(measures.confusion[1].iter().sum::<u64>(), 1, "{:?}", measures.confusion);
+    assert_eq!(measures.confusion[1][1], 0);
+}
+
+#[test]
+fn rows_without_a_target_are_left_out_and_told() {
+    let rows = city(100, 8);
+    let mut high: Vec<Option<bool>> = rows.column_by_name("high").unwrap().as_boolean().iter().collect();
+    high[199] = None;
+    let rows = with(&rows, "high", Arc::new(BooleanArray::from(high)));
+    let predictor = learn(&spec(noise()), &rows).unwrap().predictor;
+    assert_eq!(predictor.learned_from.rows_without_target, 1);
+    assert!(predictor.notes[0].contains("1 row without a target"), "{:?}", predictor.notes);
+}
+
+#[test]
+fn target_encoding_of_rows_that_are_learned_from_does_not_know_their_own_target() {
+    // A name for each row, and a target by chance: whoever encodes a row by its own target learns it by heart.
+    let mut random = Xoshiro256Plus::seed_from_u64(11);
+    let n = 600;
+    let names: Vec<String> = (0..n).map(|row| format!("id{}", row / 2)).collect();
+    let target: Vec<f64> = (0..n).map(|_| random.gen_range(0.0..1.0)).collect();
+    let rows = table(vec![
+        ("id", Arc::new(StringArray::from(names)) as ArrayRef),
+        ("y", Arc::new(Float64Array::from(target))),
+    ]);
+    let keys = json!({
+        "algorithm": "linear", "from": "refined.x", "target": "y", "features": ["id"], "encode": {"id": "target"},
+        "split": {"validate": 0.0, "test": 0.3},
+    });
+    let predictor = learn(&spec(keys), &rows).unwrap().predictor;
+    let Some(lagar_ml::judge::Measures::Regression(test)) = &predictor.judged.measures else { panic!() };
+    assert!(test.r2.unwrap().abs() < 0.15, "{:?}", test.r2);
+}
+
+#[test]
+fn the_best_parameters_are_chosen_by_validation_rows_and_the_rest_is_told() {
+    let keys = changed(noise(), "search", json!({"max_depth": [1, 6], "trees": [1, 20]}));
+    let predictor = learn(&spec(keys), &city(300, 12)).unwrap().predictor;
+    assert_eq!(predictor.tried.len(), 4);
+    let best = predictor.tried.iter().filter_map(|tried| tried.value).fold(0.0, f64::max);
+    let chosen = predictor.tried.iter().find(|tried| tried.params == predictor.params).unwrap();
+    assert_eq!(chosen.value, Some(best));
+    assert_eq!(chosen.metric, "balanced_accuracy");
+    let wrong: Spec = serde_json::from_value(changed(noise(), "search", json!({"depth": [1]}))).unwrap();
+    assert!(wrong.problems()[0].1.message().contains("depth"));
+}
+
+#[test]
+fn a_worse_version_and_one_no_better_than_its_baseline_are_not_promoted() {
+    let rows = city(400, 13);
+    let good = learn(&spec(noise()), &rows).unwrap().predictor;
+    let weak = changed(noise(), "features", json!(["lag_7"]));
+    let after = learn_after(&spec(weak), &rows, Some(&good)).unwrap();
+    assert!(!after.verdict.promoted && after.verdict.why.contains("worse than that of the current version"), "{}", after.verdict.why);
+    // As good as the one before is good enough.
+    assert!(learn_after(&spec(noise()), &rows, Some(&good)).unwrap().verdict.promoted);
+    // Nothing can be learned from chance.
+    let mut random = Xoshiro256Plus::seed_from_u64(14);
+    let chance: Vec<bool> = (0..800).map(|_| random.gen_bool(0.3)).collect();
+    let rows = with(&rows, "high", Arc::new(BooleanArray::from(chance)));
+    let keys = changed(noise(), "promote", json!({"metric": "log_loss"}));
+    let learned = learn(&spec(keys), &rows).unwrap();
+    assert!(!learned.verdict.promoted && learned.verdict.why.contains("majority"), "{}", learned.verdict.why);
+}
+
+#[test]
+fn a_threshold_is_chosen_on_the_validation_rows() {
+    let keys = changed(noise(), "threshold", json!({"metric": "recall", "min_precision": 0.5}));
+    let predictor = learn(&spec(keys), &city(400, 15)).unwrap().predictor;
+    let threshold = predictor.target.as_ref().unwrap().threshold.unwrap();
+    assert!((0.0..0.5).contains(&threshold), "{threshold}");
+    let scorer = Scorer::new(predictor).unwrap();
+    let rows = city(30, 16);
+    let answers = scorer.answer(Question::Answer, &rows).unwrap();
+    let shares = scorer.answer(Question::Probability, &rows).unwrap();
+    for row in 0..rows.num_rows() {
+        assert_eq!(answers.as_boolean().value(row), shares.as_primitive::<Float64Type>().value(row) >= threshold);
+    }
+}
+
+#[test]
+fn rows_that_changed_since_are_told() {
+    let scorer = Scorer::new(learn(&spec(noise()), &city(300, 17)).unwrap().predictor).unwrap();
+    let same = scorer.drift(&city(300, 18)).unwrap();
+    assert!(same.iter().all(|(_, drift)| drift.level == lagar_ml::judge::guards::DriftLevel::None), "{same:?}");
+    let rows = city(300, 18);
+    let moved = with(&rows, "weekday", Arc::new(Int64Array::from(vec![6; 600])));
+    let drifts = scorer.drift(&moved).unwrap();
+    let strong: Vec<&str> = drifts
+        .iter()
+        .filter(|(_, drift)| drift.level == lagar_ml::judge::guards::DriftLevel::Strong)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(strong, ["weekday"]);
+}
+
+#[test]
+fn more_than_two_classes_have_a_share_each() {
+    let mut random = Xoshiro256Plus::seed_from_u64(19);
+    let n = 300;
+    let (mut x, mut kind) = (vec![], vec![]);
+    for row in 0..n {
+        let class = row % 3;
+        x.push(f64::from(class) * 2.0 + random.gen_range(-1.5..1.5));
+        kind.push([10, 2, 30][class as usize]);
+    }
+    let rows = table(vec![
+        ("x", Arc::new(Float64Array::from(x)) as ArrayRef),
+        ("kind", Arc::new(Int64Array::from(kind))),
+    ]);
+    let keys = json!({"algorithm": "logistic", "from": "refined.x", "target": "kind"});
+    let predictor = learn(&spec(keys), &rows).unwrap().predictor;
+    assert_eq!(predictor.classes(), ["2", "10", "30"]);
+    let scorer = Scorer::new(predictor).unwrap();
+    let shares = scorer.answer(Question::Probability, &rows).unwrap();
+    let names: Vec<String> =
+        shares.as_struct().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["2", "10", "30"]);
+    let answers = scorer.answer(Question::Answer, &rows).unwrap();
+    assert!(answers.as_primitive::<arrow::datatypes::Int64Type>().iter().flatten().all(|v| [2, 10, 30].contains(&v)));
+}
+
+#[test]
+fn a_newer_record_is_refused_by_name_and_a_broken_one_too() {
+    let good = learn(&spec(noise()), &city(100, 20)).unwrap().predictor.to_json().unwrap();
+    let error = Predictor::read(&changed(good.clone(), "format_version", json!(2))).unwrap_err();
+    assert_eq!(error.code(), codes::LAKE_VERSION);
+    let broken = Predictor::read(&changed(good.clone(), "fitted", json!({"trees": "none"}))).unwrap();
+    assert_eq!(Scorer::new(broken).unwrap_err().code(), codes::PREDICTOR_STORED);
+    let unknown = Predictor::read(&changed(good, "algorithm", json!("oracle"))).unwrap();
+    assert_eq!(Scorer::new(unknown).unwrap_err().code(), codes::PREDICTOR_STORED);
+}
+
+#[test]
+fn groups_components_and_outliers_are_learned_without_a_target() {
+    let rows = city(100, 21);
+    for (algorithm, question) in [
+        ("k_means", Question::Answer),
+        ("pca", Question::Answer),
+        ("isolation_forest", Question::Probability),
+        ("z_score", Question::Answer),
+    ] {
+        let keys = json!({
+            "algorithm": algorithm, "from": "refined.x", "features": ["lag_7", "weekday"], "impute": {"lag_7": "mean"},
+            "scale": "standard",
+        });
+        let predictor = learn(&spec(keys), &rows).unwrap().predictor;
+        assert!(predictor.judged.measures.is_some(), "{algorithm}");
+        let answers = Scorer::new(predictor).unwrap().answer(question, &rows).unwrap();
+        assert_eq!((answers.len(), answers.null_count()), (200, 0), "{algorithm}");
+    }
+}
+
+// ---- forecasts ----
+
+fn daily(series: &[(&str, i32)]) -> RecordBatch {
+    let parts: Vec<RecordBatch> = series
+        .iter()
+        .map(|(name, days)| {
+            let mut random = Xoshiro256Plus::seed_from_u64(name.len() as u64);
+            let wave = |day: i32| 50.0 + 20.0 * (f64::from(day) / 7.0 * std::f64::consts::TAU).sin();
+            let values: Vec<f64> = (0..*days).map(|day| wave(day) + random.gen_range(-1.0..1.0)).collect();
+            table(vec![
+                ("day", Arc::new(Date32Array::from((0..*days).collect::<Vec<_>>())) as ArrayRef),
+                ("place", Arc::new(StringArray::from(vec![*name; *days as usize]))),
+                ("cases", Arc::new(Float64Array::from(values))),
+            ])
+        })
+        .collect();
+    concat_batches(&parts[0].schema(), &parts).unwrap()
+}
+
+fn future() -> Value {
+    json!({
+        "algorithm": "auto_ets", "from": "refined.x", "target": "cases", "time": "day", "series": ["place"],
+        "horizon": 7, "season": 7, "promote": {"metric": "mase"},
+    })
+}
+
+#[test]
+fn a_forecast_is_a_table_with_a_row_for_each_series_and_step() {
+    let learned = learn(&spec(future()), &daily(&[("a", 140), ("bb", 120)])).unwrap();
+    assert!(learned.verdict.promoted, "{}", learned.verdict.why);
+    let text = serde_json::to_string(&learned.predictor).unwrap();
+    let predictor = Predictor::read(&serde_json::from_str(&text).unwrap()).unwrap();
+    let forecasts = predictor.forecasts.unwrap();
+    let rows = forecasts.batch(None).unwrap();
+    assert_eq!(rows.num_rows(), 14);
+    let schema = rows.schema();
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["place", "day", "step", "value", "lower", "upper"]);
+    let days = rows.column(1).as_primitive::<arrow::datatypes::Date32Type>();
+    assert_eq!((days.value(0), days.value(6), days.value(7)), (140, 146, 120));
+    let wave = |day: f64| 50.0 + 20.0 * (day / 7.0 * std::f64::consts::TAU).sin();
+    let values = rows.column(3).as_primitive::<Float64Type>();
+    for row in 0..14 {
+        let expected = wave(f64::from(days.value(row)));
+        assert!((values.value(row) - expected).abs() < 3.0, "{row}: {} and {expected}", values.value(row));
+    }
+    assert_eq!(forecasts.batch(Some(2)).unwrap().num_rows(), 4);
+    assert_eq!(forecasts.batch(Some(8)).unwrap_err().code(), codes::PREDICTOR_DATA);
+}
+
+#[test]
+fn gaps_doubles_and_short_series_are_told_by_name() {
+    let rows = daily(&[("a", 60)]);
+    let gap = concat_batches(&rows.schema(), &[rows.slice(0, 30), rows.slice(31, 29)]).unwrap();
+    let error = refused(&spec(future()), &gap);
+    assert!(error.message().contains("`a` is not evenly spaced: 1970-01-30"), "{error}");
+    let double = concat_batches(&rows.schema(), &[rows.clone(), rows.slice(5, 1)]).unwrap();
+    assert!(refused(&spec(future()), &double).message().contains("two values for 1970-01-06"));
+    let learned = learn(&spec(changed(future(), "promote", Value::Null)), &daily(&[("a", 100), ("bb", 1)])).unwrap();
+    assert_eq!(learned.predictor.forecasts.as_ref().unwrap().series.len(), 1);
+    assert!(learned.predictor.notes.iter().any(|note| note.contains("`bb`")), "{:?}", learned.predictor.notes);
+}
+
+#[test]
+fn months_are_stepped_by_the_calendar() {
+    let first = |month: i32| {
+        let date = chrono::NaiveDate::from_ymd_opt(2020 + month / 12, (month % 12 + 1) as u32, 1).unwrap();
+        date.signed_duration_since(chrono::NaiveDate::from_ymd_opt(1970, 1, 1).unwrap()).num_days() as i32
+    };
+    let rows = table(vec![
+        ("month", Arc::new(Date32Array::from((0..36).map(first).collect::<Vec<_>>())) as ArrayRef),
+        ("cases", Arc::new(Int64Array::from((0..36).collect::<Vec<i64>>()))),
+    ]);
+    let keys = json!({"algorithm": "drift", "from": "refined.x", "target": "cases", "time": "month", "horizon": 3});
+    let rows = learn(&spec(keys), &rows).unwrap().predictor.forecasts.unwrap().batch(None).unwrap();
+    let days = rows.column(0).as_primitive::<arrow::datatypes::Date32Type>();
+    assert_eq!(days.values().to_vec(), [first(36), first(37), first(38)]);
+    assert_eq!(rows.column(2).as_primitive::<Float64Type>().values().to_vec(), [36.0, 37.0, 38.0]);
+}
