@@ -57,7 +57,7 @@ impl Kind {
             Trend::Damped => 3,
         };
         let season = if self.season == Season::None { 0 } else { season };
-        3 + trend + season
+        season.saturating_add(3 + trend)
     }
 
     /// How many values a series must have: more than the numbers that are fitted, so that something is left to

@@ -31,7 +31,8 @@ impl Default for Params {
 pub struct LagRegression;
 
 /// More than one step ahead what was forecast stands in for what is not known yet. The mean of the series is
-/// taken away first.
+/// taken away first and what remains divided by its largest value, so that regressions that shrink do so by as
+/// much whatever the unit.
 ///
 /// The intervals come from errors that were really made: the regression is fitted on the first two thirds and
 /// forecasts from each time of the last third; then it is fitted on everything.
@@ -61,7 +62,12 @@ impl Forecaster for LagRegression {
         let lags = lags(params.lags, series)?;
         let longest = lags.iter().copied().max().unwrap_or(1);
         let mean = series.values.iter().map(|v| v / series.values.len() as f64).sum::<f64>();
-        let centred: Vec<f64> = series.values.iter().map(|v| v - mean).collect();
+        let scale = series.values.iter().fold(0.0_f64, |largest, v| largest.max((v - mean).abs()));
+        let scale = if scale > 0.0 { scale } else { 1.0 };
+        let centred: Vec<f64> = series.values.iter().map(|v| (v - mean) / scale).collect();
+        if centred.iter().any(|v| !v.is_finite()) {
+            return Err(too_far_apart(series.values.len()));
+        }
 
         let known = longest + rows_to_learn(&centred, longest);
         let steps = horizon.min(centred.len() - known);
@@ -78,8 +84,9 @@ impl Forecaster for LagRegression {
 
         let fitted = learner.fit(&centred, &lags)?;
         let future = fitted.ahead(&centred, &[centred.len()], horizon)?;
-        let values = future.iter().flatten().map(|value| value + mean).collect();
-        let mut got = forecast(Self::NAME, values, &measured(&errors, horizon), level)?;
+        let values = future.iter().flatten().map(|value| value * scale + mean).collect();
+        let deviations: Vec<f64> = measured(&errors, horizon).into_iter().map(|d| d * scale).collect();
+        let mut got = forecast(Self::NAME, values, &deviations, level)?;
         got.figures = vec![
             ("algorithm".to_owned(), entry.name.into()),
             ("lags".to_owned(), fitted.lags.iter().copied().map(Value::from).collect()),
@@ -94,6 +101,14 @@ fn regression(name: &str) -> Result<&'static Entry, String> {
         Ok(entry) => Err(format!("must be a regression; `{name}` does {}", entry.task)),
         Err(error) => Err(format!("must be a regression: {}", error.message())),
     }
+}
+
+fn too_far_apart(count: usize) -> Error {
+    Error::new(
+        codes::PREDICTOR_DATA,
+        format!("the {count} values are too far apart: a difference is beyond 1.8e308"),
+    )
+    .hint("divide the column by a constant")
 }
 
 /// 1 to `count`, and the season if the series is long enough for it.
