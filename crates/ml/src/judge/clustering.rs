@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use lagar_flow::{Error, Result, codes};
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -88,17 +88,18 @@ fn silhouette(x: ArrayView2<'_, f64>, groups: &[Option<u32>], chosen: &[usize]) 
     let own: Vec<usize> = chosen.iter().filter_map(|row| places.get(&groups[*row]?).copied()).collect();
     let mut sizes = vec![0usize; places.len()];
     own.iter().for_each(|group| sizes[*group] += 1);
-    let x: Array2<f64> = x.select(Axis(0), chosen).as_standard_layout().into_owned();
+    // Rows that lie apart in memory take most of the time otherwise.
+    let rows: Vec<Vec<f64>> = chosen.iter().map(|row| x.row(*row).to_vec()).collect();
     // From each row to each group.
-    let mut sums = Array2::<f64>::zeros((chosen.len(), places.len()));
-    for one in 0..chosen.len() {
-        for other in one + 1..chosen.len() {
-            let distance = square(x.row(one), x.row(other)).sqrt();
-            sums[[one, own[other]]] += distance;
-            sums[[other, own[one]]] += distance;
+    let mut sums = vec![vec![0.0; places.len()]; rows.len()];
+    for one in 0..rows.len() {
+        for other in one + 1..rows.len() {
+            let distance = square(&rows[one], &rows[other]).sqrt();
+            sums[one][own[other]] += distance;
+            sums[other][own[one]] += distance;
         }
     }
-    let widths = own.iter().zip(sums.rows()).map(|(own, sums)| {
+    let widths = own.iter().zip(&sums).map(|(own, sums)| {
         if sizes[*own] == 1 {
             return 0.0;
         }
@@ -117,13 +118,13 @@ fn inertia(x: ArrayView2<'_, f64>, groups: &[Option<u32>], centres: ArrayView2<'
     finite(rows.filter_map(|(row, group)| Some(square(row, centres.row((*group)? as usize)))).sum())
 }
 
-fn square(a: ArrayView1<'_, f64>, b: ArrayView1<'_, f64>) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
+fn square<'a>(a: impl IntoIterator<Item = &'a f64>, b: impl IntoIterator<Item = &'a f64>) -> f64 {
+    a.into_iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, array};
+    use ndarray::{Array2, Axis, array};
     use proptest::prelude::*;
 
     use super::*;

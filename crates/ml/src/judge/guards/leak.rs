@@ -15,13 +15,14 @@
 //! categories, so that a name for each row (an id) says nothing.
 //!
 //! A leak is a score of at least 0.98 for classes: neighbours differ fifty times as seldom as by chance. An honest
-//! feature that is right nine times out of ten has 0.64. For numbers it is 0.995, where the noise is about half a
-//! hundredth of the standard deviation; a correlation of 0.99 has 0.87. And it must not be luck: a walk that short
-//! happens less than once in a million orders.
+//! feature that is right nine times out of ten has 0.64, and the strongest one of the well-known tables (the width of
+//! the petals in Fisher's irises) 0.90. For numbers it is 0.995, where the noise is about half a hundredth of the
+//! standard deviation; a correlation of 0.99 has 0.87. And it must not be luck: a walk that short happens less than
+//! once in a million orders.
 //!
-//! Limits. A number that was given in the order of the target is found, an id too. A target that follows time without noise is given away by time (and by its own last value): that is no
-//! leak if one knows it in time. A feature that says only a part (the tenth in which the target lies) is not
-//! found.
+//! Limits. A target that follows time without noise (a meter reading) is given away by time and by its own last
+//! value: that is no leak if one knows them in time. A number that was given in the order of the target is found,
+//! an id too. A feature that says only a part (the tenth in which the target lies) is not found.
 
 use std::collections::BTreeMap;
 
