@@ -118,6 +118,15 @@ impl<'a> Work<'a> {
             let what = format!("none of {} rows is left to learn from", rows.num_rows());
             return Err(Error::new(codes::PREDICTOR_DATA, what).hint("lower the shares under `split`"));
         }
+        if let (Labels::Classes { names, codes }, Some(target)) = (&labels, &spec.target) {
+            let first = codes[parts.train[0]];
+            if parts.train.iter().all(|row| codes[*row] == first) {
+                let (rows, class) = (parts.train.len(), &names[first as usize]);
+                let what = format!("`target: {target}` is `{class}` in all {rows} rows to learn from");
+                return Err(Error::new(codes::PREDICTOR_DATA, what)
+                    .hint("a classifier needs rows of at least two classes"));
+            }
+        }
         Ok(Self { lesson, spec, entry, rows, rows_without_target, features, labels, parts, split_by, moments })
     }
 
