@@ -6,6 +6,8 @@
 //! comparing with every row finds: a part is left out only if one column alone is too far away, and rounding keeps
 //! the order of differences, squares and sums.
 
+use std::collections::BinaryHeap;
+
 use super::points::{Points, squared_distance};
 
 /// Parts of so few rows are not cut further.
@@ -50,21 +52,21 @@ impl KdTree {
 
     /// The `count` nearest rows, the nearest first; of rows at one distance the first of the table.
     pub(super) fn nearest(&self, to: &[f64], count: usize) -> Vec<Found> {
-        let count = count.min(self.order.len());
-        let mut best: Vec<Found> = Vec::with_capacity(count);
-        if count == 0 {
-            return best;
-        }
+        // Squares are not negative, so their bits are in the order of their values.
+        let mut best: BinaryHeap<(u64, usize)> = BinaryHeap::new();
         self.visit(to, 0, self.order.len(), &mut |distance, at| {
-            let place =
-                best.partition_point(|(d, other)| d.total_cmp(&distance).then(other.cmp(&at)).is_lt());
-            if place < count {
-                best.truncate(count - 1);
-                best.insert(place, (distance, at));
+            let found = (distance.to_bits(), at);
+            if best.len() < count {
+                best.push(found);
+            } else if let Some(mut worst) = best.peek_mut()
+                && found < *worst
+            {
+                *worst = found;
             }
-            if best.len() < count { f64::INFINITY } else { best[count - 1].0 }
+            let full = best.len() >= count;
+            best.peek().filter(|_| full).map_or(f64::INFINITY, |worst| f64::from_bits(worst.0))
         });
-        best
+        best.into_sorted_vec().into_iter().map(|(bits, at)| (f64::from_bits(bits), at)).collect()
     }
 
     /// Shows rows to `see`, which answers up to which squared distance it wants to see more.
