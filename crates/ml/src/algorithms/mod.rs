@@ -19,6 +19,10 @@ mod ridge;
 #[cfg(test)]
 mod samples;
 mod scale;
+mod smo;
+mod support;
+mod svm;
+mod svr;
 mod threads;
 mod weights;
 
@@ -30,11 +34,13 @@ pub static ALGORITHMS: &[Entry] = &[
     rows::<lasso::Lasso>(),
     rows::<elastic_net::ElasticNet>(),
     rows::<pls::Pls>(),
+    rows::<svr::Svr>(),
     // classification
     rows::<logistic::Logistic>(),
     rows::<gaussian_naive_bayes::GaussianNaiveBayes>(),
     rows::<multinomial_naive_bayes::MultinomialNaiveBayes>(),
     rows::<nearest_neighbours::NearestNeighbours>(),
+    rows::<svm::Svm>(),
     // clustering
     // reduction
     // outliers
