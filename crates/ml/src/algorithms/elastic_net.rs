@@ -4,7 +4,11 @@ use lagar_flow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{checks::above_zero, penalised::Penalty, weights::Line};
+use super::{
+    checks::above_zero,
+    penalised::{Penalty, enough},
+    weights::Line,
+};
 use crate::algorithm::{Algorithm, Task, Training};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +49,7 @@ impl Algorithm for ElasticNet {
     fn check(params: &Params) -> Result<(), (&'static str, String)> {
         above_zero("penalty", params.penalty)?;
         above_zero("tolerance", params.tolerance)?;
+        enough(params.max_iterations)?;
         if params.l1_ratio > 0.0 && params.l1_ratio <= 1.0 {
             return Ok(());
         }

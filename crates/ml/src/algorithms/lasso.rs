@@ -4,7 +4,11 @@ use lagar_flow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{checks::above_zero, penalised::Penalty, weights::Line};
+use super::{
+    checks::above_zero,
+    penalised::{Penalty, enough},
+    weights::Line,
+};
 use crate::algorithm::{Algorithm, Task, Training};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -41,7 +45,8 @@ impl Algorithm for Lasso {
 
     fn check(params: &Params) -> Result<(), (&'static str, String)> {
         above_zero("penalty", params.penalty)?;
-        above_zero("tolerance", params.tolerance)
+        above_zero("tolerance", params.tolerance)?;
+        enough(params.max_iterations)
     }
 
     fn fit(params: &Params, training: &Training<'_>) -> Result<Line> {

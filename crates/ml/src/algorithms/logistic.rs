@@ -281,6 +281,23 @@ mod tests {
         near(&all.sum_axis(ndarray::Axis(0)).to_vec(), &[10.0, 10.0, 10.0], 1e-4);
     }
 
+    /// More rows than one thread adds up at once.
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let x =
+            Array2::from_shape_fn((2 * BLOCK + 100, 2), |(row, column)| ((row * (7 + column)) % 101) as f64);
+        let codes: Vec<u32> =
+            (0..x.nrows()).map(|row| ((row * 7 % 101 + row % 40) / 50 % 3) as u32).collect();
+        let features = names(2);
+        let target = Target::Classes { codes: &codes, count: 3 };
+        let weights = [1, 2, 3].map(|threads| {
+            let training = Training { threads, ..training(x.view(), target, &features) };
+            Logistic::fit(&Params { tolerance: 1e-3, ..Params::default() }, &training).unwrap().weights
+        });
+        assert_eq!(weights[0], weights[1]);
+        assert_eq!(weights[0], weights[2]);
+    }
+
     #[test]
     fn what_is_not_done_is_an_error_with_its_figures() {
         let error = iris(&Params { max_iterations: 2, ..Params::default() }).unwrap_err();

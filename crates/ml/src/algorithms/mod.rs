@@ -49,6 +49,10 @@ mod samples;
 mod scale;
 mod seasonal_last_value;
 mod simplex;
+mod smo;
+mod support;
+mod svm;
+mod svr;
 mod threads;
 mod trees;
 mod weights;
@@ -65,6 +69,7 @@ pub static ALGORITHMS: &[Entry] = &[
     rows::<regression_tree::RegressionTree>(),
     rows::<regression_forest::RegressionForest>(),
     rows::<gradient_boosting_regressor::GradientBoostingRegressor>(),
+    rows::<svr::Svr>(),
     // classification
     rows::<logistic::Logistic>(),
     rows::<gaussian_naive_bayes::GaussianNaiveBayes>(),
@@ -73,6 +78,7 @@ pub static ALGORITHMS: &[Entry] = &[
     rows::<decision_tree::DecisionTree>(),
     rows::<random_forest::RandomForest>(),
     rows::<gradient_boosting_classifier::GradientBoostingClassifier>(),
+    rows::<svm::Svm>(),
     // clustering
     rows::<dbscan::Dbscan>(),
     rows::<gaussian_mixture::GaussianMixture>(),

@@ -1,6 +1,7 @@
-//! The classes of the most similar rows. By own code, not linfa-nn: among rows that are equally far its trees take
-//! any, and they borrow the rows, so that one would have to be built again for each question. This tree gives
-//! exactly what a comparison with every row would give (bounds are rounded no further than distances are).
+//! The classes of the most similar rows. By own code, not linfa-nn 0.8.1: which of the rows that are equally far
+//! it gives depends on how its tree grew, and the tree borrows the rows, so that it would have to grow again for
+//! each question. The tree here gives exactly what a comparison with every row would: of two sums of squares, that
+//! with one square more is never rounded below the other.
 
 use std::cmp::Ordering;
 

@@ -21,6 +21,11 @@ pub(super) struct Penalty {
     pub(super) tolerance: f64,
 }
 
+/// linfa measures how far it is after the last but one iteration, so that there must be one.
+pub(super) fn enough(max_iterations: u32) -> Result<(), (&'static str, String)> {
+    if max_iterations >= 2 { Ok(()) } else { Err(("max_iterations", "must be at least 2".to_owned())) }
+}
+
 impl Penalty {
     /// # Errors
     /// [`codes::PREDICTOR_DATA`] if the iterations are not enough.
@@ -33,6 +38,13 @@ impl Penalty {
         let nothing = vec![0.0; training.x.ncols()];
         if deviation == 0.0 || !(l1 + l2).is_finite() {
             return line(&nothing);
+        }
+        if l1 < f64::MIN_POSITIVE {
+            let message =
+                format!("the penalty of `{algorithm}` is nothing beside columns and target so large");
+            return Err(
+                Error::new(codes::PREDICTOR_DATA, message).hint("raise `penalty`, or leave `standardize` on")
+            );
         }
         let scaled_y: Array1<f64> = y.mapv(|y| (y - mean) / deviation);
         // Column by column in memory, as coordinate descent reads it.
@@ -57,7 +69,7 @@ impl Penalty {
                 self.tolerance
             );
             return Err(Error::new(codes::PREDICTOR_DATA, message)
-                .hint("raise `max_iterations`, `penalty` or `tolerance`"));
+                .hint("raise `max_iterations`, `penalty` or `tolerance`, or leave `standardize` on"));
         }
         line(&net.hyperplane().to_vec())
     }

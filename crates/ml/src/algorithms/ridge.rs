@@ -60,7 +60,9 @@ impl Algorithm for Ridge {
             target.column_mut(0).assign(&y.mapv(|y| (y - mean) / deviation));
         }
         let none = |error| {
-            Error::new(codes::PREDICTOR_DATA, "no weights fit").hint("raise `penalty`").caused_by(&error)
+            Error::new(codes::PREDICTOR_DATA, "no weights fit")
+                .hint("raise `penalty`, or leave `standardize` on")
+                .caused_by(&error)
         };
         let shape = |error| Error::bug("rows of the penalty do not fit").caused_by(&error);
         design.append(Axis(0), (Array2::<f64>::eye(columns) * root).view()).map_err(shape)?;

@@ -57,13 +57,17 @@ impl Fitted for Line {
     }
 }
 
-/// The weights with the names of their columns, then the intercept.
+/// The weights with the names of their columns, then the intercept; nothing if they are beyond ±1.8e308, as those of
+/// columns whose values hardly differ from 0 can be.
 pub(super) fn named(
     features: &[String],
     weights: &[f64],
     intercept: f64,
     class: Option<usize>,
 ) -> Vec<Coefficient> {
+    if finite(weights.iter().chain([&intercept])).is_err() {
+        return Vec::new();
+    }
     let names = features.iter().map(String::as_str).chain(["intercept"]);
     let values = weights.iter().copied().chain([intercept]);
     let named = names.zip(values).map(|(name, value)| Coefficient {
