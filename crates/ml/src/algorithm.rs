@@ -295,15 +295,13 @@ pub struct Entry {
     learn: Learn,
 }
 
+/// What was learned, and its numbers as they are stored.
+type Stored = (Box<dyn Fitted>, Value);
+
 #[derive(Clone, Copy)]
 enum Learn {
-    Rows {
-        fit: fn(&Value, &Training<'_>) -> Result<(Box<dyn Fitted>, Value)>,
-        load: fn(&Value) -> Result<Box<dyn Fitted>>,
-    },
-    Series {
-        forecast: fn(&Value, &Series<'_>, usize, f64) -> Result<Forecast>,
-    },
+    Rows { fit: fn(&Value, &Training<'_>) -> Result<Stored>, load: fn(&Value) -> Result<Box<dyn Fitted>> },
+    Series { forecast: fn(&Value, &Series<'_>, usize, f64) -> Result<Forecast> },
 }
 
 impl fmt::Debug for Entry {

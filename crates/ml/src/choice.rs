@@ -29,7 +29,10 @@ const EQUAL: f64 = 1e-12;
 impl Verdict {
     /// The project asks for no comparison.
     pub(crate) fn unasked() -> Self {
-        Self { promoted: true, why: "current from now on: the project asks for no comparison (`promote`)".into() }
+        Self {
+            promoted: true,
+            why: "current from now on: the project asks for no comparison (`promote`)".into(),
+        }
     }
 
     /// There were no rows to judge by.
@@ -46,16 +49,23 @@ impl Verdict {
     ) -> Self {
         let name = metric.name;
         let Some(own) = own else {
-            return Self { promoted: false, why: format!("not promoted: `{name}` is not defined on the test rows") };
+            return Self {
+                promoted: false,
+                why: format!("not promoted: `{name}` is not defined on the test rows"),
+            };
         };
         let known = baselines.iter().filter_map(|(baseline, value)| Some((baseline, (*value)?)));
         let best = known.reduce(|best, other| if metric.better(other.1, best.1) { other } else { best });
         if let Some((baseline, value)) = best.filter(|(_, value)| !clearly_better(metric, own, *value)) {
-            let why = format!("not promoted: {name} {own:.4} is not better than the baseline `{baseline}`, {value:.4}");
+            let why = format!(
+                "not promoted: {name} {own:.4} is not better than the baseline `{baseline}`, {value:.4}"
+            );
             return Self { promoted: false, why };
         }
         if let Some(before) = before.filter(|before| clearly_better(metric, *before, own)) {
-            let why = format!("not promoted: {name} {own:.4} is worse than that of the current version, {before:.4}");
+            let why = format!(
+                "not promoted: {name} {own:.4} is worse than that of the current version, {before:.4}"
+            );
             return Self { promoted: false, why };
         }
         let against = match (best, before) {
@@ -116,7 +126,8 @@ impl Choice {
             (None, None) => {
                 let name = self.metric.name;
                 let what = format!("`{name}` is not defined on the validation rows: nothing can be chosen");
-                Err(Error::new(codes::PREDICTOR_DATA, what).hint("take another metric, or more validation rows"))
+                Err(Error::new(codes::PREDICTOR_DATA, what)
+                    .hint("take another metric, or more validation rows"))
             }
         }
     }

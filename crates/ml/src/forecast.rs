@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    array::{
+        Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray,
+    },
     compute::cast,
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
@@ -82,13 +85,15 @@ pub fn columns(spec: &Spec, columns: &SchemaRef) -> Result<SchemaRef> {
     };
     let target = spec.target.as_ref().map(field).transpose()?;
     if let Some(target) = target.filter(|target| !target.data_type().is_numeric()) {
-        let what = format!("`target: {}` is a {}: only numbers are forecast", target.name(), target.data_type());
+        let what =
+            format!("`target: {}` is a {}: only numbers are forecast", target.name(), target.data_type());
         return Err(Error::new(codes::PREDICTOR_DATA, what));
     }
     let mut fields = spec.series.iter().chain(&spec.time).map(field).collect::<Result<Vec<Field>>>()?;
     for taken in [STEP, VALUE, LOWER, UPPER] {
         if fields.iter().any(|field| field.name() == taken) {
-            let what = format!("the column `{taken}` of a forecast has a name that one of its series has too");
+            let what =
+                format!("the column `{taken}` of a forecast has a name that one of its series has too");
             return Err(Error::new(codes::CONFIG, what).hint("give the column of the table another name"));
         }
     }
@@ -108,9 +113,12 @@ impl Forecasts {
         let horizon = horizon.unwrap_or(made);
         if horizon > made && !self.series.is_empty() {
             let what = format!("{horizon} steps are asked, and {made} were made");
-            return Err(Error::new(codes::PREDICTOR_DATA, what).hint("raise `horizon` in lagar.yaml and train again"));
+            return Err(
+                Error::new(codes::PREDICTOR_DATA, what).hint("raise `horizon` in lagar.yaml and train again")
+            );
         }
-        let broken = |what: &str| Error::new(codes::PREDICTOR_STORED, format!("the forecasts are broken: {what}"));
+        let broken =
+            |what: &str| Error::new(codes::PREDICTOR_STORED, format!("the forecasts are broken: {what}"));
         let schema = schema_of(&self.columns)?;
         let keys = schema.fields().len().checked_sub(5).ok_or_else(|| broken("columns are missing"))?;
         let fits = |series: &OneSeries| {
@@ -122,13 +130,18 @@ impl Forecasts {
         }
         let mut columns: Vec<ArrayRef> = Vec::new();
         for place in 0..keys {
-            let texts = self.series.iter().flat_map(|series| std::iter::repeat_n(series.key[place].as_deref(), horizon));
+            let texts = self
+                .series
+                .iter()
+                .flat_map(|series| std::iter::repeat_n(series.key[place].as_deref(), horizon));
             columns.push(std::sync::Arc::new(texts.collect::<StringArray>()));
         }
         let mut times = Vec::with_capacity(self.series.len() * horizon);
         for series in &self.series {
             for step in 1..=horizon {
-                times.push(self.step.after(series.last, step).ok_or_else(|| broken("a time is too far away"))?);
+                times.push(
+                    self.step.after(series.last, step).ok_or_else(|| broken("a time is too far away"))?,
+                );
             }
         }
         columns.push(match schema.field(keys).data_type().is_integer() {
@@ -139,11 +152,13 @@ impl Forecasts {
         columns.push(std::sync::Arc::new(steps.collect::<Int64Array>()));
         let parts: [fn(&Forecast) -> &Vec<f64>; 3] = [|f| &f.values, |f| &f.lower, |f| &f.upper];
         for part in parts {
-            let numbers = self.series.iter().flat_map(|series| part(&series.forecast)[..horizon].iter().copied());
+            let numbers =
+                self.series.iter().flat_map(|series| part(&series.forecast)[..horizon].iter().copied());
             columns.push(std::sync::Arc::new(numbers.collect::<Float64Array>()));
         }
         let typed = columns.iter().zip(schema.fields());
-        let typed = typed.map(|(column, field)| cast(column, field.data_type())).collect::<Result<Vec<_>, _>>();
+        let typed =
+            typed.map(|(column, field)| cast(column, field.data_type())).collect::<Result<Vec<_>, _>>();
         let typed = typed.map_err(|error| broken("a column has another type").caused_by(&error))?;
         RecordBatch::try_new(schema, typed).map_err(|error| broken("columns do not fit").caused_by(&error))
     }
@@ -160,7 +175,10 @@ impl Step {
             pairs.filter(|(_, pair)| step.after(pair[0], 1) != Some(pair[1])).map(|(at, _)| at + 1).next()
         };
         let Some(gap) = broken(fixed) else { return Ok(Some(fixed)) };
-        if calendar && let (Some(a), Some(b)) = (months(*first), months(*second)) && b > a {
+        if calendar
+            && let (Some(a), Some(b)) = (months(*first), months(*second))
+            && b > a
+        {
             let months = Step::Months(b - a);
             // The 31st of one month is the 30th of another: counted from the first, not from the one before.
             let even = (0..moments.len()).all(|at| months.after(*first, at) == Some(moments[at]));
@@ -185,7 +203,8 @@ impl Step {
 /// Months since the year 0, of the first moment of a day.
 fn months(moment: i64) -> Option<u32> {
     let time = DateTime::from_timestamp_micros(moment)?;
-    (time.num_seconds_from_midnight() == 0).then(|| u32::try_from(time.year()).ok().map(|y| y * 12 + time.month0()))?
+    (time.num_seconds_from_midnight() == 0)
+        .then(|| u32::try_from(time.year()).ok().map(|y| y * 12 + time.month0()))?
 }
 
 type Key = Vec<Option<String>>;
@@ -213,7 +232,8 @@ fn series_of(spec: &Spec, rows: &RecordBatch, time: &str) -> Result<BTreeMap<Key
     }
     if series.len() > SERIES_MAX {
         let what = format!("{} series are more than {SERIES_MAX}", series.len());
-        return Err(Error::new(codes::PREDICTOR_DATA, what).hint("are the columns under `series` those that were meant?"));
+        return Err(Error::new(codes::PREDICTOR_DATA, what)
+            .hint("are the columns under `series` those that were meant?"));
     }
     Ok(series)
 }
@@ -231,15 +251,17 @@ fn said(key: &Key) -> String {
 /// The one step of all series.
 fn step_of(series: &BTreeMap<Key, (Vec<i64>, Vec<f64>)>, calendar: bool) -> Result<Step> {
     let when = |moment: i64| match calendar {
-        true => DateTime::from_timestamp_micros(moment).map_or_else(|| moment.to_string(), |time| time.to_string()),
+        true => DateTime::from_timestamp_micros(moment)
+            .map_or_else(|| moment.to_string(), |time| time.to_string()),
         false => moment.to_string(),
     };
     let mut found: Option<(Step, &Key)> = None;
     for (key, (times, _)) in series {
         if let Some(twice) = times.windows(2).find(|pair| pair[0] == pair[1]) {
             let what = format!("{} has two values for {}", said(key), when(twice[0]));
-            return Err(Error::new(codes::PREDICTOR_DATA, what)
-                .hint("name the columns that tell series apart under `series`, or add the values up in SQL"));
+            return Err(Error::new(codes::PREDICTOR_DATA, what).hint(
+                "name the columns that tell series apart under `series`, or add the values up in SQL",
+            ));
         }
         let step = Step::of(times, calendar).map_err(|gap| {
             let what = format!(
@@ -248,7 +270,8 @@ fn step_of(series: &BTreeMap<Key, (Vec<i64>, Vec<f64>)>, calendar: bool) -> Resu
                 when(times[gap - 1]),
                 when(times[gap])
             );
-            Error::new(codes::PREDICTOR_DATA, what).hint("make a row for each step in the SQL of the table, also where nothing was")
+            Error::new(codes::PREDICTOR_DATA, what)
+                .hint("make a row for each step in the SQL of the table, also where nothing was")
         })?;
         match (step, found) {
             (Some(step), Some((other, of))) if step != other => {
@@ -259,9 +282,9 @@ fn step_of(series: &BTreeMap<Key, (Vec<i64>, Vec<f64>)>, calendar: bool) -> Resu
             _ => {}
         }
     }
-    found.map(|(step, _)| step).ok_or_else(|| {
-        Error::new(codes::PREDICTOR_DATA, "no series has 2 values: nothing can be forecast")
-    })
+    found
+        .map(|(step, _)| step)
+        .ok_or_else(|| Error::new(codes::PREDICTOR_DATA, "no series has 2 values: nothing can be forecast"))
 }
 
 /// Learns the forecasts that `spec` asks for; see [`crate::train`].
@@ -275,7 +298,10 @@ pub(crate) fn learn(lesson: &Lesson<'_>, entry: &'static Entry) -> Result<Learne
     let rows = rows_of(rows, &with_target)?;
     let series = series_of(spec, &rows, time)?;
     if series.is_empty() {
-        return Err(Error::new(codes::PREDICTOR_DATA, format!("no row of `{}` has a value to learn from", spec.from)));
+        return Err(Error::new(
+            codes::PREDICTOR_DATA,
+            format!("no row of `{}` has a value to learn from", spec.from),
+        ));
     }
     let calendar = !column(&rows, time)?.data_type().is_integer();
     let step = step_of(&series, calendar)?;
@@ -365,8 +391,7 @@ impl Work<'_> {
         };
         let keys: Vec<String> = self.series.keys().map(|key| key_text(key)).collect();
         let known = keys.iter().zip(self.series.values());
-        let known: Vec<_> =
-            known.map(|(key, (_, values))| judge::forecast::Known { key, values }).collect();
+        let known: Vec<_> = known.map(|(key, (_, values))| judge::forecast::Known { key, values }).collect();
         judge::forecast::judge(&known, &plan, part)
     }
 

@@ -66,12 +66,21 @@ pub enum Encoding {
     /// As it is; of booleans 0 and 1.
     Number,
     /// 1 where the value is that one, else 0; one more column for all values that are not here.
-    OneHot { categories: Vec<String> },
+    OneHot {
+        categories: Vec<String>,
+    },
     /// The place of the value; -1 for one that is not here.
-    Ordinal { categories: Vec<String> },
+    Ordinal {
+        categories: Vec<String>,
+    },
     /// The number that stands for the value; `other` for one that is not here.
-    Target { values: Vec<(String, f64)>, other: f64 },
-    Parts { parts: Vec<DatePart> },
+    Target {
+        values: Vec<(String, f64)>,
+        other: f64,
+    },
+    Parts {
+        parts: Vec<DatePart>,
+    },
 }
 
 /// A feature as it was learned from.
@@ -172,7 +181,11 @@ impl Frame {
     /// # Errors
     /// [`codes::PREDICTOR_DATA`]: nulls, text without an encoding, and the like; [`codes::CONFIG`]: what was asked
     /// does not fit the columns.
-    pub(crate) fn learn(asked: &Asked<'_>, rows: &RecordBatch, target: TargetNumbers<'_>) -> Result<(Self, Vec<String>)> {
+    pub(crate) fn learn(
+        asked: &Asked<'_>,
+        rows: &RecordBatch,
+        target: TargetNumbers<'_>,
+    ) -> Result<(Self, Vec<String>)> {
         let mut notes = Vec::new();
         let mut features = Vec::new();
         for name in asked.features {
@@ -182,7 +195,8 @@ impl Frame {
         let mut frame = Frame { features, scaling: None };
         if asked.scale != Scale::None {
             let matrix = frame.matrix(rows)?;
-            frame.scaling = Some(matrix.columns().into_iter().map(|c| scaling(asked.scale, c.iter().copied())).collect());
+            frame.scaling =
+                Some(matrix.columns().into_iter().map(|c| scaling(asked.scale, c.iter().copied())).collect());
         }
         Ok((frame, notes))
     }
@@ -219,7 +233,11 @@ impl Frame {
     }
 
     /// The matrix of the rows that are learned from: a target encoding gives each of them what the others say.
-    pub(crate) fn training_matrix(&self, rows: &RecordBatch, target: TargetNumbers<'_>) -> Result<Array2<f64>> {
+    pub(crate) fn training_matrix(
+        &self,
+        rows: &RecordBatch,
+        target: TargetNumbers<'_>,
+    ) -> Result<Array2<f64>> {
         self.matrix_of(rows, |feature, column| match (&feature.encoding, target) {
             (Encoding::Target { .. }, Some(target)) => feature.out_of_fold(column, target),
             _ => feature.numbers(column),
@@ -279,7 +297,8 @@ fn learn_feature(
             Encoding::Parts { parts: parts.clone() }
         }
         (Some(Encode::Parts(_)), _) => {
-            let what = format!("`encode: {name}` asks for parts of a date, and it is a {}", column.data_type());
+            let what =
+                format!("`encode: {name}` asks for parts of a date, and it is a {}", column.data_type());
             return Err(Error::new(codes::CONFIG, what));
         }
         (Some(Encode::By(encoder)), _) => {
@@ -288,15 +307,20 @@ fn learn_feature(
         }
         (None, Kind::Number | Kind::Boolean) => Encoding::Number,
         (None, Kind::Text) => {
-            return Err(Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is text"))
-                .hint(format!("declare what it becomes: `encode: {{{name}: one_hot}}` (or ordinal, target)")));
+            return Err(Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is text")).hint(
+                format!("declare what it becomes: `encode: {{{name}: one_hot}}` (or ordinal, target)"),
+            ));
         }
         (None, Kind::Time) => {
             return Err(Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is a date"))
                 .hint(format!("declare its parts: `encode: {{{name}: [month, day_of_week]}}`")));
         }
     };
-    if kind == Kind::Number && column.null_count() == column.len() && feature.missing.is_none() && !column.is_empty() {
+    if kind == Kind::Number
+        && column.null_count() == column.len()
+        && feature.missing.is_none()
+        && !column.is_empty()
+    {
         return Err(Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is null in every row"))
             .hint("leave it out of `features`"));
     }
@@ -304,13 +328,25 @@ fn learn_feature(
 }
 
 /// What stands in place of null: what was asked for, learned from `column`.
-fn learn_missing(name: &str, kind: Kind, by_value: bool, impute: &Impute, column: &ArrayRef) -> Result<Missing> {
+fn learn_missing(
+    name: &str,
+    kind: Kind,
+    by_value: bool,
+    impute: &Impute,
+    column: &ArrayRef,
+) -> Result<Missing> {
     let nothing = || {
-        Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is null in every row that is learned from"))
-            .hint(format!("leave it out, or give a constant: `impute: {{{name}: 0}}`"))
+        Error::new(
+            codes::PREDICTOR_DATA,
+            format!("the feature `{name}` is null in every row that is learned from"),
+        )
+        .hint(format!("leave it out, or give a constant: `impute: {{{name}: 0}}`"))
     };
     let wrong = |what: &str| {
-        Error::new(codes::CONFIG, format!("`impute: {name}` is {what}, and the column is a {}", column.data_type()))
+        Error::new(
+            codes::CONFIG,
+            format!("`impute: {name}` is {what}, and the column is a {}", column.data_type()),
+        )
     };
     let text = by_value || kind == Kind::Text;
     match impute {
@@ -375,12 +411,15 @@ fn learn_encoding(
     }
     if counts.len() > LEVELS_MAX {
         let what = format!("the feature `{name}` has more than {LEVELS_MAX} different values");
-        return Err(Error::new(codes::PREDICTOR_DATA, what).hint("leave it out, or make groups of its values in SQL"));
+        return Err(
+            Error::new(codes::PREDICTOR_DATA, what).hint("leave it out, or make groups of its values in SQL")
+        );
     }
     let owned = |values: &mut dyn Iterator<Item = &str>| values.map(str::to_owned).collect::<Vec<_>>();
     match encoder {
         Encoder::OneHot => {
-            let mut by_count: Vec<(&str, u64)> = counts.iter().map(|(value, count)| (*value, *count)).collect();
+            let mut by_count: Vec<(&str, u64)> =
+                counts.iter().map(|(value, count)| (*value, *count)).collect();
             by_count.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
             if by_count.len() > CATEGORIES_MAX {
                 notes.push(format!(
@@ -388,7 +427,8 @@ fn learn_encoding(
                     by_count.len()
                 ));
             }
-            let kept: BTreeSet<&str> = by_count.iter().take(CATEGORIES_MAX).map(|(value, _)| *value).collect();
+            let kept: BTreeSet<&str> =
+                by_count.iter().take(CATEGORIES_MAX).map(|(value, _)| *value).collect();
             Ok(Encoding::OneHot { categories: owned(&mut kept.into_iter()) })
         }
         Encoder::Ordinal => Ok(Encoding::Ordinal { categories: owned(&mut counts.into_keys()) }),
@@ -422,9 +462,9 @@ fn target_means<'a>(
         }
     }
     let all = if count > 0.0 { sum / count } else { 0.0 };
-    let means = sums.into_iter().map(|(value, (sum, count))| {
-        (value, (sum + TARGET_PRIOR_ROWS * all) / (count + TARGET_PRIOR_ROWS))
-    });
+    let means = sums
+        .into_iter()
+        .map(|(value, (sum, count))| (value, (sum + TARGET_PRIOR_ROWS * all) / (count + TARGET_PRIOR_ROWS)));
     (means.collect(), all)
 }
 
@@ -475,7 +515,12 @@ impl Feature {
         if kind != self.kind && *column.data_type() != DataType::Null {
             return Err(Error::new(
                 codes::PREDICTOR_DATA,
-                format!("the feature `{}` was a {}, and is a {} now", self.name, self.data_type, column.data_type()),
+                format!(
+                    "the feature `{}` was a {}, and is a {} now",
+                    self.name,
+                    self.data_type,
+                    column.data_type()
+                ),
             )
             .hint("give it the type that was learned from, or train again"));
         }
@@ -491,12 +536,17 @@ impl Feature {
             }
             Encoding::Ordinal { categories } => {
                 let texts = self.texts(column)?;
-                Ok(vec![places(&texts, categories).map(|place| place.map_or(-1.0, |place| place as f64)).collect()])
+                Ok(vec![
+                    places(&texts, categories)
+                        .map(|place| place.map_or(-1.0, |place| place as f64))
+                        .collect(),
+                ])
             }
             Encoding::Target { values, other } => {
                 let texts = self.texts(column)?;
                 let number = |value: Option<&str>| {
-                    let place = value.and_then(|value| values.binary_search_by(|(v, _)| v.as_str().cmp(value)).ok());
+                    let place =
+                        value.and_then(|value| values.binary_search_by(|(v, _)| v.as_str().cmp(value)).ok());
                     place.map_or(*other, |place| values[place].1)
                 };
                 Ok(vec![texts.iter().map(number).collect()])
@@ -512,7 +562,8 @@ impl Feature {
         let mut numbers = vec![0.0; texts.len()];
         for asked in 0..TARGET_FOLDS {
             let (means, other) = target_means(&texts, target, |row| fold(row) % TARGET_FOLDS != asked);
-            for (row, value) in texts.iter().enumerate().filter(|(row, _)| fold(*row) % TARGET_FOLDS == asked) {
+            for (row, value) in texts.iter().enumerate().filter(|(row, _)| fold(*row) % TARGET_FOLDS == asked)
+            {
                 numbers[row] = value.and_then(|value| means.get(value)).copied().unwrap_or(other);
             }
         }
@@ -528,7 +579,9 @@ impl Feature {
         };
         let mut values = numbers.values().to_vec();
         if numbers.null_count() > 0 {
-            let Some(fill) = fill else { return Err(self.nulls("null", numbers.null_count(), numbers.len())) };
+            let Some(fill) = fill else {
+                return Err(self.nulls("null", numbers.null_count(), numbers.len()));
+            };
             for row in (0..numbers.len()).filter(|row| numbers.is_null(*row)) {
                 values[row] = fill;
             }
@@ -541,7 +594,8 @@ impl Feature {
         }
         let infinite = values.iter().filter(|value| value.is_infinite()).count();
         if infinite > 0 {
-            let what = format!("the feature `{}` is infinite in {infinite} of {} rows", self.name, values.len());
+            let what =
+                format!("the feature `{}` is infinite in {infinite} of {} rows", self.name, values.len());
             return Err(Error::new(codes::PREDICTOR_DATA, what)
                 .hint("say in the SQL that makes the table what stands there instead"));
         }
@@ -576,7 +630,8 @@ impl Feature {
             return Err(self.nulls("null", column.null_count(), column.len()));
         }
         let wrong = |error: arrow::error::ArrowError| {
-            Error::new(codes::PREDICTOR_DATA, format!("no {} of `{}`", part.name(), self.name)).caused_by(&error)
+            Error::new(codes::PREDICTOR_DATA, format!("no {} of `{}`", part.name(), self.name))
+                .caused_by(&error)
         };
         // A timestamp with a zone: the parts of its local time.
         let arrow_part = match part {
@@ -621,10 +676,12 @@ fn places<'a>(texts: &'a StringArray, categories: &'a [String]) -> impl Iterator
 }
 
 fn numbers_of(name: &str, column: &ArrayRef) -> Result<Float64Array> {
-    cast(column, &DataType::Float64).map(|column| column.as_primitive::<Float64Type>().clone()).map_err(|error| {
-        Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` has values that are no numbers"))
-            .caused_by(&error)
-    })
+    cast(column, &DataType::Float64).map(|column| column.as_primitive::<Float64Type>().clone()).map_err(
+        |error| {
+            Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` has values that are no numbers"))
+                .caused_by(&error)
+        },
+    )
 }
 
 fn texts_of(name: &str, column: &ArrayRef) -> Result<StringArray> {

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
-        UInt32Array,
+        Array, ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+        StructArray, UInt32Array,
     },
     buffer::{NullBuffer, OffsetBuffer},
     datatypes::{DataType, Field, Fields},
@@ -22,7 +22,10 @@ use crate::{
     algorithm::{Explanation, Fitted, Output, Task, algorithm},
     forecast::Forecasts,
     frame::{Feature, Frame, Kind, Raw},
-    judge::{classification::answers, guards::{Distribution, Drift}},
+    judge::{
+        classification::answers,
+        guards::{Distribution, Drift},
+    },
     judged::Judged,
 };
 
@@ -125,17 +128,21 @@ impl LabelKind {
     /// [`codes::PREDICTOR_DATA`]: such a column cannot be a target.
     pub(crate) fn of(name: &str, data_type: &DataType, task: Task) -> Result<Self> {
         let wrong = || {
-            Error::new(codes::PREDICTOR_DATA, format!("`target: {name}` is a {data_type}: `{task}` cannot learn it"))
+            Error::new(
+                codes::PREDICTOR_DATA,
+                format!("`target: {name}` is a {data_type}: `{task}` cannot learn it"),
+            )
         };
         match (data_type, task) {
             (t, Task::Regression | Task::Forecast) if t.is_numeric() => Ok(LabelKind::Number),
             (DataType::Boolean, Task::Classification) => Ok(LabelKind::Boolean),
             (t, Task::Classification) if t.is_integer() => Ok(LabelKind::Integer),
-            (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, Task::Classification) => Ok(LabelKind::Text),
-            (DataType::Dictionary(_, values), _) => LabelKind::of(name, values, task),
-            (t, Task::Classification) if t.is_floating() => {
-                Err(wrong().hint("classes are text, whole numbers or true and false; for numbers take a regression"))
+            (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, Task::Classification) => {
+                Ok(LabelKind::Text)
             }
+            (DataType::Dictionary(_, values), _) => LabelKind::of(name, values, task),
+            (t, Task::Classification) if t.is_floating() => Err(wrong()
+                .hint("classes are text, whole numbers or true and false; for numbers take a regression")),
             _ => Err(wrong()),
         }
     }
@@ -231,7 +238,9 @@ impl Predictor {
                 "the predictor has format version {}, newer than {FORMAT_VERSION}",
                 version.unwrap_or_default()
             );
-            return Err(Error::new(codes::LAKE_VERSION, what).hint("use the Lagar that wrote it, or a newer one"));
+            return Err(
+                Error::new(codes::LAKE_VERSION, what).hint("use the Lagar that wrote it, or a newer one")
+            );
         }
         Predictor::deserialize(stored)
             .map_err(|error| Error::new(codes::PREDICTOR_STORED, "this is no predictor").caused_by(&error))
@@ -242,7 +251,8 @@ impl Predictor {
     /// # Errors
     /// Only defects.
     pub fn to_json(&self) -> Result<Value> {
-        serde_json::to_value(self).map_err(|error| Error::bug("a predictor cannot be written").caused_by(&error))
+        serde_json::to_value(self)
+            .map_err(|error| Error::bug("a predictor cannot be written").caused_by(&error))
     }
 
     /// The classes in the order of their codes; none if it knows none.
@@ -267,7 +277,10 @@ impl Scorer {
             .clone()
             .ok_or_else(|| Error::new(codes::PREDICTOR_STORED, "the predictor has no `frame`"))?;
         if frame.columns() != predictor.columns {
-            return Err(Error::new(codes::PREDICTOR_STORED, "the columns of the predictor are not those of its frame"));
+            return Err(Error::new(
+                codes::PREDICTOR_STORED,
+                "the columns of the predictor are not those of its frame",
+            ));
         }
         let fitted = entry.load(&predictor.fitted)?;
         Ok(Self { predictor, frame, fitted })
@@ -364,7 +377,8 @@ impl Scorer {
 
     fn labels(&self, classes: &[u32]) -> Result<ArrayRef> {
         let target = self.predictor.target.as_ref();
-        let target = target.ok_or_else(|| Error::new(codes::PREDICTOR_STORED, "the predictor has no `target`"))?;
+        let target =
+            target.ok_or_else(|| Error::new(codes::PREDICTOR_STORED, "the predictor has no `target`"))?;
         let names = StringArray::from_iter_values(&target.classes);
         let names: ArrayRef = match target.kind {
             LabelKind::Text => Arc::new(names),
@@ -384,8 +398,9 @@ impl Scorer {
         let mut drifts = Vec::new();
         for (name, distribution) in &self.predictor.distributions {
             let column = rows.column_by_name(name);
-            let column = column
-                .ok_or_else(|| Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is missing")))?;
+            let column = column.ok_or_else(|| {
+                Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is missing"))
+            })?;
             drifts.extend(Raw::of(name, column)?.drift(distribution)?.map(|drift| (name.clone(), drift)));
         }
         Ok(drifts)

@@ -254,7 +254,8 @@ impl Spec {
         }
         let Split { validate, test } = self.split;
         if !(0.0..1.0).contains(&validate) || !(0.0..1.0).contains(&test) || validate + test > SHARES_MAX {
-            let what = format!("`validate` and `test` are shares from 0 to 1 and together at most {SHARES_MAX}");
+            let what =
+                format!("`validate` and `test` are shares from 0 to 1 and together at most {SHARES_MAX}");
             wrong(&["split"], config(what));
         }
         let forecast = entry.task == Task::Forecast;
@@ -300,7 +301,10 @@ impl Spec {
                 wrong(&["promote", "metric"], error);
             }
             if test == 0.0 {
-                wrong(&["promote"], config("`promote` compares on test rows, and `split.test` is 0".to_owned()));
+                wrong(
+                    &["promote"],
+                    config("`promote` compares on test rows, and `split.test` is 0".to_owned()),
+                );
             }
         }
         if self.baseline_days.is_some() && (self.time.is_none() || !entry.task.has_target() || forecast) {
@@ -350,7 +354,8 @@ impl Spec {
     /// [`codes::CONFIG`]: a column that the spec names does not exist.
     pub fn feature_columns(&self, columns: &[String]) -> Result<Vec<String>> {
         let apart = [self.target.as_ref(), self.time.as_ref()];
-        let mut apart: Vec<&String> = apart.into_iter().flatten().chain(&self.key).chain(&self.series).collect();
+        let mut apart: Vec<&String> =
+            apart.into_iter().flatten().chain(&self.key).chain(&self.series).collect();
         let mut named: Vec<&String> = apart.clone();
         named.extend(&self.group_by);
         named.extend(self.encode.keys());
@@ -382,7 +387,10 @@ impl Spec {
             return Err(Error::new(codes::PREDICTOR_LEAK, what).hint("take it out of `features`"));
         }
         if features.is_empty() && self.horizon.is_none() {
-            return Err(Error::new(codes::CONFIG, format!("no column of `{}` is left to learn from", self.from)));
+            return Err(Error::new(
+                codes::CONFIG,
+                format!("no column of `{}` is left to learn from", self.from),
+            ));
         }
         Ok(features)
     }
@@ -399,7 +407,8 @@ impl Spec {
             }
             None => self.feature_columns(columns)?,
         };
-        let more = self.target.iter().chain(&self.time).chain(&self.key).chain(&self.series).chain(&self.group_by);
+        let more =
+            self.target.iter().chain(&self.time).chain(&self.key).chain(&self.series).chain(&self.group_by);
         for column in more {
             if !needed.contains(column) {
                 needed.push(column.clone());

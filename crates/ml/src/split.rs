@@ -70,8 +70,13 @@ impl Parts {
 pub(crate) fn moments(name: &str, time: &ArrayRef) -> Result<Vec<i64>> {
     let is_time = matches!(
         time.data_type(),
-        DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) | DataType::Int8 | DataType::Int16
-            | DataType::Int32 | DataType::Int64
+        DataType::Date32
+            | DataType::Date64
+            | DataType::Timestamp(..)
+            | DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
     );
     let wrong = |what: String| Error::new(codes::PREDICTOR_DATA, what);
     if !is_time {
@@ -86,8 +91,9 @@ pub(crate) fn moments(name: &str, time: &ArrayRef) -> Result<Vec<i64>> {
         return Ok(numbers.as_primitive::<arrow::datatypes::Int64Type>().values().to_vec());
     }
     let micros = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
-    let micros = cast(time, &micros)
-        .map_err(|error| wrong(format!("`time: {name}` has values that are too far away")).caused_by(&error))?;
+    let micros = cast(time, &micros).map_err(|error| {
+        wrong(format!("`time: {name}` has values that are too far away")).caused_by(&error)
+    })?;
     Ok(micros.as_primitive::<TimestampMicrosecondType>().values().to_vec())
 }
 
@@ -118,7 +124,8 @@ pub(crate) fn shares(columns: &[(&str, &ArrayRef)], rows: usize) -> Result<Vec<f
 fn text_of(name: &str, column: &ArrayRef) -> Result<StringArray> {
     let column = match column.data_type() {
         DataType::Float32 | DataType::Float64 => {
-            let numbers = cast(column, &DataType::Float64).map_err(|e| Error::bug("a float").caused_by(&e))?;
+            let numbers =
+                cast(column, &DataType::Float64).map_err(|e| Error::bug("a float").caused_by(&e))?;
             let numbers = numbers.as_primitive::<Float64Type>();
             return Ok(numbers.iter().map(|number| number.map(|number| number.to_string())).collect());
         }
@@ -148,7 +155,8 @@ mod tests {
     fn the_last_days_are_the_test_and_no_day_is_in_two_parts() {
         let days: ArrayRef = Arc::new(Date32Array::from((0..100).map(|row| row / 3).collect::<Vec<_>>()));
         let parts = Parts::by_time("day", &days, Split { validate: 0.2, test: 0.1 }).unwrap();
-        let days_of = |rows: &[usize]| rows.iter().map(|row| row / 3).collect::<std::collections::BTreeSet<_>>();
+        let days_of =
+            |rows: &[usize]| rows.iter().map(|row| row / 3).collect::<std::collections::BTreeSet<_>>();
         let (train, validate, test) = (days_of(&parts.train), days_of(&parts.validate), days_of(&parts.test));
         assert!(train.last() < validate.first() && validate.last() < test.first());
         assert_eq!(parts.train.len() + parts.validate.len() + parts.test.len(), 100);

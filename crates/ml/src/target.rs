@@ -19,7 +19,10 @@ const CLASSES_MAX: usize = 1000;
 pub(crate) enum Labels {
     Values(Vec<f64>),
     /// The names of the classes in their order, and for each row its place among them.
-    Classes { names: Vec<String>, codes: Vec<u32> },
+    Classes {
+        names: Vec<String>,
+        codes: Vec<u32>,
+    },
     /// Nothing is asked for.
     None,
 }
@@ -55,8 +58,9 @@ impl Labels {
         let odd = values.iter().filter(|value| !value.is_finite()).count();
         match odd {
             0 => Ok(Labels::Values(values)),
-            _ => Err(wrong(format!("is NaN or infinite in {odd} of {} rows", values.len()))
-                .hint("say in the SQL that makes the table what stands there instead, or leave the rows out")),
+            _ => Err(wrong(format!("is NaN or infinite in {odd} of {} rows", values.len())).hint(
+                "say in the SQL that makes the table what stands there instead, or leave the rows out",
+            )),
         }
     }
 
@@ -67,7 +71,8 @@ impl Labels {
         let texts: &StringArray = texts.as_string();
         let distinct: BTreeSet<&str> = texts.iter().flatten().collect();
         if distinct.len() > CLASSES_MAX {
-            let what = format!("`target: {name}` has {} different values: more than {CLASSES_MAX}", distinct.len());
+            let what =
+                format!("`target: {name}` has {} different values: more than {CLASSES_MAX}", distinct.len());
             return Err(Error::new(codes::PREDICTOR_DATA, what).hint("for numbers take a regression"));
         }
         let mut names: Vec<String> = distinct.into_iter().map(str::to_owned).collect();
@@ -85,10 +90,9 @@ impl Labels {
     pub fn take(&self, rows: &[usize]) -> Self {
         match self {
             Labels::Values(values) => Labels::Values(rows.iter().map(|row| values[*row]).collect()),
-            Labels::Classes { names, codes } => Labels::Classes {
-                names: names.clone(),
-                codes: rows.iter().map(|row| codes[*row]).collect(),
-            },
+            Labels::Classes { names, codes } => {
+                Labels::Classes { names: names.clone(), codes: rows.iter().map(|row| codes[*row]).collect() }
+            }
             Labels::None => Labels::None,
         }
     }

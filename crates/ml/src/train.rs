@@ -111,8 +111,7 @@ impl<'a> Work<'a> {
             return Err(Error::new(codes::PREDICTOR_DATA, what));
         }
         let (labels, _) = Labels::of(&rows, spec.target.as_deref(), entry.task)?;
-        let moments =
-            spec.time.as_ref().map(|time| moments(time, column(&rows, time)?)).transpose()?;
+        let moments = spec.time.as_ref().map(|time| moments(time, column(&rows, time)?)).transpose()?;
         let (parts, split_by) = split(spec, &rows, &features)?;
         if parts.train.is_empty() {
             let what = format!("none of {} rows is left to learn from", rows.num_rows());
@@ -127,7 +126,18 @@ impl<'a> Work<'a> {
                     .hint("a classifier needs rows of at least two classes"));
             }
         }
-        Ok(Self { lesson, spec, entry, rows, rows_without_target, features, labels, parts, split_by, moments })
+        Ok(Self {
+            lesson,
+            spec,
+            entry,
+            rows,
+            rows_without_target,
+            features,
+            labels,
+            parts,
+            split_by,
+            moments,
+        })
     }
 
     fn learn(&self) -> Result<Predictor> {
@@ -172,7 +182,8 @@ impl<'a> Work<'a> {
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.rows_without_target > 0 {
-            notes.push(format!("{} without a target were left out", counted(self.rows_without_target, "row")));
+            notes
+                .push(format!("{} without a target were left out", counted(self.rows_without_target, "row")));
         }
         notes
     }
@@ -204,7 +215,9 @@ impl<'a> Work<'a> {
         let (_, kind) = Labels::of(&self.rows, Some(name), self.entry.task)?;
         let kind = kind.ok_or_else(|| Error::bug("a target without a kind"))?;
         let classes = match &self.labels {
-            Labels::Classes { names, .. } => fit.seen.iter().map(|code| names[*code as usize].clone()).collect(),
+            Labels::Classes { names, .. } => {
+                fit.seen.iter().map(|code| names[*code as usize].clone()).collect()
+            }
             _ => Vec::new(),
         };
         Ok(Some(TargetColumn { name: name.clone(), kind, classes, threshold }))
@@ -217,12 +230,8 @@ impl<'a> Work<'a> {
         let labels = self.labels.take(numbers);
         let target = labels.numbers();
         let spec = self.spec;
-        let asked = Asked {
-            features: &self.features,
-            encode: &spec.encode,
-            impute: &spec.impute,
-            scale: spec.scale,
-        };
+        let asked =
+            Asked { features: &self.features, encode: &spec.encode, impute: &spec.impute, scale: spec.scale };
         let (frame, notes) = Frame::learn(&asked, &rows, target.as_deref())?;
         let x = frame.training_matrix(&rows, target.as_deref())?;
         let columns = frame.columns();
@@ -237,8 +246,13 @@ impl<'a> Work<'a> {
             Labels::Classes { .. } => Target::Classes { codes: &local, count: seen.len() },
             Labels::None => Target::None,
         };
-        let training =
-            Training { x: x.view(), target, features: &columns, seed: spec.seed, threads: self.lesson.threads };
+        let training = Training {
+            x: x.view(),
+            target,
+            features: &columns,
+            seed: spec.seed,
+            threads: self.lesson.threads,
+        };
         let (fitted, numbers) = self.entry.fit(params, &training)?;
         Ok(Fit { frame, notes, fitted, numbers, seen })
     }
@@ -278,7 +292,9 @@ impl<'a> Work<'a> {
         }
         if self.parts.validate.is_empty() {
             let what = "`search` needs validation rows, and none are left";
-            return Err(Error::new(codes::PREDICTOR_DATA, what).hint("raise `split.validate`, or give more rows"));
+            return Err(
+                Error::new(codes::PREDICTOR_DATA, what).hint("raise `split.validate`, or give more rows")
+            );
         }
         let metric = self.metric()?;
         let mut choice = Choice::new(metric);
@@ -294,7 +310,9 @@ impl<'a> Work<'a> {
 
     /// The probability from which on the second class is answered, if it is to be chosen.
     fn threshold(&self, params: &Value, notes: &mut Vec<String>) -> Result<Option<f64>> {
-        let (Some(goal), Labels::Classes { names, .. }) = (self.spec.threshold, &self.labels) else { return Ok(None) };
+        let (Some(goal), Labels::Classes { names, .. }) = (self.spec.threshold, &self.labels) else {
+            return Ok(None);
+        };
         if names.len() != 2 || self.parts.validate.is_empty() {
             notes.push("no threshold was chosen: that takes two classes and validation rows".into());
             return Ok(None);
@@ -352,19 +370,24 @@ impl Work<'_> {
         };
         let checked: Vec<&String> =
             self.features.iter().filter(|feature| !self.spec.allow_leak.contains(feature)).collect();
-        let raw = checked.iter().map(|name| Raw::of(name, column(&rows, name)?)).collect::<Result<Vec<_>>>()?;
+        let raw =
+            checked.iter().map(|name| Raw::of(name, column(&rows, name)?)).collect::<Result<Vec<_>>>()?;
         let codes: Vec<Vec<Option<u32>>> = raw.iter().map(codes_of).collect();
         let columns = raw.iter().zip(&codes).map(|(raw, codes)| match raw {
             Raw::Numbers(values) => Column::Numbers(values),
             Raw::Texts(_) => Column::Categories(codes),
         });
-        let features: Vec<(&str, Column<'_>)> = checked.iter().map(|name| name.as_str()).zip(columns).collect();
+        let features: Vec<(&str, Column<'_>)> =
+            checked.iter().map(|name| name.as_str()).zip(columns).collect();
         let leaks = guards::leaks(&features, target, self.spec.seed)?;
         let Some(leak) = leaks.first() else { return Ok(()) };
         let named: Vec<&str> = leaks.iter().map(|leak| leak.feature.as_str()).collect();
         let target = self.spec.target.as_deref().unwrap_or_default();
         let what = match named.as_slice() {
-            [one] => format!("the feature `{one}` gives `{target}` away (it says {:.1} % of it)", leak.score * 100.0),
+            [one] => format!(
+                "the feature `{one}` gives `{target}` away (it says {:.1} % of it)",
+                leak.score * 100.0
+            ),
             more => format!("the features {} give `{target}` away", more.join(", ")),
         };
         Err(Error::new(codes::PREDICTOR_LEAK, what).hint(format!(
@@ -388,9 +411,8 @@ impl Work<'_> {
             self.measures(&fit, &answers, test, None)
         });
         match fitted {
-            Ok(measures) => {
-                Ok(natural(&measures).and_then(|shuffled| guards::future(ordered, shuffled, guards::FUTURE_MARGIN)))
-            }
+            Ok(measures) => Ok(natural(&measures)
+                .and_then(|shuffled| guards::future(ordered, shuffled, guards::FUTURE_MARGIN))),
             // A part without one of the classes, and the like: nothing is known.
             Err(error) if error.code() == codes::PREDICTOR_DATA => Ok(None),
             Err(error) => Err(error),
@@ -400,7 +422,13 @@ impl Work<'_> {
     // ---- judging ----
 
     /// How good the answers for some rows are.
-    fn measures(&self, fit: &Fit, output: &Output, numbers: &[usize], threshold: Option<f64>) -> Result<Measures> {
+    fn measures(
+        &self,
+        fit: &Fit,
+        output: &Output,
+        numbers: &[usize],
+        threshold: Option<f64>,
+    ) -> Result<Measures> {
         let x = || -> Result<Array2<f64>> { fit.frame.matrix(&rows_of(&self.rows, numbers)?) };
         match (output, self.labels.take(numbers)) {
             (Output::Values(values), Labels::Values(truth)) => {
@@ -438,7 +466,8 @@ impl Work<'_> {
         };
         if on == JudgedOn::Training && self.spec.split.test > 0.0 {
             notes.push(
-                "there are too few rows to keep some for judging: the measures are of the rows learned from".into(),
+                "there are too few rows to keep some for judging: the measures are of the rows learned from"
+                    .into(),
             );
         }
         let answers = self.answers(fit, rows)?;
@@ -447,7 +476,8 @@ impl Work<'_> {
         if on == JudgedOn::Test {
             let of_training = self.answers(fit, learned)?;
             judged.training = Some(self.measures(fit, &of_training, learned, threshold)?);
-            let matrix = |rows: &[usize]| -> Result<Array2<f64>> { fit.frame.matrix(&rows_of(&self.rows, rows)?) };
+            let matrix =
+                |rows: &[usize]| -> Result<Array2<f64>> { fit.frame.matrix(&rows_of(&self.rows, rows)?) };
             judged.rows_seen_before = guards::duplicates(matrix(learned)?.view(), matrix(rows)?.view())?.rows;
             if judged.rows_seen_before > 0 {
                 notes.push(format!(
@@ -499,10 +529,13 @@ impl Work<'_> {
                     }
                     add(days_before(days), Output::Probabilities(answers), &mut baselines)?;
                 }
-                baselines.insert(0, Baseline {
-                    name: "majority".into(),
-                    measures: self.measures(fit, &Output::Probabilities(prior), rows, None)?,
-                });
+                baselines.insert(
+                    0,
+                    Baseline {
+                        name: "majority".into(),
+                        measures: self.measures(fit, &Output::Probabilities(prior), rows, None)?,
+                    },
+                );
             }
             (Labels::Values(values), Labels::Values(all)) => {
                 let mean = values.iter().map(|value| value / values.len() as f64).sum::<f64>();
@@ -539,7 +572,8 @@ impl Work<'_> {
     fn group_of_rows(&self) -> Result<(Vec<String>, Vec<u32>)> {
         let Some(name) = &self.spec.group_by else { return Ok((Vec::new(), vec![0; self.rows.num_rows()])) };
         let texts = cast(column(&self.rows, name)?, &DataType::Utf8).map_err(|error| {
-            Error::new(codes::PREDICTOR_DATA, format!("`group_by: {name}` has no text form")).caused_by(&error)
+            Error::new(codes::PREDICTOR_DATA, format!("`group_by: {name}` has no text form"))
+                .caused_by(&error)
         })?;
         let texts: &StringArray = texts.as_string();
         let name_of = |row: usize| if texts.is_valid(row) { texts.value(row) } else { "null" };
@@ -569,7 +603,10 @@ impl Work<'_> {
         }
         let mut largest: Vec<(u32, Vec<usize>)> = places.into_iter().collect();
         if largest.len() > GROUPS_MAX {
-            notes.push(format!("of {} groups the {GROUPS_MAX} with the most rows are judged apart", largest.len()));
+            notes.push(format!(
+                "of {} groups the {GROUPS_MAX} with the most rows are judged apart",
+                largest.len()
+            ));
             largest.sort_by_key(|(group, places)| (std::cmp::Reverse(places.len()), *group));
             largest.truncate(GROUPS_MAX);
             largest.sort();

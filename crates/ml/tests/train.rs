@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray},
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch,
+        StringArray,
+    },
     compute::concat_batches,
     datatypes::Float64Type,
 };
@@ -16,7 +19,10 @@ use serde_json::{Value, json};
 
 fn spec(keys: Value) -> Spec {
     let spec: Spec = serde_json::from_value(keys).unwrap();
-    assert_eq!(spec.problems().iter().map(|(_, e)| e.message().to_owned()).collect::<Vec<_>>(), Vec::<String>::new());
+    assert_eq!(
+        spec.problems().iter().map(|(_, e)| e.message().to_owned()).collect::<Vec<_>>(),
+        Vec::<String>::new()
+    );
     spec
 }
 
@@ -34,7 +40,8 @@ fn refused(spec: &Spec, rows: &RecordBatch) -> Error {
 }
 
 fn table(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+        .unwrap()
 }
 
 fn with(rows: &RecordBatch, name: &str, column: ArrayRef) -> RecordBatch {
@@ -130,7 +137,8 @@ fn the_same_rows_give_the_same_record_with_any_number_of_threads() {
     let spec = spec(changed(noise(), "search", json!({"max_depth": [2, 4]})));
     let mut before: Option<String> = None;
     for threads in [1, 2, 8, 1] {
-        let lesson = Lesson { spec: &spec, rows: &rows, version: 1, rows_of_table: 400, threads, before: None };
+        let lesson =
+            Lesson { spec: &spec, rows: &rows, version: 1, rows_of_table: 400, threads, before: None };
         let text = serde_json::to_string(&train(&lesson).unwrap().predictor).unwrap();
         assert!(before.as_ref().is_none_or(|before| *before == text), "{threads} threads");
         before = Some(text);
@@ -146,7 +154,10 @@ fn a_feature_that_gives_the_target_away_is_refused_unless_it_is_allowed() {
     let keys = changed(noise(), "encode", json!({"borough": "one_hot", "state": "one_hot"}));
     let error = refused(&spec(keys.clone()), &rows);
     assert_eq!(error.code(), codes::PREDICTOR_LEAK);
-    assert!(error.message().contains("`state`") && error.hint_text().unwrap().contains("allow_leak"), "{error}");
+    assert!(
+        error.message().contains("`state`") && error.hint_text().unwrap().contains("allow_leak"),
+        "{error}"
+    );
     learn(&spec(changed(keys, "allow_leak", json!(["state"]))), &rows).unwrap();
     // The target itself.
     let keys = changed(noise(), "features", json!(["lag_7", "high"]));
@@ -170,11 +181,16 @@ fn a_feature_from_the_future_is_told() {
         ("number", Arc::new(Float64Array::from(numbers))),
         ("level", Arc::new(Float64Array::from(target))),
     ]);
-    let keys = json!({"algorithm": "regression_forest", "from": "refined.x", "target": "level", "time": "day"});
+    let keys =
+        json!({"algorithm": "regression_forest", "from": "refined.x", "target": "level", "time": "day"});
     let learned = learn(&spec(keys), &rows).unwrap();
     // The number of the day alone: between known days it says the level, after them it says nothing.
     assert!(learned.predictor.judged.future.as_ref().unwrap().likely);
-    assert!(learned.predictor.notes.iter().any(|note| note.contains("future")), "{:?}", learned.predictor.notes);
+    assert!(
+        learned.predictor.notes.iter().any(|note| note.contains("future")),
+        "{:?}",
+        learned.predictor.notes
+    );
 }
 
 #[test]
@@ -201,12 +217,7 @@ fn nulls_text_and_infinities_are_refused_by_name() {
             with(&rows, "weekday", Arc::new(Int64Array::from(vec![None; 120]))),
             "`weekday` is null in every row",
         ),
-        (
-            "a date",
-            changed(noise(), "features", json!(["day", "weekday"])),
-            rows.clone(),
-            "`day` is a date",
-        ),
+        ("a date", changed(noise(), "features", json!(["day", "weekday"])), rows.clone(), "`day` is a date"),
     ];
     for (name, keys, rows, says) in cases {
         let error = refused(&spec(keys), &rows);
@@ -253,7 +264,8 @@ fn a_label_that_comes_only_in_the_test_counts_as_wrong() {
     let x: Vec<f64> = (0..n).map(f64::from).map(|v| (v * 0.7).sin()).collect();
     let mut kind: Vec<&str> = x.iter().map(|v| if *v > 0.0 { "up" } else { "down" }).collect();
     kind[n as usize - 1] = "sideways";
-    let noisy: Vec<f64> = x.iter().enumerate().map(|(at, v)| v + if at % 5 == 0 { 1.0 } else { 0.0 }).collect();
+    let noisy: Vec<f64> =
+        x.iter().enumerate().map(|(at, v)| v + if at % 5 == 0 { 1.0 } else { 0.0 }).collect();
     let rows = table(vec![
         ("day", Arc::new(Date32Array::from((0..n).collect::<Vec<_>>())) as ArrayRef),
         ("x", Arc::new(Float64Array::from(noisy))),
@@ -262,7 +274,9 @@ fn a_label_that_comes_only_in_the_test_counts_as_wrong() {
     let keys = json!({"algorithm": "decision_tree", "from": "refined.x", "target": "kind", "time": "day"});
     let predictor = learn(&spec(keys), &rows).unwrap().predictor;
     assert_eq!(predictor.classes(), ["down", "up"]);
-    let Some(lagar_ml::judge::Measures::Classification(measures)) = &predictor.judged.measures else { panic!() };
+    let Some(lagar_ml::judge::Measures::Classification(measures)) = &predictor.judged.measures else {
+        panic!()
+    };
     assert_eq!(measures.confusion.len(), 3);
     assert_eq!(measures.confusion[1].iter().sum::<u64>(), 1, "{:?}", measures.confusion);
     assert_eq!(measures.confusion[1][1], 0);
@@ -319,7 +333,11 @@ fn a_worse_version_and_one_no_better_than_its_baseline_are_not_promoted() {
     let good = learn(&spec(alone.clone()), &rows).unwrap().predictor;
     let weak = changed(alone, "features", json!(["lag_7"]));
     let after = learn_after(&spec(weak), &rows, Some(&good)).unwrap();
-    assert!(!after.verdict.promoted && after.verdict.why.contains("worse than that of the current version"), "{}", after.verdict.why);
+    assert!(
+        !after.verdict.promoted && after.verdict.why.contains("worse than that of the current version"),
+        "{}",
+        after.verdict.why
+    );
     // As good as the one before is good enough.
     assert!(learn_after(&spec(noise()), &rows, Some(&good)).unwrap().verdict.promoted);
     // Nothing can be learned from chance.
@@ -342,7 +360,10 @@ fn a_threshold_is_chosen_on_the_validation_rows() {
     let answers = scorer.answer(Question::Answer, &rows).unwrap();
     let shares = scorer.answer(Question::Probability, &rows).unwrap();
     for row in 0..rows.num_rows() {
-        assert_eq!(answers.as_boolean().value(row), shares.as_primitive::<Float64Type>().value(row) >= threshold);
+        assert_eq!(
+            answers.as_boolean().value(row),
+            shares.as_primitive::<Float64Type>().value(row) >= threshold
+        );
     }
 }
 
@@ -350,7 +371,10 @@ fn a_threshold_is_chosen_on_the_validation_rows() {
 fn rows_that_changed_since_are_told() {
     let scorer = Scorer::new(learn(&spec(noise()), &city(300, 17)).unwrap().predictor).unwrap();
     let same = scorer.drift(&city(300, 18)).unwrap();
-    assert!(same.iter().all(|(_, drift)| drift.level == lagar_ml::judge::guards::DriftLevel::None), "{same:?}");
+    assert!(
+        same.iter().all(|(_, drift)| drift.level == lagar_ml::judge::guards::DriftLevel::None),
+        "{same:?}"
+    );
     let rows = city(300, 18);
     let moved = with(&rows, "weekday", Arc::new(Int64Array::from(vec![6; 600])));
     let drifts = scorer.drift(&moved).unwrap();
@@ -381,11 +405,16 @@ fn more_than_two_classes_have_a_share_each() {
     assert_eq!(predictor.classes(), ["2", "10", "30"]);
     let scorer = Scorer::new(predictor).unwrap();
     let shares = scorer.answer(Question::Probability, &rows).unwrap();
-    let names: Vec<String> =
-        shares.as_struct().fields().iter().map(|field| field.name().clone()).collect();
+    let names: Vec<String> = shares.as_struct().fields().iter().map(|field| field.name().clone()).collect();
     assert_eq!(names, ["2", "10", "30"]);
     let answers = scorer.answer(Question::Answer, &rows).unwrap();
-    assert!(answers.as_primitive::<arrow::datatypes::Int64Type>().iter().flatten().all(|v| [2, 10, 30].contains(&v)));
+    assert!(
+        answers
+            .as_primitive::<arrow::datatypes::Int64Type>()
+            .iter()
+            .flatten()
+            .all(|v| [2, 10, 30].contains(&v))
+    );
 }
 
 #[test]
@@ -477,9 +506,14 @@ fn gaps_doubles_and_short_series_are_told_by_name() {
     assert!(error.message().contains("`a` is not evenly spaced: 1970-01-30"), "{error}");
     let double = concat_batches(&rows.schema(), &[rows.clone(), rows.slice(5, 1)]).unwrap();
     assert!(refused(&spec(future()), &double).message().contains("two values for 1970-01-06"));
-    let learned = learn(&spec(changed(future(), "promote", Value::Null)), &daily(&[("a", 100), ("bb", 1)])).unwrap();
+    let learned =
+        learn(&spec(changed(future(), "promote", Value::Null)), &daily(&[("a", 100), ("bb", 1)])).unwrap();
     assert_eq!(learned.predictor.forecasts.as_ref().unwrap().series.len(), 1);
-    assert!(learned.predictor.notes.iter().any(|note| note.contains("`bb`")), "{:?}", learned.predictor.notes);
+    assert!(
+        learned.predictor.notes.iter().any(|note| note.contains("`bb`")),
+        "{:?}",
+        learned.predictor.notes
+    );
 }
 
 #[test]
@@ -492,7 +526,8 @@ fn months_are_stepped_by_the_calendar() {
         ("month", Arc::new(Date32Array::from((0..36).map(first).collect::<Vec<_>>())) as ArrayRef),
         ("cases", Arc::new(Int64Array::from((0..36).collect::<Vec<i64>>()))),
     ]);
-    let keys = json!({"algorithm": "drift", "from": "refined.x", "target": "cases", "time": "month", "horizon": 3});
+    let keys =
+        json!({"algorithm": "drift", "from": "refined.x", "target": "cases", "time": "month", "horizon": 3});
     let rows = learn(&spec(keys), &rows).unwrap().predictor.forecasts.unwrap().batch(None).unwrap();
     let days = rows.column(0).as_primitive::<arrow::datatypes::Date32Type>();
     assert_eq!(days.values().to_vec(), [first(36), first(37), first(38)]);

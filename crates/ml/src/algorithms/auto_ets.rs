@@ -4,8 +4,8 @@ use lagar_flow::{Error, Result, codes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ets::{Kind, Season, Trend, best};
-use super::intervals::{at_least, forecast};
+use super::shared::ets::{Kind, Season, Trend, best};
+use super::shared::intervals::{at_least, forecast};
 use crate::algorithm::{Forecast, Forecaster, Series};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -131,7 +131,7 @@ fn kinds(spec: &str, damped: Option<bool>) -> Result<Vec<Kind>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algorithms::ets::tests::AIR;
+    use crate::algorithms::shared::ets::tests::AIR;
 
     /// R's `ets` and the literature choose ETS(M,A,M) or ETS(M,Ad,M) for these; what follows in the tests of a
     /// forecast is the last year against a forecast from the eleven before.

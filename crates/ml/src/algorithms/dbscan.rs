@@ -14,7 +14,7 @@ use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use super::shared::{
     kd_tree::KdTree,
     parallel::each,
     points::{Points, by_coordinates, each_row, larger_first},
@@ -189,7 +189,7 @@ impl Fitted for Dense {
 mod tests {
     use ndarray::array;
 
-    use super::super::iris::iris;
+    use super::super::shared::iris::iris;
     use super::*;
     use crate::algorithm::Target;
 

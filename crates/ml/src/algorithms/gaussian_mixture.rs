@@ -10,8 +10,8 @@ use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    k_means::{k_means, start, too_few},
+use super::k_means::{k_means, start, too_few};
+use super::shared::{
     parallel::each,
     points::{Points, each_row, larger_first},
 };
@@ -306,7 +306,7 @@ impl Fitted for Mixture {
 mod tests {
     use ndarray::array;
 
-    use super::super::iris::{assert_close, iris};
+    use super::super::shared::iris::{assert_close, iris};
     use super::*;
     use crate::algorithm::Target;
 

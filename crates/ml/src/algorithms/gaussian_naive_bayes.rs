@@ -8,7 +8,7 @@ use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use super::shared::{
     checks::{above_zero, classes},
     probabilities::{of_rows, softmax},
     scale::Scale,
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::{
         algorithm::Target,
-        algorithms::samples::{IRIS, iris_classes, matrix, names, near, training},
+        algorithms::shared::samples::{IRIS, iris_classes, matrix, names, near, training},
     };
 
     /// GaussianNB of scikit-learn on StandardScaler's columns, rows 10 and 27.

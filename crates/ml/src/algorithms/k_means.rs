@@ -12,7 +12,7 @@ use rand_xoshiro::Xoshiro256Plus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use super::shared::{
     parallel::each,
     points::{Points, each_row, larger_first, squared_distance},
 };
@@ -270,7 +270,7 @@ impl Fitted for Centers {
 mod tests {
     use ndarray::array;
 
-    use super::super::iris::{assert_close, iris};
+    use super::super::shared::iris::{assert_close, iris};
     use super::*;
     use crate::algorithm::Target;
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::intervals::{ENOUGH, at_least, forecast, measured};
+use super::shared::intervals::{ENOUGH, at_least, forecast, measured};
 use crate::algorithm::{
     Entry, Fitted, Forecast, Forecaster, Output, Series, Target, Task, Training, algorithm,
 };

@@ -4,7 +4,7 @@ use lagar_flow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use super::shared::{
     checks::above_zero,
     penalised::{Penalty, enough},
     weights::Line,
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::{
         algorithm::Target,
-        algorithms::samples::{DIABETES, PROGRESSION, matrix, names, near, training},
+        algorithms::shared::samples::{DIABETES, PROGRESSION, matrix, names, near, training},
     };
 
     fn line(params: &Params) -> Result<Line> {

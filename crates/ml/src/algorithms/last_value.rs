@@ -4,7 +4,7 @@ use lagar_flow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::intervals::{at_least, deviation, forecast};
+use super::shared::intervals::{at_least, deviation, forecast};
 use crate::algorithm::{Forecast, Forecaster, Series};
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]

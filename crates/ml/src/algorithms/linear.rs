@@ -8,7 +8,7 @@ use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::weights::Line;
+use super::shared::weights::Line;
 use crate::algorithm::{Algorithm, Task, Training};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

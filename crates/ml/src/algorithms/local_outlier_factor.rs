@@ -7,7 +7,7 @@ use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use super::shared::{
     kd_tree::{Found, KdTree},
     parallel::each,
     points::{Points, each_row},
@@ -70,7 +70,7 @@ impl Algorithm for LocalOutlierFactor {
         if params.neighbors == 0 {
             return Err(("neighbors", "must be at least 1".to_owned()));
         }
-        super::ranges::check("threshold", params.threshold)
+        super::shared::ranges::check("threshold", params.threshold)
     }
 
     fn fit(params: &Params, training: &Training<'_>) -> Result<Factors> {
@@ -156,7 +156,7 @@ impl Fitted for Factors {
 mod tests {
     use ndarray::{Array2, array};
 
-    use super::super::iris::{assert_close, iris};
+    use super::super::shared::iris::{assert_close, iris};
     use super::*;
     use crate::algorithm::Target;
 

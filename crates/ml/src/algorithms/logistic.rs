@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use super::shared::{
     checks::{above_zero, at_least_one, classes},
     minimise::minimise,
     probabilities::{of_rows, softmax},
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
     use crate::{
         algorithm::Target,
-        algorithms::samples::{CANCER, CANCER_CLASSES, IRIS, iris_classes, matrix, names, near, training},
+        algorithms::shared::samples::{CANCER, CANCER_CLASSES, IRIS, iris_classes, matrix, names, near, training},
     };
 
     fn exact() -> Params {

@@ -4,7 +4,7 @@ use lagar_flow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ranges::{Range, Ranges, check, mean, quantile};
+use super::shared::ranges::{Range, Ranges, check, mean, quantile};
 use crate::algorithm::{Algorithm, Task, Training};
 
 /// Times this the median absolute deviation of a normal distribution is its standard deviation.

@@ -1,25 +1,19 @@
-//! One file an algorithm.
+//! One file an algorithm. What several need is in [`shared`], and what all trees need in [`trees`].
 
 use crate::algorithm::{Entry, rows, series};
 
 mod auto_ets;
-mod checks;
 mod dbscan;
 mod decision_tree;
 mod drift;
 mod elastic_net;
-mod ets;
 mod gaussian_mixture;
 mod gaussian_naive_bayes;
 mod gradient_boosting_classifier;
 mod gradient_boosting_regressor;
-mod intervals;
 mod iqr;
-#[cfg(test)]
-mod iris;
 mod isolation_forest;
 mod k_means;
-mod kd_tree;
 mod lag_regression;
 mod lasso;
 mod last_value;
@@ -27,35 +21,22 @@ mod linear;
 mod local_outlier_factor;
 mod logistic;
 mod mad;
-mod minimise;
 mod moving_mean;
 mod mstl;
 mod multinomial_naive_bayes;
 mod nearest_neighbours;
 mod optics;
-mod parallel;
 mod pca;
-mod penalised;
 mod pls;
-mod points;
-mod probabilities;
 mod random_forest;
-mod ranges;
 mod regression_forest;
 mod regression_tree;
 mod ridge;
-#[cfg(test)]
-mod samples;
-mod scale;
 mod seasonal_last_value;
-mod simplex;
-mod smo;
-mod support;
+mod shared;
 mod svm;
 mod svr;
-mod threads;
 mod trees;
-mod weights;
 mod z_score;
 
 /// Every algorithm. A new one is one file and one line here.

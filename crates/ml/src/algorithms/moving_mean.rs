@@ -4,7 +4,7 @@ use lagar_flow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::intervals::{ENOUGH, at_least, forecast, measured};
+use super::shared::intervals::{ENOUGH, at_least, forecast, measured};
 use crate::algorithm::{Forecast, Forecaster, Series};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

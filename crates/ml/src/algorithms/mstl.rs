@@ -5,8 +5,8 @@ use lagar_flow::{Error, Result, codes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ets::{Kind, Season, Trend, best};
-use super::intervals::{at_least, forecast};
+use super::shared::ets::{Kind, Season, Trend, best};
+use super::shared::intervals::{at_least, forecast};
 use crate::algorithm::{Forecast, Forecaster, Series};
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -6,7 +6,7 @@ use ndarray::{ArrayView1, ArrayView2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use super::shared::{
     checks::{above_zero, classes},
     probabilities::{of_rows, softmax},
     scale::FAR,
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
     use crate::{
         algorithm::Target,
-        algorithms::samples::{IRIS, iris_classes, matrix, names, near, training},
+        algorithms::shared::samples::{IRIS, iris_classes, matrix, names, near, training},
     };
 
     /// MultinomialNB of scikit-learn, rows 0 and 13.

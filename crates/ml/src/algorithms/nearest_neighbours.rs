@@ -10,7 +10,7 @@ use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use super::shared::{
     checks::{at_least_one, classes},
     probabilities::{of_rows, to_one},
     scale::Scale,
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
     use crate::{
         algorithm::Target,
-        algorithms::samples::{IRIS, iris_classes, matrix, names, near, training},
+        algorithms::shared::samples::{IRIS, iris_classes, matrix, names, near, training},
     };
 
     /// Whole numbers, so that many rows are equally far, some are equal.

@@ -13,7 +13,7 @@ use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use super::shared::{
     kd_tree::KdTree,
     parallel::each,
     points::{Points, by_coordinates, each_row, larger_first, squared_distance},
@@ -327,7 +327,7 @@ impl Fitted for Valleys {
 mod tests {
     use ndarray::{Array2, array};
 
-    use super::super::iris::{assert_close, iris};
+    use super::super::shared::iris::{assert_close, iris};
     use super::*;
     use crate::algorithm::Target;
 

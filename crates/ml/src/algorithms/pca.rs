@@ -13,7 +13,7 @@ use ndarray::{Array2, ArrayView2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::points::{Points, each_row};
+use super::shared::points::{Points, each_row};
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
 
 /// Sweeps over all pairs; in practice fewer than fifteen are needed.
@@ -224,7 +224,7 @@ impl Fitted for Components {
 mod tests {
     use ndarray::array;
 
-    use super::super::iris::{assert_close, iris};
+    use super::super::shared::iris::{assert_close, iris};
     use super::*;
     use crate::algorithm::Target;
 

@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use super::shared::{
     checks::at_least_one,
     scale::{Scale, moments},
     weights::Line,
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::{
         algorithm::Target,
-        algorithms::samples::{DIABETES, PROGRESSION, matrix, names, near, training},
+        algorithms::shared::samples::{DIABETES, PROGRESSION, matrix, names, near, training},
     };
 
     fn line(params: &Params) -> Result<Components> {

@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView1, Axis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use super::shared::{
     checks::above_zero,
     scale::{Scale, moments},
     weights::Line,
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::{
         algorithm::Target,
-        algorithms::samples::{DIABETES, PROGRESSION, matrix, names, near, training},
+        algorithms::shared::samples::{DIABETES, PROGRESSION, matrix, names, near, training},
     };
 
     fn line(params: &Params) -> Result<Line> {

@@ -5,7 +5,7 @@ use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use super::shared::{
     checks::{above_zero, at_least_one, classes},
     minimise::minimise,
     probabilities::{of_rows, to_one},
@@ -259,7 +259,7 @@ mod tests {
     use super::*;
     use crate::{
         algorithm::Target,
-        algorithms::samples::{CANCER, CANCER_CLASSES, IRIS, iris_classes, matrix, names, near, training},
+        algorithms::shared::samples::{CANCER, CANCER_CLASSES, IRIS, iris_classes, matrix, names, near, training},
     };
 
     fn fit(kernel: Shape, rows: &ndarray::Array2<f64>, codes: &[u32], count: usize) -> Decisions {

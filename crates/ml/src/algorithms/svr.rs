@@ -5,7 +5,7 @@ use ndarray::{ArrayView1, ArrayView2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use super::shared::{
     checks::{above_zero, at_least_one},
     scale::{Scale, moments},
     smo::Problem,
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::{
         algorithm::Target,
-        algorithms::samples::{DIABETES, PROGRESSION, matrix, names, near, training},
+        algorithms::shared::samples::{DIABETES, PROGRESSION, matrix, names, near, training},
     };
 
     fn curve(kernel: Shape) -> Curve {

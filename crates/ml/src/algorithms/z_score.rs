@@ -4,7 +4,7 @@ use lagar_flow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ranges::{Range, Ranges, check, mean};
+use super::shared::ranges::{Range, Ranges, check, mean};
 use crate::algorithm::{Algorithm, Task, Training};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

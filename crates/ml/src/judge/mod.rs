@@ -108,7 +108,9 @@ pub static METRICS: &[Metric] = &[
     of_components("explained", true, "share of the variance of the columns that the components say", |m| {
         m.explained
     }),
-    of_forecasts("mase", false, "mean absolute error over that of repeating the season in the past", |m| m.mase),
+    of_forecasts("mase", false, "mean absolute error over that of repeating the season in the past", |m| {
+        m.mase
+    }),
     of_forecasts("mae", false, "mean absolute error", |m| Some(m.mae)),
     of_forecasts("rmse", false, "root of the mean squared error", |m| Some(m.rmse)),
 ];

@@ -11,7 +11,7 @@ use crate::algorithm::Training;
 /// Rows of equal length, without a gap between them. They are stored as a list of rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Vec<Vec<f64>>", try_from = "Vec<Vec<f64>>")]
-pub(super) struct Points {
+pub(crate) struct Points {
     columns: usize,
     values: Vec<f64>,
 }
@@ -39,7 +39,7 @@ impl Points {
     ///
     /// # Errors
     /// [`codes::PREDICTOR_DATA`] if the squares of distances, or their sum, might be more than a number can hold.
-    pub(super) fn of(training: &Training<'_>) -> Result<Self> {
+    pub(crate) fn of(training: &Training<'_>) -> Result<Self> {
         let largest = training.x.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
         let squared = 4.0 * largest * largest * training.x.len() as f64;
         if !squared.is_finite() {
@@ -51,37 +51,37 @@ impl Points {
         Ok(Self { columns: training.x.ncols(), values: training.x.iter().copied().collect() })
     }
 
-    pub(super) fn with_capacity(rows: usize, columns: usize) -> Self {
+    pub(crate) fn with_capacity(rows: usize, columns: usize) -> Self {
         Self { columns, values: Vec::with_capacity(rows * columns) }
     }
 
-    pub(super) fn push(&mut self, row: &[f64]) {
+    pub(crate) fn push(&mut self, row: &[f64]) {
         self.columns = row.len();
         self.values.extend_from_slice(row);
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.values.len() / self.columns.max(1)
     }
 
-    pub(super) fn columns(&self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         self.columns
     }
 
-    pub(super) fn row(&self, at: usize) -> &[f64] {
+    pub(crate) fn row(&self, at: usize) -> &[f64] {
         &self.values[at * self.columns..(at + 1) * self.columns]
     }
 
-    pub(super) fn row_mut(&mut self, at: usize) -> &mut [f64] {
+    pub(crate) fn row_mut(&mut self, at: usize) -> &mut [f64] {
         &mut self.values[at * self.columns..(at + 1) * self.columns]
     }
 
-    pub(super) fn rows(&self) -> impl Iterator<Item = &[f64]> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &[f64]> {
         self.values.chunks_exact(self.columns.max(1))
     }
 
     /// The nearest row and the square of its distance; of several the first.
-    pub(super) fn nearest(&self, to: &[f64]) -> (usize, f64) {
+    pub(crate) fn nearest(&self, to: &[f64]) -> (usize, f64) {
         let mut nearest = (0, f64::INFINITY);
         for (at, row) in self.rows().enumerate() {
             let distance = squared_distance(row, to);
@@ -94,12 +94,12 @@ impl Points {
 }
 
 /// The columns are added in their order, so that the bits are the same wherever a row comes from.
-pub(super) fn squared_distance(a: &[f64], b: &[f64]) -> f64 {
+pub(crate) fn squared_distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 
 /// An answer for each row, whatever the layout in memory.
-pub(super) fn each_row<T>(x: ArrayView2<'_, f64>, mut answer: impl FnMut(&[f64]) -> T) -> Vec<T> {
+pub(crate) fn each_row<T>(x: ArrayView2<'_, f64>, mut answer: impl FnMut(&[f64]) -> T) -> Vec<T> {
     let mut row = vec![0.0; x.ncols()];
     x.rows()
         .into_iter()
@@ -112,11 +112,11 @@ pub(super) fn each_row<T>(x: ArrayView2<'_, f64>, mut answer: impl FnMut(&[f64])
 
 /// The order in which groups are numbered: the largest first, of equal ones that with the smaller coordinates.
 /// So a group keeps its number when the rows come in another order.
-pub(super) fn larger_first(a: (f64, &[f64]), b: (f64, &[f64])) -> Ordering {
+pub(crate) fn larger_first(a: (f64, &[f64]), b: (f64, &[f64])) -> Ordering {
     b.0.total_cmp(&a.0).then_with(|| by_coordinates(a.1, b.1))
 }
 
 /// By the first column that differs.
-pub(super) fn by_coordinates(a: &[f64], b: &[f64]) -> Ordering {
+pub(crate) fn by_coordinates(a: &[f64], b: &[f64]) -> Ordering {
     a.iter().zip(b).map(|(a, b)| a.total_cmp(b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }

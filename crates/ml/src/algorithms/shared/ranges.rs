@@ -10,11 +10,11 @@ use crate::algorithm::{Explanation, Fitted, Output, Training};
 
 /// Where the values of a column are usual.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Range {
-    pub(super) low: f64,
-    pub(super) high: f64,
+pub(crate) struct Range {
+    pub(crate) low: f64,
+    pub(crate) high: f64,
     /// 0: all values are so much alike that there is no unit. Such a column is not judged.
-    pub(super) unit: f64,
+    pub(crate) unit: f64,
 }
 
 /// The score of a row is how many units the column that is farthest outside its range lies outside; it is an
@@ -31,7 +31,7 @@ impl Ranges {
     ///
     /// # Errors
     /// [`codes::PREDICTOR_DATA`] if no column can be judged, or a range does not fit into numbers.
-    pub(super) fn learn(
+    pub(crate) fn learn(
         training: &Training<'_>,
         threshold: f64,
         why_not: &str,
@@ -91,7 +91,7 @@ impl Fitted for Ranges {
 
 /// Linear between the two nearest of the values, which are in ascending order: type 7 of Hyndman and Fan (Sample
 /// Quantiles in Statistical Packages, 1996), as in R, NumPy and Excel's QUARTILE.INC.
-pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let below = place.floor();
     let (at, part) = (below as usize, place - below);
@@ -102,14 +102,14 @@ pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
 }
 
 /// The mean, which is never outside of the values.
-pub(super) fn mean(sorted: &[f64]) -> f64 {
+pub(crate) fn mean(sorted: &[f64]) -> f64 {
     let count = sorted.len() as f64;
     let mean: f64 = sorted.iter().map(|value| value / count).sum();
     mean.clamp(sorted[0], sorted[sorted.len() - 1])
 }
 
 /// A threshold that can be one.
-pub(super) fn check(name: &'static str, threshold: f64) -> Result<(), (&'static str, String)> {
+pub(crate) fn check(name: &'static str, threshold: f64) -> Result<(), (&'static str, String)> {
     match threshold >= 0.0 && threshold.is_finite() {
         true => Ok(()),
         false => Err((name, "must be a number that is not negative".to_owned())),

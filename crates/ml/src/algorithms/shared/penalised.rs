@@ -13,23 +13,23 @@ use super::{
 use crate::algorithm::Training;
 
 /// The objective is `1/2n Σ (y - line)² + penalty (l1_ratio Σ |w| + (1 - l1_ratio)/2 Σ w²)`.
-pub(super) struct Penalty {
-    pub(super) penalty: f64,
-    pub(super) l1_ratio: f64,
-    pub(super) standardize: bool,
-    pub(super) max_iterations: u32,
-    pub(super) tolerance: f64,
+pub(crate) struct Penalty {
+    pub(crate) penalty: f64,
+    pub(crate) l1_ratio: f64,
+    pub(crate) standardize: bool,
+    pub(crate) max_iterations: u32,
+    pub(crate) tolerance: f64,
 }
 
 /// linfa measures how far it is after the last but one iteration, so that there must be one.
-pub(super) fn enough(max_iterations: u32) -> Result<(), (&'static str, String)> {
+pub(crate) fn enough(max_iterations: u32) -> Result<(), (&'static str, String)> {
     if max_iterations >= 2 { Ok(()) } else { Err(("max_iterations", "must be at least 2".to_owned())) }
 }
 
 impl Penalty {
     /// # Errors
     /// [`codes::PREDICTOR_DATA`] if the iterations are not enough.
-    pub(super) fn fit(&self, training: &Training<'_>, algorithm: &str) -> Result<Line> {
+    pub(crate) fn fit(&self, training: &Training<'_>, algorithm: &str) -> Result<Line> {
         let y = ArrayView1::from(training.target.values()?);
         let (mean, deviation) = moments(y);
         let scale = Scale::of(training.x, self.standardize);

@@ -16,11 +16,11 @@ const SLOPE_LEFT: f64 = 0.9;
 const TRIES: usize = 60;
 
 /// Where the search ended.
-pub(super) struct End {
-    pub(super) at: Vec<f64>,
-    pub(super) iterations: usize,
+pub(crate) struct End {
+    pub(crate) at: Vec<f64>,
+    pub(crate) iterations: usize,
     /// The largest part of the gradient, without its sign: 0 at the minimum.
-    pub(super) gradient: f64,
+    pub(crate) gradient: f64,
 }
 
 struct Point {
@@ -34,7 +34,7 @@ struct Point {
 ///
 /// # Errors
 /// Those of `function`.
-pub(super) fn minimise(
+pub(crate) fn minimise(
     start: Vec<f64>,
     max_iterations: usize,
     tolerance: f64,

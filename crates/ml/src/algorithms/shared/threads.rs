@@ -9,7 +9,7 @@ use lagar_flow::{Error, Result};
 ///
 /// # Errors
 /// A defect: a piece panicked.
-pub(super) fn in_order<T: Send>(
+pub(crate) fn in_order<T: Send>(
     threads: usize,
     count: usize,
     work: impl Fn(usize) -> T + Sync,

@@ -5,13 +5,13 @@ use lagar_flow::{Error, Result, codes};
 use crate::algorithm::Forecast;
 
 /// So many errors of the past are the least from which a spread is taken.
-pub(super) const ENOUGH: usize = 8;
+pub(crate) const ENOUGH: usize = 8;
 
 /// Intervals of a normal distribution around `values`: `value ± z · deviation`.
 ///
 /// # Errors
 /// [`codes::PREDICTOR_DATA`] if a number is too large to be one.
-pub(super) fn forecast(
+pub(crate) fn forecast(
     algorithm: &str,
     values: Vec<f64>,
     deviations: &[f64],
@@ -34,7 +34,7 @@ pub(super) fn forecast(
 
 /// # Errors
 /// [`codes::PREDICTOR_DATA`] if there are fewer than `needs` values.
-pub(super) fn at_least(algorithm: &str, has: usize, needs: usize) -> Result<()> {
+pub(crate) fn at_least(algorithm: &str, has: usize, needs: usize) -> Result<()> {
     if has >= needs {
         return Ok(());
     }
@@ -48,7 +48,7 @@ pub(super) fn at_least(algorithm: &str, has: usize, needs: usize) -> Result<()> 
 /// Standard deviations of the first `horizon` steps from errors that were made in the past, those of one step
 /// together: the root of their mean square, and never less than that of a step before. Steps for which there
 /// are fewer than [`ENOUGH`] errors are taken to get worse as a random walk does, with the root of the step.
-pub(super) fn measured(errors: &[Vec<f64>], horizon: usize) -> Vec<f64> {
+pub(crate) fn measured(errors: &[Vec<f64>], horizon: usize) -> Vec<f64> {
     let mut deviations = Vec::with_capacity(horizon);
     let (mut widest, mut last_step) = (0.0_f64, 1);
     for step in 1..=horizon {
@@ -65,12 +65,12 @@ pub(super) fn measured(errors: &[Vec<f64>], horizon: usize) -> Vec<f64> {
 }
 
 /// `√(Σ error² / count)`.
-pub(super) fn root_mean_square(errors: &[f64]) -> f64 {
+pub(crate) fn root_mean_square(errors: &[f64]) -> f64 {
     deviation(errors.iter().copied(), errors.len())
 }
 
 /// `√(Σ error² / free)`, without overflow where the result is a number.
-pub(super) fn deviation(errors: impl Iterator<Item = f64> + Clone, free: usize) -> f64 {
+pub(crate) fn deviation(errors: impl Iterator<Item = f64> + Clone, free: usize) -> f64 {
     let largest = errors.clone().fold(0.0_f64, |largest, error| largest.max(error.abs()));
     if largest == 0.0 {
         return 0.0;
@@ -81,7 +81,7 @@ pub(super) fn deviation(errors: impl Iterator<Item = f64> + Clone, free: usize) 
 
 /// The value below which a normal variable lies with this probability: algorithm AS 241 (PPND16) of Wichura,
 /// Applied Statistics 37 (1988), 477-484, good to about 16 digits.
-pub(super) fn quantile(probability: f64) -> f64 {
+pub(crate) fn quantile(probability: f64) -> f64 {
     let from_middle = probability - 0.5;
     if from_middle.abs() <= 0.425 {
         return from_middle * ratio(0.180_625 - from_middle * from_middle, &MIDDLE);

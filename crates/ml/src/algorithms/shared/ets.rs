@@ -9,14 +9,14 @@ use serde_json::Value;
 use super::simplex::minimum;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trend {
+pub(crate) enum Trend {
     None,
     Additive,
     Damped,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Season {
+pub(crate) enum Season {
     None,
     Additive,
     Multiplicative,
@@ -24,7 +24,7 @@ pub(super) enum Season {
 
 /// Which of the models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kind {
+pub(crate) struct Kind {
     /// The error is a share of the value that was expected, and not added to it.
     pub relative: bool,
     pub trend: Trend,
@@ -76,7 +76,7 @@ impl Kind {
 /// Between 0 and 1: how fast the level, the slope and the season follow the values, and how much of the slope
 /// remains after a step (1 where it is not damped).
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Weights {
+pub(crate) struct Weights {
     pub alpha: f64,
     pub beta: f64,
     pub gamma: f64,
@@ -85,7 +85,7 @@ pub(super) struct Weights {
 
 /// Level, slope and the season's part at one time. `season[t % length]` belongs to time `t`.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct State {
+pub(crate) struct State {
     pub level: f64,
     pub slope: f64,
     pub season: Vec<f64>,
@@ -93,7 +93,7 @@ pub(super) struct State {
 
 /// A model with its numbers, of values that were divided by `scale`.
 #[derive(Debug, Clone)]
-pub(super) struct Ets {
+pub(crate) struct Ets {
     pub kind: Kind,
     pub weights: Weights,
     /// After the last value.
@@ -112,7 +112,7 @@ const TINY: f64 = 1e-10;
 
 /// The best of `kinds` by AICc (HKOS 7.2); `None` if the series is too short for all, or has values that none of
 /// them is for. Equal ones: the first.
-pub(super) fn best(values: &[f64], season: usize, kinds: &[Kind]) -> Option<Ets> {
+pub(crate) fn best(values: &[f64], season: usize, kinds: &[Kind]) -> Option<Ets> {
     let scale = match values.iter().fold(0.0_f64, |largest, v| largest.max(v.abs())) {
         0.0 => 1.0,
         largest => largest,
@@ -498,7 +498,7 @@ impl Ets {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use rand::{Rng, SeedableRng};
     use rand_xoshiro::Xoshiro256Plus;
 

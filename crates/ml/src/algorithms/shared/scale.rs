@@ -6,26 +6,26 @@ use serde::{Deserialize, Serialize};
 
 /// How far from the mean a value is taken to be at most, in deviations: its square and sums of such squares are
 /// still numbers.
-pub(super) const FAR: f64 = 1e100;
+pub(crate) const FAR: f64 = 1e100;
 
 /// `(value - mean) / deviation`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Scale {
+pub(crate) struct Scale {
     /// Of each column.
-    pub(super) means: Vec<f64>,
+    pub(crate) means: Vec<f64>,
     /// By what each column is divided. 0: it was constant, which says nothing, and is taken for 0 always.
-    pub(super) deviations: Vec<f64>,
+    pub(crate) deviations: Vec<f64>,
 }
 
 impl Scale {
     /// Each column is divided by its own deviation.
-    pub(super) fn each(x: ArrayView2<'_, f64>) -> Self {
+    pub(crate) fn each(x: ArrayView2<'_, f64>) -> Self {
         let (means, deviations) = x.columns().into_iter().map(moments).unzip();
         Self { means, deviations }
     }
 
     /// All columns are divided by the largest deviation among them: they keep their proportions.
-    pub(super) fn together(x: ArrayView2<'_, f64>) -> Self {
+    pub(crate) fn together(x: ArrayView2<'_, f64>) -> Self {
         let mut scale = Self::each(x);
         let largest = scale.largest();
         for deviation in scale.deviations.iter_mut().filter(|deviation| **deviation > 0.0) {
@@ -35,24 +35,24 @@ impl Scale {
     }
 
     /// [`Scale::each`] if `standardize`, otherwise [`Scale::together`].
-    pub(super) fn of(x: ArrayView2<'_, f64>, standardize: bool) -> Self {
+    pub(crate) fn of(x: ArrayView2<'_, f64>, standardize: bool) -> Self {
         if standardize { Self::each(x) } else { Self::together(x) }
     }
 
     /// The largest deviation; 1 if all columns are constant.
-    pub(super) fn largest(&self) -> f64 {
+    pub(crate) fn largest(&self) -> f64 {
         let largest = self.deviations.iter().copied().fold(0.0, f64::max);
         if largest > 0.0 { largest } else { 1.0 }
     }
 
     /// One row, written into `scaled`.
-    pub(super) fn row(&self, row: ArrayView1<'_, f64>, scaled: &mut Vec<f64>) {
+    pub(crate) fn row(&self, row: ArrayView1<'_, f64>, scaled: &mut Vec<f64>) {
         scaled.clear();
         scaled.extend(row.iter().enumerate().map(|(column, value)| self.value(column, *value)));
     }
 
     /// All rows, in the order of memory whatever that of `x` is.
-    pub(super) fn rows(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
+    pub(crate) fn rows(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
         Array2::from_shape_fn(x.dim(), |(row, column)| self.value(column, x[[row, column]]))
     }
 
@@ -62,7 +62,7 @@ impl Scale {
     }
 
     /// Weights of scaled columns, and the constant beside them, as those of the columns as they are.
-    pub(super) fn unscaled(&self, weights: &[f64], constant: f64) -> (Vec<f64>, f64) {
+    pub(crate) fn unscaled(&self, weights: &[f64], constant: f64) -> (Vec<f64>, f64) {
         let divided = weights.iter().zip(&self.deviations);
         let weights: Vec<f64> =
             divided.map(|(w, deviation)| if *deviation == 0.0 { 0.0 } else { w / deviation }).collect();
@@ -73,7 +73,7 @@ impl Scale {
 
 /// The mean and the standard deviation (over all values, not all but one). The values are divided by the largest
 /// first, so that their squares neither overflow nor vanish, and the deviation of equal values is exactly 0.
-pub(super) fn moments(values: ArrayView1<'_, f64>) -> (f64, f64) {
+pub(crate) fn moments(values: ArrayView1<'_, f64>) -> (f64, f64) {
     let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
     if largest == 0.0 {
         return (0.0, 0.0);

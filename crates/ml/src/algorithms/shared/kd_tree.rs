@@ -14,10 +14,10 @@ use super::points::{Points, squared_distance};
 const LEAF: usize = 16;
 
 /// A row that was found: the square of the distance, and its place.
-pub(super) type Found = (f64, usize);
+pub(crate) type Found = (f64, usize);
 
 #[derive(Debug)]
-pub(super) struct KdTree {
+pub(crate) struct KdTree {
     points: Points,
     /// The places of the rows. Each part of them that is longer than a leaf has the row in its middle between
     /// those that are not greater and those that are not smaller, …
@@ -27,19 +27,19 @@ pub(super) struct KdTree {
 }
 
 impl KdTree {
-    pub(super) fn new(points: Points) -> Self {
+    pub(crate) fn new(points: Points) -> Self {
         let mut order: Vec<usize> = (0..points.len()).collect();
         let mut columns = vec![0; points.len()];
         cut(&points, &mut order, &mut columns);
         Self { points, order, columns }
     }
 
-    pub(super) fn points(&self) -> &Points {
+    pub(crate) fn points(&self) -> &Points {
         &self.points
     }
 
     /// The rows whose squared distance is at most `limit`, in no particular order.
-    pub(super) fn within(&self, to: &[f64], limit: f64) -> Vec<usize> {
+    pub(crate) fn within(&self, to: &[f64], limit: f64) -> Vec<usize> {
         let mut found = Vec::new();
         self.visit(to, 0, self.order.len(), &mut |distance, at| {
             if distance <= limit {
@@ -51,7 +51,7 @@ impl KdTree {
     }
 
     /// The `count` nearest rows, the nearest first; of rows at one distance the first of the table.
-    pub(super) fn nearest(&self, to: &[f64], count: usize) -> Vec<Found> {
+    pub(crate) fn nearest(&self, to: &[f64], count: usize) -> Vec<Found> {
         // Squares are not negative, so their bits are in the order of their values.
         let mut best: BinaryHeap<(u64, usize)> = BinaryHeap::new();
         self.visit(to, 0, self.order.len(), &mut |distance, at| {

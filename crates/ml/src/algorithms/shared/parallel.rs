@@ -3,7 +3,7 @@
 use std::{panic::resume_unwind, thread};
 
 /// `work(0)`, `work(1)`, … `work(count - 1)`, in this order whichever thread did them.
-pub(super) fn each<T: Send>(threads: usize, count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub(crate) fn each<T: Send>(threads: usize, count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let share = count.div_ceil(threads.max(1)).max(1);
     if share >= count {
         return (0..count).map(work).collect();

@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayView2};
 use crate::algorithm::{Target, Training};
 
 /// Every fifth row of iris: sepal length and width, petal length and width; ten of each class in order.
-pub(super) const IRIS: [[f64; 4]; 30] = [
+pub(crate) const IRIS: [[f64; 4]; 30] = [
     [5.1, 3.5, 1.4, 0.2],
     [5.4, 3.9, 1.7, 0.4],
     [5.4, 3.7, 1.5, 0.2],
@@ -40,7 +40,7 @@ pub(super) const IRIS: [[f64; 4]; 30] = [
 ];
 
 /// Every 14th row of breast_cancer: mean radius, texture, area and concave points.
-pub(super) const CANCER: [[f64; 4]; 41] = [
+pub(crate) const CANCER: [[f64; 4]; 41] = [
     [17.99, 10.38, 1001.0, 0.1471],
     [13.73, 22.61, 578.3, 0.08025],
     [15.3, 25.27, 732.4, 0.08751],
@@ -85,13 +85,13 @@ pub(super) const CANCER: [[f64; 4]; 41] = [
 ];
 
 /// 0: malignant, 1: benign.
-pub(super) const CANCER_CLASSES: [u32; 41] = [
+pub(crate) const CANCER_CLASSES: [u32; 41] = [
     0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1, 0, 0, 0, 0, 1, 1, 0, 1, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1,
     1, 1, 1, 1, 1, 1,
 ];
 
 /// Every 18th row of diabetes as it was measured: bmi, bp, s5, s3.
-pub(super) const DIABETES: [[f64; 4]; 25] = [
+pub(crate) const DIABETES: [[f64; 4]; 25] = [
     [32.1, 101.0, 4.8598, 38.0],
     [25.4, 84.0, 4.4427, 42.0],
     [28.5, 110.0, 5.2417, 60.0],
@@ -120,24 +120,24 @@ pub(super) const DIABETES: [[f64; 4]; 25] = [
 ];
 
 /// The progression of the disease.
-pub(super) const PROGRESSION: [f64; 25] = [
+pub(crate) const PROGRESSION: [f64; 25] = [
     151.0, 97.0, 265.0, 182.0, 202.0, 98.0, 232.0, 99.0, 174.0, 172.0, 107.0, 142.0, 248.0, 246.0, 91.0,
     202.0, 80.0, 44.0, 249.0, 178.0, 281.0, 245.0, 43.0, 131.0, 173.0,
 ];
 
-pub(super) fn iris_classes() -> Vec<u32> {
+pub(crate) fn iris_classes() -> Vec<u32> {
     (0..30).map(|row| row / 10).collect()
 }
 
-pub(super) fn matrix<const N: usize>(rows: &[[f64; 4]; N]) -> Array2<f64> {
+pub(crate) fn matrix<const N: usize>(rows: &[[f64; 4]; N]) -> Array2<f64> {
     Array2::from(rows.to_vec())
 }
 
-pub(super) fn names(count: usize) -> Vec<String> {
+pub(crate) fn names(count: usize) -> Vec<String> {
     (0..count).map(|column| format!("f{column}")).collect()
 }
 
-pub(super) fn training<'a>(
+pub(crate) fn training<'a>(
     x: ArrayView2<'a, f64>,
     target: Target<'a>,
     features: &'a [String],
@@ -146,7 +146,7 @@ pub(super) fn training<'a>(
 }
 
 #[track_caller]
-pub(super) fn near(found: &[f64], expected: &[f64], tolerance: f64) {
+pub(crate) fn near(found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len());
     for (one, other) in found.iter().zip(expected) {
         assert!((one - other).abs() <= tolerance * other.abs().max(1.0), "{found:?} is not {expected:?}");

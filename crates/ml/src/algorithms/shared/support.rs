@@ -19,7 +19,7 @@ pub enum Shape {
 
 /// [`Shape`] with its number.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Kernel {
+pub(crate) struct Kernel {
     shape: Shape,
     /// Not used by a linear one.
     gamma: f64,
@@ -27,7 +27,7 @@ pub(super) struct Kernel {
 
 impl Kernel {
     /// `gamma`: if there is none, one by the number of columns.
-    pub(super) fn new(shape: Shape, gamma: Option<f64>, columns: usize) -> Self {
+    pub(crate) fn new(shape: Shape, gamma: Option<f64>, columns: usize) -> Self {
         Self { shape, gamma: gamma.unwrap_or(1.0 / columns as f64) }
     }
 
@@ -43,7 +43,7 @@ impl Kernel {
     ///
     /// # Errors
     /// A defect.
-    pub(super) fn all(&self, x: &Array2<f64>, threads: usize) -> Result<Vec<Vec<f64>>> {
+    pub(crate) fn all(&self, x: &Array2<f64>, threads: usize) -> Result<Vec<Vec<f64>>> {
         let rows: Vec<Vec<f64>> = x.rows().into_iter().map(|row| row.to_vec()).collect();
         in_order(threads, rows.len(), |row| {
             rows.iter().map(|other| self.similar(&rows[row], other)).collect()
@@ -53,7 +53,7 @@ impl Kernel {
 
 /// `bias + Σ weight · similarity` to some rows.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Machine {
+pub(crate) struct Machine {
     /// Which of the rows.
     rows: Vec<usize>,
     weights: Vec<f64>,
@@ -62,9 +62,9 @@ pub(super) struct Machine {
 
 /// How long to try.
 #[derive(Clone, Copy)]
-pub(super) struct Effort {
-    pub(super) max_iterations: usize,
-    pub(super) tolerance: f64,
+pub(crate) struct Effort {
+    pub(crate) max_iterations: usize,
+    pub(crate) tolerance: f64,
 }
 
 impl Machine {
@@ -72,7 +72,7 @@ impl Machine {
     ///
     /// # Errors
     /// [`codes::PREDICTOR_DATA`] if the iterations are not enough.
-    pub(super) fn solve(problem: &Problem<'_>, effort: Effort, algorithm: &str) -> Result<Self> {
+    pub(crate) fn solve(problem: &Problem<'_>, effort: Effort, algorithm: &str) -> Result<Self> {
         let solution = problem.solve(effort.max_iterations, effort.tolerance);
         if solution.gap.is_nan() || solution.gap > effort.tolerance {
             let message = format!(
@@ -93,7 +93,7 @@ impl Machine {
     }
 
     /// `similar`: how alike a row is to each of the rows.
-    pub(super) fn decide(&self, similar: &[f64]) -> f64 {
+    pub(crate) fn decide(&self, similar: &[f64]) -> f64 {
         let sum: f64 = self.rows.iter().zip(&self.weights).map(|(row, weight)| similar[*row] * weight).sum();
         sum + self.bias
     }
@@ -101,7 +101,7 @@ impl Machine {
 
 /// Rows that machines compare with, and only those.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Vectors {
+pub(crate) struct Vectors {
     scale: Scale,
     kernel: Kernel,
     /// How many rows of the training have a weight.
@@ -113,7 +113,7 @@ pub(super) struct Vectors {
 
 impl Vectors {
     /// Makes the machines speak of these vectors instead of the rows of `x`.
-    pub(super) fn of(scale: Scale, kernel: Kernel, x: &Array2<f64>, machines: &mut [Machine]) -> Self {
+    pub(crate) fn of(scale: Scale, kernel: Kernel, x: &Array2<f64>, machines: &mut [Machine]) -> Self {
         let mut support: Vec<usize> = machines.iter().flat_map(|machine| &machine.rows).copied().collect();
         support.sort_unstable();
         support.dedup();
@@ -140,7 +140,7 @@ impl Vectors {
     }
 
     /// How alike a row is to each of them, for [`Machine::decide`].
-    pub(super) fn similar(&self, row: ArrayView1<'_, f64>, scaled: &mut Vec<f64>, similar: &mut Vec<f64>) {
+    pub(crate) fn similar(&self, row: ArrayView1<'_, f64>, scaled: &mut Vec<f64>, similar: &mut Vec<f64>) {
         self.scale.row(row, scaled);
         similar.clear();
         similar.extend(self.vectors.iter().map(|vector| self.kernel.similar(vector, scaled)));
@@ -148,7 +148,7 @@ impl Vectors {
 
     /// The weights of the columns as they are and the constant of a linear machine, whose answer is multiplied by
     /// `times`.
-    pub(super) fn line(&self, machine: &Machine, times: f64) -> Option<(Vec<f64>, f64)> {
+    pub(crate) fn line(&self, machine: &Machine, times: f64) -> Option<(Vec<f64>, f64)> {
         let [vector] = machine.rows.as_slice() else { return None };
         if self.kernel.shape != Shape::Linear {
             return None;
@@ -157,7 +157,7 @@ impl Vectors {
         Some(self.scale.unscaled(&weights, machine.bias * times))
     }
 
-    pub(super) fn figures(&self) -> Vec<(String, f64)> {
+    pub(crate) fn figures(&self) -> Vec<(String, f64)> {
         vec![("support_vectors".to_owned(), self.support as f64)]
     }
 }

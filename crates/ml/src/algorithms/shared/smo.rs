@@ -7,27 +7,27 @@
 const ALIKE: f64 = 1e-12;
 
 /// `½ Σ aₛ aₜ signₛ signₜ K + Σ linear · a` is made small, where `Σ sign · a = 0` and `0 ≤ a ≤ most`.
-pub(super) struct Problem<'a> {
+pub(crate) struct Problem<'a> {
     /// How alike each row is to each other one.
-    pub(super) similar: &'a [Vec<f64>],
+    pub(crate) similar: &'a [Vec<f64>],
     /// Of which row each variable is.
-    pub(super) rows: Vec<usize>,
+    pub(crate) rows: Vec<usize>,
     /// 1 or -1.
-    pub(super) signs: Vec<f64>,
-    pub(super) linear: Vec<f64>,
-    pub(super) most: f64,
+    pub(crate) signs: Vec<f64>,
+    pub(crate) linear: Vec<f64>,
+    pub(crate) most: f64,
 }
 
-pub(super) struct Solution {
-    pub(super) variables: Vec<f64>,
-    pub(super) bias: f64,
+pub(crate) struct Solution {
+    pub(crate) variables: Vec<f64>,
+    pub(crate) bias: f64,
     /// By how much the conditions of the minimum are missed.
-    pub(super) gap: f64,
+    pub(crate) gap: f64,
 }
 
 impl Problem<'_> {
     /// Until `gap` is at most `tolerance`, or after `max_iterations`.
-    pub(super) fn solve(&self, max_iterations: usize, tolerance: f64) -> Solution {
+    pub(crate) fn solve(&self, max_iterations: usize, tolerance: f64) -> Solution {
         let mut variables = vec![0.0; self.rows.len()];
         let mut gradient = self.linear.clone();
         for _ in 0..max_iterations {

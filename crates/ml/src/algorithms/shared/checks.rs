@@ -5,7 +5,7 @@ use lagar_flow::{Error, Result, codes};
 use crate::algorithm::Training;
 
 /// A parameter that must be a number above 0.
-pub(super) fn above_zero(name: &'static str, value: f64) -> Result<(), (&'static str, String)> {
+pub(crate) fn above_zero(name: &'static str, value: f64) -> Result<(), (&'static str, String)> {
     if value > 0.0 && value.is_finite() {
         return Ok(());
     }
@@ -13,7 +13,7 @@ pub(super) fn above_zero(name: &'static str, value: f64) -> Result<(), (&'static
 }
 
 /// A parameter that must be at least 1.
-pub(super) fn at_least_one(name: &'static str, value: usize) -> Result<(), (&'static str, String)> {
+pub(crate) fn at_least_one(name: &'static str, value: usize) -> Result<(), (&'static str, String)> {
     if value >= 1 { Ok(()) } else { Err((name, "must be at least 1".to_owned())) }
 }
 
@@ -21,7 +21,7 @@ pub(super) fn at_least_one(name: &'static str, value: usize) -> Result<(), (&'st
 ///
 /// # Errors
 /// [`codes::PREDICTOR_DATA`] if all rows are of one class.
-pub(super) fn classes<'a>(training: &Training<'a>, algorithm: &str) -> Result<(&'a [u32], usize)> {
+pub(crate) fn classes<'a>(training: &Training<'a>, algorithm: &str) -> Result<(&'a [u32], usize)> {
     let (of_rows, count) = training.target.classes()?;
     if count >= 2 {
         return Ok((of_rows, count));

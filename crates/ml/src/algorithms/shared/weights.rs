@@ -11,14 +11,14 @@ use crate::algorithm::{Coefficient, Explanation, Fitted, Output};
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Line {
     /// The columns of the matrix, in the order of `coefficients`.
-    pub(super) features: Vec<String>,
-    pub(super) coefficients: Vec<f64>,
-    pub(super) intercept: f64,
+    pub(crate) features: Vec<String>,
+    pub(crate) coefficients: Vec<f64>,
+    pub(crate) intercept: f64,
     /// The square roots of the diagonal of `s² (XᵀX)⁻¹`, where `s²` is the sum of the squared residuals over
     /// the rows that are more than the numbers fitted; the last is the intercept's. Empty if there are none
     /// more, and where a penalty makes them meaningless.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) standard_errors: Vec<f64>,
+    pub(crate) standard_errors: Vec<f64>,
 }
 
 impl Line {
@@ -26,7 +26,7 @@ impl Line {
     ///
     /// # Errors
     /// [`codes::PREDICTOR_DATA`] if a coefficient is no number that can be written.
-    pub(super) fn unscaled(
+    pub(crate) fn unscaled(
         features: &[String],
         scale: &Scale,
         weights: &[f64],
@@ -38,7 +38,7 @@ impl Line {
         Ok(Self { features: features.to_vec(), coefficients, intercept, standard_errors: Vec::new() })
     }
 
-    pub(super) fn values(&self, x: ArrayView2<'_, f64>) -> Vec<f64> {
+    pub(crate) fn values(&self, x: ArrayView2<'_, f64>) -> Vec<f64> {
         weighted(x, &self.coefficients, self.intercept)
     }
 }
@@ -59,7 +59,7 @@ impl Fitted for Line {
 
 /// The weights with the names of their columns, then the intercept; nothing if they are beyond ±1.8e308, as those of
 /// columns whose values hardly differ from 0 can be.
-pub(super) fn named(
+pub(crate) fn named(
     features: &[String],
     weights: &[f64],
     intercept: f64,
@@ -81,7 +81,7 @@ pub(super) fn named(
 
 /// # Errors
 /// [`codes::PREDICTOR_DATA`] if one is not: it could not be stored.
-pub(super) fn finite<'a>(mut numbers: impl Iterator<Item = &'a f64>) -> Result<()> {
+pub(crate) fn finite<'a>(mut numbers: impl Iterator<Item = &'a f64>) -> Result<()> {
     if numbers.all(|number| number.is_finite()) {
         return Ok(());
     }
@@ -91,7 +91,7 @@ pub(super) fn finite<'a>(mut numbers: impl Iterator<Item = &'a f64>) -> Result<(
 
 /// `intercept + Σ weight · column` for each row. Columns are added in their order, whatever the layout in memory,
 /// so that the bits do not depend on how many rows are asked at once.
-pub(super) fn weighted(x: ArrayView2<'_, f64>, weights: &[f64], intercept: f64) -> Vec<f64> {
+pub(crate) fn weighted(x: ArrayView2<'_, f64>, weights: &[f64], intercept: f64) -> Vec<f64> {
     let mut sums = vec![intercept; x.nrows()];
     for (column, weight) in x.columns().into_iter().zip(weights) {
         for (sum, value) in sums.iter_mut().zip(column) {

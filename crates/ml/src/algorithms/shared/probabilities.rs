@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2};
 use crate::algorithm::Output;
 
 /// What `of_row` writes for each row: a number for each of `classes`, of which it makes probabilities.
-pub(super) fn of_rows(
+pub(crate) fn of_rows(
     x: ArrayView2<'_, f64>,
     classes: usize,
     mut of_row: impl FnMut(ArrayView1<'_, f64>, &mut [f64]),
@@ -20,14 +20,14 @@ pub(super) fn of_rows(
 }
 
 /// `eˢ / Σ eˢ`. The largest is taken away first, so that nothing overflows.
-pub(super) fn softmax(scores: &mut [f64]) {
+pub(crate) fn softmax(scores: &mut [f64]) {
     let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
     to_one(scores);
 }
 
 /// Weights, of which one at least is above 0, so that they add up to 1.
-pub(super) fn to_one(weights: &mut [f64]) {
+pub(crate) fn to_one(weights: &mut [f64]) {
     let sum: f64 = weights.iter().sum();
     weights.iter_mut().for_each(|weight| *weight /= sum);
 }

@@ -3,7 +3,7 @@
 /// The method of Nelder & Mead (The Computer Journal 7, 1965) with the coefficients of Gao & Han (Computational
 /// Optimization and Applications 51, 2012), which suit more dimensions. Ends when the values of all corners are
 /// within `tolerance`, or after `most` evaluations. Infinite values are corners to leave.
-pub(super) fn minimum(
+pub(crate) fn minimum(
     start: &[f64],
     steps: &[f64],
     tolerance: f64,
