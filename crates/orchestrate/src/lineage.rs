@@ -18,6 +18,8 @@ use serde::{Serialize, Serializer};
 use crate::{
     check,
     history::{History, StepRecord},
+    predictor,
+    project::Project,
     workplace::Workplace,
 };
 
@@ -76,6 +78,8 @@ pub enum EdgeKind {
     Reads,
     /// Only a check does.
     Checks,
+    /// A predictor that the SELECT asks learns from it.
+    Learns,
 }
 
 /// `to` is made from `from`.
@@ -200,7 +204,7 @@ impl TableGraph {
             let used = version.and_then(|version| version.meta).map(|meta| meta.inputs).unwrap_or_default();
             let mut inputs = BTreeMap::new();
             match project.models.get(table) {
-                Some(model) => inputs_of(model, &mut inputs),
+                Some(model) => inputs_of(model, project, &mut inputs),
                 // Another project makes it, or none any more: its last commit says from what.
                 None => inputs.extend(
                     used.keys().filter_map(|name| Some((name.parse::<TableName>().ok()?, EdgeKind::Reads))),
@@ -273,7 +277,9 @@ impl TableGraph {
     }
 }
 
-fn inputs_of(model: &Model, inputs: &mut BTreeMap<TableName, EdgeKind>) {
+fn inputs_of(model: &Model, project: &Project, inputs: &mut BTreeMap<TableName, EdgeKind>) {
+    let asked = model.asks().into_iter().filter_map(|name| project.predictors.get(name));
+    inputs.extend(asked.map(|predictor| (predictor.spec.from.clone(), EdgeKind::Learns)));
     inputs.extend(model.check_reads.iter().map(|read| (read.table.clone(), EdgeKind::Checks)));
     // What both read is read by the SELECT.
     inputs.extend(model.reads.iter().map(|read| (read.table.clone(), EdgeKind::Reads)));
@@ -378,6 +384,10 @@ impl Plans<'_> {
             let session = self.engine.session();
             for read in &model.reads {
                 session.add_empty(&read.table, self.schema(&read.table)?.clone())?;
+            }
+            for predictor in model.asks().into_iter().filter_map(|name| project.predictors.get(name)) {
+                let planned = predictor::planned(predictor, self.schema(&predictor.spec.from)?)?;
+                session.add_predictor(&predictor.name, planned);
             }
             let schema = session.describe_stored(&model.sql).await.map_err(|error| model.locate(&error))?;
             if concerned {

@@ -34,6 +34,8 @@ pub struct Shown {
     pub current: Option<u64>,
     pub stored: PredictorVersion,
     pub predictor: Predictor,
+    /// What the project says about it.
+    pub description: Option<String>,
     /// All versions: number, when, whether it was good enough.
     pub versions: Vec<(u64, DateTime<Utc>, bool)>,
 }
@@ -89,7 +91,8 @@ pub async fn show(workplace: &Workplace, name: &str, number: Option<u64>) -> Res
     let stored = stored.ok_or_else(|| no_version(&name, number, &versions))?;
     let predictor = Predictor::read(&stored.predictor)?;
     let versions = versions.iter().map(|version| (version.number, version.created_at, version.promoted)).collect();
-    Ok(Shown { name, current, stored, predictor, versions })
+    let description = workplace.project.predictors.get(&name).and_then(|def| def.spec.description.clone());
+    Ok(Shown { name, current, stored, predictor, description, versions })
 }
 
 /// Makes version `number` of `name` current: a release with the same tables.

@@ -13,6 +13,7 @@ use lagar_flow::{Body, Compression, Error, Format, FormatKind, Result, TableName
 use serde_json::Value;
 
 use crate::{
+    predictor,
     project::{ModelTest, TestCase},
     workplace::Workplace,
 };
@@ -73,6 +74,18 @@ async fn run_case(workplace: &Workplace, session: &Session, test: &ModelTest, ca
         };
         let rows = if need.zone == Zone::Raw { with_load_columns(rows) } else { rows.clone() };
         add_json_rows(session, need, &rows)?;
+    }
+    for name in model.asks() {
+        let release = workplace.lake.current_release().await?;
+        match release.and_then(|release| release.predictors.get(name).copied()) {
+            Some(version) => {
+                session.add_predictor(name, predictor::load(&workplace.lake, name, version).await?.asked);
+            }
+            None => {
+                let what = format!("`{}` asks the predictor `{name}`, of which no version is current", test.model);
+                return Err(Error::new(codes::TEST_FAILED, what).hint("`lagar run` trains it"));
+            }
+        }
     }
     let mut query = session.query_with(&model.sql, Strategy::Default).await.map_err(|e| model.locate(&e))?;
     let mut got = Vec::new();

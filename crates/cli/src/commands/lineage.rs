@@ -236,8 +236,10 @@ fn about(node: &Node) -> String {
 
 fn between(edge: &Edge, from: &Node) -> String {
     let mut parts = Vec::new();
-    if edge.by == EdgeKind::Checks {
-        parts.push("read by a check only".to_owned());
+    match edge.by {
+        EdgeKind::Reads => {}
+        EdgeKind::Checks => parts.push("read by a check only".to_owned()),
+        EdgeKind::Learns => parts.push("a predictor that is asked learns from it".to_owned()),
     }
     // The table was made before the newest load or version came.
     if let Some(used) = edge.used.filter(|used| from.version.is_some_and(|version| version != *used)) {

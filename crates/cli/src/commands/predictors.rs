@@ -79,7 +79,7 @@ fn row(listed: &Listed) -> Vec<String> {
         defined,
         listed.algorithm.clone(),
         listed.from.clone(),
-        predictor::figures(&listed.headline),
+        lagar_ml::card::figures(&listed.headline),
     ]
 }
 

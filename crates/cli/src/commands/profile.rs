@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use lagar_engine::profile::{Profile, Rule, Suggestion, suggest};
 use lagar_flow::{Error, Result, codes};
 use lagar_orchestrate::{ProfileOptions, TableProfile, Workplace, profile};
@@ -28,7 +26,7 @@ pub async fn run(global: &Global, args: &ProfileArgs) -> Result<u8> {
         return suggested(global, args, &workplace, &profile);
     }
     if let Some(file) = &args.html {
-        write(file, &profile_html::page(&profile), true)?;
+        output::write_file(file, &profile_html::page(&profile), true)?;
         if !global.quiet {
             eprintln!("the profile of {} is in {}", profile.table, file.display());
         }
@@ -67,7 +65,7 @@ fn suggested(
     let rule = Rule { null_share: args.null_share, distinct: args.distinct };
     let suggestion = decide(profile, &profile.about(workplace.clock.now()), rule)?;
     if let Some(file) = &args.output {
-        write(file, &suggestion.sql, args.force)?;
+        output::write_file(file, &suggestion.sql, args.force)?;
         if !global.quiet {
             eprintln!(
                 "{} columns kept, {} dropped: {}",
@@ -101,23 +99,5 @@ fn decide(profile: &TableProfile, about: &str, rule: Rule) -> Result<Suggestion>
     suggest(&profile.table, about, &profile.profile, rule).ok_or_else(|| {
         Error::new(codes::USAGE, format!("the rule leaves no column of `{}`", profile.table))
             .hint("raise --null-share or lower --distinct")
-    })
-}
-
-/// Writes a whole file; over one that is there only if `replace`.
-fn write(file: &Path, text: &str, replace: bool) -> Result<()> {
-    if replace {
-        return std::fs::write(file, text).map_err(|error| {
-            Error::new(codes::OUTPUT, format!("{} cannot be written", file.display())).caused_by(&error)
-        });
-    }
-    let written = std::fs::File::create_new(file)
-        .and_then(|mut created| std::io::Write::write_all(&mut created, text.as_bytes()));
-    written.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            Error::new(codes::USAGE, format!("{} is there already", file.display()))
-                .hint("look at what is in it; --force writes over it")
-        }
-        _ => Error::new(codes::OUTPUT, format!("{} cannot be written", file.display())).caused_by(&error),
     })
 }

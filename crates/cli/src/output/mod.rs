@@ -10,7 +10,7 @@ pub mod tree;
 
 use std::io::{IsTerminal, Write};
 
-use lagar_flow::{Blame, Error, Redactor};
+use lagar_flow::{Blame, Error, Redactor, codes};
 
 use crate::{
     args::{Global, LogFormat},
@@ -87,6 +87,22 @@ pub fn counted(count: usize, what: &str) -> String {
 /// Text from outside (an answer, a cell) must not steer the terminal.
 pub fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Writes a whole file; over one that is there only if `replace`.
+pub fn write_file(file: &std::path::Path, text: &str, replace: bool) -> lagar_flow::Result<()> {
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Error::new(codes::USAGE, format!("{} is there already", file.display()))
+                .hint("look at what is in it; --force writes over it")
+        }
+        _ => Error::new(codes::OUTPUT, format!("{} cannot be written", file.display())).caused_by(&error),
+    };
+    let written = match replace {
+        true => std::fs::write(file, text),
+        false => std::fs::File::create_new(file).and_then(|mut created| created.write_all(text.as_bytes())),
+    };
+    written.map_err(failed)
 }
 
 /// A terminal style, or nothing where there is no terminal or `NO_COLOR` is set.
