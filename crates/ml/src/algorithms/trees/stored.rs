@@ -194,8 +194,9 @@ impl Trees {
         &self.features
     }
 
+    /// Of all trees, also those that answer the same.
     pub fn leaves(&self) -> usize {
-        self.trees.iter().map(|tree| tree.values.len() / self.outputs).sum()
+        self.trees.iter().map(|tree| tree.nodes.len() + 1).sum()
     }
 
     /// For each row `width` sums of what the trees answer, added in the order of the trees: tree after tree adds its
@@ -249,4 +250,34 @@ fn one_after_the_other<'a>(rows: ArrayView2<'a, f64>) -> Cow<'a, [f64]> {
         values[at..].iter_mut().step_by(columns).zip(column).for_each(|(to, value)| *to = *value);
     }
     Cow::Owned(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn load(tree: Value) -> serde_json::Result<Trees> {
+        serde_json::from_value(json!({"features": ["a", "b"], "outputs": 1, "trees": [tree]}))
+    }
+
+    #[test]
+    fn what_could_not_be_walked_is_not_loaded() {
+        let tree = |feature: Value, left: Value, values: Value| json!({"feature": feature, "threshold": [0.5, 0.5], "left": left, "right": [-2, -3], "values": values});
+        let trees = load(tree(json!([0, 1]), json!([1, -1]), json!([1.0, 2.0, 3.0]))).unwrap();
+        let x = ndarray::array![[0.0, 0.5], [0.0, 1.0], [1.0, 0.0]];
+        assert_eq!(trees.sums(x.view(), 1, 1).unwrap(), [1.0, 3.0, 2.0]);
+        for (feature, left, values) in [
+            (json!([0, 2]), json!([1, -1]), json!([1.0, 2.0, 3.0])),
+            (json!([0, 1]), json!([0, -1]), json!([1.0, 2.0, 3.0])),
+            (json!([0, 1]), json!([2, -1]), json!([1.0, 2.0, 3.0])),
+            (json!([0, 1]), json!([1, -4]), json!([1.0, 2.0, 3.0])),
+            (json!([0, 1]), json!([1, i32::MIN]), json!([1.0, 2.0, 3.0])),
+            (json!([0, 1]), json!([1]), json!([1.0, 2.0, 3.0])),
+            (json!([0, 1]), json!([1, -1]), json!([])),
+        ] {
+            assert!(load(tree(feature.clone(), left.clone(), values)).is_err(), "{feature} {left}");
+        }
+    }
 }
