@@ -1,5 +1,6 @@
 //! Trees as they are stored, and how they are asked.
 
+use std::array;
 use std::borrow::Cow;
 
 use lagar_flow::Result;
@@ -137,19 +138,12 @@ impl Tree {
         let rest = lanes.remainder().chunks_exact(columns);
         let (lane_leaves, rest_leaves) = leaves.split_at_mut(leaves.len() / LANES * LANES);
         for (rows, leaves) in lanes.zip(lane_leaves.chunks_exact_mut(LANES)) {
+            let rows: [&[f64]; LANES] = array::from_fn(|lane| &rows[lane * columns..][..columns]);
             let mut at = [0_i32; LANES];
-            loop {
-                let mut all_down = true;
-                for (lane, at) in at.iter_mut().enumerate() {
-                    if *at >= 0 {
-                        let node = &self.nodes[*at as usize];
-                        let value = rows[lane * columns + node.feature as usize];
-                        *at = if value <= node.threshold { node.next[0] } else { node.next[1] };
-                        all_down = false;
-                    }
-                }
-                if all_down {
-                    break;
+            // Below 0 once all are.
+            while at.iter().fold(-1, |all, at| all & at) >= 0 {
+                for (at, row) in at.iter_mut().zip(rows) {
+                    *at = self.next(*at, row);
                 }
             }
             for (leaf, at) in leaves.iter_mut().zip(at) {
@@ -159,6 +153,14 @@ impl Tree {
         for (row, leaf) in rest.zip(rest_leaves) {
             *leaf = self.leaf(|feature| row[feature]) as u32;
         }
+    }
+
+    /// One split further, or where it is if that is a leaf. Without a branch: nobody could guess which way it goes.
+    #[inline(always)]
+    fn next(&self, at: i32, row: &[f64]) -> i32 {
+        let node = &self.nodes[at.max(0) as usize];
+        let next = node.next[usize::from(row[node.feature as usize] > node.threshold)];
+        if at >= 0 { next } else { at }
     }
 
     fn leaf(&self, value: impl Fn(usize) -> f64) -> usize {
