@@ -216,8 +216,9 @@ impl Trees {
         asked: impl Fn(usize, usize) -> bool + Sync,
     ) -> Result<Vec<f64>> {
         let columns = x.ncols();
-        // Blocks that stay in the cache while all trees go over them.
-        let rows = ((1 << 15) / columns).clamp(16, 1024) / LANES * LANES;
+        // Up to 2 MiB (of many columns: 64 rows), and many rows: each tree of a forest that no cache holds is fetched
+        // anew for each block.
+        let rows = ((1 << 18) / columns).clamp(64, 8192) / LANES * LANES;
         let threads = parallel::worth(x.nrows() * self.trees.len() * 8, threads);
         let blocks = parallel::in_order(x.nrows().div_ceil(rows), threads, |at| {
             let from = at * rows;
