@@ -123,3 +123,90 @@ impl Algorithm for DecisionTree {
         ClassTrees::fit(&params.plan(), params.criterion, training)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Axis;
+    use serde_json::json;
+
+    use super::*;
+    use crate::algorithm::Target;
+
+    /// The rows of the figures below, which a script for scikit-learn 1.9.1 writes by the same rule.
+    fn rows() -> (Array2<f64>, Vec<u32>) {
+        let x = Array2::from_shape_fn((24, 3), |(i, column)| match column {
+            0 => (i * 7 % 24) as f64 + 0.5 * (i % 3) as f64,
+            1 => (i * i * 5 % 23) as f64,
+            _ => (i * 11 % 13) as f64,
+        });
+        (x, (0..24).map(|i: usize| u32::from(i * 7 % 24 > 10) + u32::from(i * i * 5 % 23 > 12)).collect())
+    }
+
+    fn names() -> Vec<String> {
+        ["a", "b", "c"].map(str::to_owned).to_vec()
+    }
+
+    /// `DecisionTreeClassifier(max_depth=2)`: `tree_.threshold`, `tree_.value`, `feature_importances_`.
+    #[test]
+    fn splits_and_shares_are_those_of_scikit_learn() {
+        let (x, codes) = rows();
+        let target = Target::Classes { codes: &codes, count: 3 };
+        let training = Training { x: x.view(), target, features: &names(), seed: 0, threads: 1 };
+        for (criterion, importance) in [
+            (Criterion::Gini, [0.60364742, 0.39635258, 0.0]),
+            (Criterion::Entropy, [0.65012385, 0.34987615, 0.0]),
+        ] {
+            let params = Params { criterion, max_depth: Some(2), ..Params::default() };
+            let tree = DecisionTree::fit(&params, &training).unwrap();
+            for (found, expected) in tree.importance.iter().zip(importance) {
+                assert!((found - expected).abs() < 1e-8, "{found} {expected}");
+            }
+            let written = serde_json::to_value(&tree.trees).unwrap();
+            assert_eq!(written["trees"][0]["feature"], json!([0, 1, 1]));
+            let mut thresholds: Vec<f64> =
+                serde_json::from_value(written["trees"][0]["threshold"].clone()).unwrap();
+            thresholds[1..].sort_by(f64::total_cmp);
+            assert_eq!(thresholds, [14.25, 7.0, 12.5]);
+            let Output::Probabilities(shares) = tree.predict(x.view()).unwrap() else { panic!() };
+            for (row, shares) in x.rows().into_iter().zip(shares.axis_iter(Axis(0))) {
+                let expected = match (row[0] <= 14.25, row[1]) {
+                    (true, ..=12.5) => [2.0 / 3.0, 1.0 / 3.0, 0.0],
+                    (true, _) | (false, ..=7.0) => [0.0, 1.0, 0.0],
+                    _ => [0.0, 0.0, 1.0],
+                };
+                assert_eq!(shares.to_vec(), expected);
+            }
+        }
+    }
+
+    /// Neither column alone says anything about "one but not both", so no first split gains; the second does.
+    #[test]
+    fn a_split_that_gains_nothing_yet_is_taken() {
+        let x = ndarray::array![[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]];
+        let target = Target::Classes { codes: &[0, 1, 1, 0], count: 2 };
+        let features = ["a".to_owned(), "b".to_owned()];
+        let training = Training { x: x.view(), target, features: &features, seed: 0, threads: 1 };
+        let tree = DecisionTree::fit(&Params::default(), &training).unwrap();
+        let Output::Probabilities(shares) = tree.predict(x.view()).unwrap() else { panic!() };
+        assert_eq!(shares.column(1).to_vec(), [0.0, 1.0, 1.0, 0.0]);
+    }
+
+    /// Every other row is of another class: whatever may be split is split.
+    #[test]
+    fn limits_are_kept() {
+        let n = 20_000;
+        let x = Array2::from_shape_fn((n, 1), |(row, _)| row as f64);
+        let codes: Vec<u32> = (0..n as u32).map(|row| row % 2).collect();
+        let target = Target::Classes { codes: &codes, count: 2 };
+        let features = ["a".to_owned()];
+        let training = Training { x: x.view(), target, features: &features, seed: 0, threads: 1 };
+        let leaves = |params: Params| DecisionTree::fit(&params, &training).unwrap().trees.leaves();
+        // 256 bins, each of both classes.
+        assert_eq!(leaves(Params::default()), 256);
+        assert_eq!(leaves(Params { max_leaves: Some(7), ..Params::default() }), 7);
+        assert_eq!(leaves(Params { max_leaves: Some(1), ..Params::default() }), 1);
+        assert!(leaves(Params { max_depth: Some(3), ..Params::default() }) <= 8);
+        assert!(leaves(Params { min_leaf: 5000, ..Params::default() }) <= 4);
+        assert_eq!(leaves(Params { min_split: n + 1, ..Params::default() }), 1);
+    }
+}

@@ -70,3 +70,55 @@ impl Fitted for BoostedClasses {
         Explanation { figures, ..Explanation::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::algorithm::Target;
+
+    /// The rows of the figures below, which a script for scikit-learn 1.9.1 writes by the same rule.
+    fn rows() -> (Array2<f64>, Vec<u32>) {
+        let x = Array2::from_shape_fn((24, 3), |(i, column)| match column {
+            0 => (i * 7 % 24) as f64 + 0.5 * (i % 3) as f64,
+            1 => (i * i * 5 % 23) as f64,
+            _ => (i * 11 % 13) as f64,
+        });
+        (x, (0..24).map(|i: usize| u32::from(i * 7 % 24 > 10) + u32::from(i * i * 5 % 23 > 12)).collect())
+    }
+
+    fn names() -> Vec<String> {
+        ["a", "b", "c"].map(str::to_owned).to_vec()
+    }
+
+    /// `HistGradientBoostingClassifier` with the parameters below, `early_stopping=False`: `predict_proba`.
+    #[test]
+    fn probabilities_are_those_of_scikit_learn() {
+        let (x, codes) = rows();
+        let two: Vec<u32> = codes.iter().map(|code| u32::from(*code > 0)).collect();
+        let params: Params = serde_json::from_value(
+            json!({"iterations": 3, "min_leaf": 3, "max_leaves": 4, "l2": 0.5, "learning_rate": 0.3}),
+        )
+        .unwrap();
+        let learned = |codes: &[u32], count| {
+            let target = Target::Classes { codes, count };
+            let training = Training { x: x.view(), target, features: &names(), seed: 0, threads: 2 };
+            let boosted = GradientBoostingClassifier::fit(&params, &training).unwrap();
+            let Output::Probabilities(rows) = boosted.predict(x.view()).unwrap() else { panic!() };
+            rows
+        };
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        let rows = learned(&two, 2);
+        for (row, expected) in [(0, 0.3434860659851), (2, 0.8820707546327591), (5, 0.8517533376130815)] {
+            near(rows[[row, 1]], expected);
+        }
+        let rows = learned(&codes, 3);
+        for (row, expected) in [
+            (0, [0.8052981862197086, 0.10786671695678982, 0.08683509682350156]),
+            (2, [0.06198140251296134, 0.15624168536501432, 0.7817769121220244]),
+        ] {
+            (0..3).for_each(|class| near(rows[[row, class]], expected[class]));
+        }
+    }
+}

@@ -60,3 +60,70 @@ impl Fitted for BoostedValue {
         Explanation { figures, ..Explanation::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use serde_json::json;
+
+    use super::*;
+    use crate::algorithm::Target;
+
+    /// The rows of the figures below, which a script for scikit-learn 1.9.1 writes by the same rule.
+    fn rows() -> (Array2<f64>, Vec<f64>) {
+        let x = Array2::from_shape_fn((24, 3), |(i, column)| match column {
+            0 => (i * 7 % 24) as f64 + 0.5 * (i % 3) as f64,
+            1 => (i * i * 5 % 23) as f64,
+            _ => (i * 11 % 13) as f64,
+        });
+        (
+            x,
+            (0..24)
+                .map(|i: usize| {
+                    (i * 7 % 24 / 3) as f64 * 2.5 + (i * i * 5 % 23) as f64 * 0.3 - (i * 11 % 5) as f64
+                })
+                .collect(),
+        )
+    }
+
+    fn names() -> Vec<String> {
+        ["a", "b", "c"].map(str::to_owned).to_vec()
+    }
+
+    /// `HistGradientBoostingRegressor(max_iter=3, min_samples_leaf=3, max_leaf_nodes=4, l2_regularization=0.5,
+    /// learning_rate=0.3, early_stopping=False).predict(x[:6])`; it keeps derivatives as f32.
+    #[test]
+    fn values_are_those_of_scikit_learn() {
+        let (x, y) = rows();
+        let params: Params = serde_json::from_value(
+            json!({"iterations": 3, "min_leaf": 3, "max_leaves": 4, "l2": 0.5, "learning_rate": 0.3}),
+        )
+        .unwrap();
+        let target = Target::Values(&y);
+        let training = Training { x: x.view(), target, features: &names(), seed: 0, threads: 2 };
+        let boosted = GradientBoostingRegressor::fit(&params, &training).unwrap();
+        assert!((boosted.base - 10.858333333333334).abs() < 1e-12);
+        let Output::Values(values) = boosted.predict(x.view()).unwrap() else { panic!() };
+        let expected = [5.989629611782, 7.040921524429063, 13.870985384543406, 17.15337773323059];
+        for (value, expected) in values.iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-5, "{value} {expected}");
+        }
+    }
+
+    /// Noise alone: what is learned of it does not help with the rows held back.
+    #[test]
+    fn learning_ends_when_rows_held_back_are_not_answered_better() {
+        let mut random = crate::algorithms::trees::forest::seeded(5, 0);
+        let mut draw = || rand::Rng::gen_range(&mut random, 0.0..1.0);
+        let x = Array2::from_shape_fn((800, 3), |_| draw());
+        let y: Vec<f64> = (0..800).map(|_| draw()).collect();
+        let target = Target::Values(&y);
+        let training = Training { x: x.view(), target, features: &names(), seed: 0, threads: 2 };
+        let trees = |early: bool| {
+            let params: Params = serde_json::from_value(json!({"early_stopping": early})).unwrap();
+            GradientBoostingRegressor::fit(&params, &training).unwrap().trees.len()
+        };
+        assert_eq!(trees(false), 100);
+        assert!(trees(true) < 30, "{}", trees(true));
+    }
+}

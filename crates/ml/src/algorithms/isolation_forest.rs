@@ -212,3 +212,49 @@ impl Fitted for Isolation {
         Explanation { figures, ..Explanation::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::algorithm::Target;
+
+    /// By hand: `2 (ln 255 + 0.5772156649) - 510 / 256`.
+    #[test]
+    fn the_usual_path_is_that_of_the_paper() {
+        assert!((usual_path(256) - 10.244_770_920_116_85).abs() < 1e-9);
+        assert_eq!([usual_path(1), usual_path(2)], [0.0, 1.0]);
+    }
+
+    #[test]
+    fn rows_are_drawn_once_and_alike() {
+        let mut random = seeded(1, 2);
+        let mut times = [0; 10];
+        for _ in 0..3000 {
+            let drawn = some_of(10, 4, &mut random);
+            assert!(drawn.is_sorted_by(|a, b| a < b) && drawn.len() == 4);
+            drawn.iter().for_each(|row| times[*row as usize] += 1);
+        }
+        // 1200 each; the standard deviation is 27.
+        assert!(times.iter().all(|times| (1090..1310).contains(times)), "{times:?}");
+    }
+
+    #[test]
+    fn what_stands_apart_has_the_highest_score_and_as_many_are_flagged_as_asked() {
+        let mut random = seeded(9, 0);
+        let mut x = Array2::from_shape_fn((500, 2), |_| random.gen_range(-1.0..1.0));
+        x.row_mut(123).fill(9.0);
+        let features = ["a".to_owned(), "b".to_owned()];
+        let training =
+            Training { x: x.view(), target: Target::None, features: &features, seed: 0, threads: 2 };
+        let params = Params { contamination: Some(0.1), ..Params::default() };
+        let forest = IsolationForest::fit(&params, &training).unwrap();
+        let Output::Scores { scores, outliers } = forest.predict(x.view()).unwrap() else { panic!() };
+        assert!(scores.iter().enumerate().all(|(row, score)| row == 123 || *score < scores[123]));
+        assert!(scores[123] > 0.75, "{}", scores[123]);
+        assert_eq!(outliers.iter().filter(|outlier| **outlier).count(), 50);
+        let both = Params { threshold: Some(0.6), ..params };
+        assert_eq!(IsolationForest::check(&both).unwrap_err().0, "threshold");
+    }
+}

@@ -77,3 +77,50 @@ impl Algorithm for RandomForest {
         ClassTrees::fit(&params.plan(), params.criterion, training)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use serde_json::json;
+
+    use super::*;
+    use crate::algorithm::{Fitted, Output, Target};
+
+    /// Classes drawn without looking at the columns: trees know the rows that they saw by heart, and of others only
+    /// as much as chance.
+    #[test]
+    fn rows_that_a_tree_did_not_see_tell_what_it_is_worth() {
+        let mut random = crate::algorithms::trees::forest::seeded(3, 0);
+        let mut draw = |most: u32| rand::Rng::gen_range(&mut random, 0..most);
+        let x = Array2::from_shape_fn((600, 4), |_| f64::from(draw(1000)));
+        let codes: Vec<u32> = (0..600).map(|_| draw(2)).collect();
+        let features = ["a", "b", "c", "d"].map(str::to_owned);
+        let target = Target::Classes { codes: &codes, count: 2 };
+        let training = Training { x: x.view(), target, features: &features, seed: 1, threads: 2 };
+        let forest = RandomForest::fit(&Params::default(), &training).unwrap();
+        let Output::Probabilities(shares) = forest.predict(x.view()).unwrap() else { panic!() };
+        let known = shares.rows().into_iter().zip(&codes).filter(|(row, code)| row[**code as usize] > 0.5);
+        assert!(known.count() > 590);
+        let figures = forest.explain().figures;
+        let unseen = figures.iter().find(|(name, _)| name == "out-of-bag accuracy").unwrap().1;
+        assert!((0.4..0.6).contains(&unseen), "{unseen}");
+        let importance: f64 =
+            figures.iter().filter(|(name, _)| name.starts_with("importance of ")).map(|(_, part)| part).sum();
+        assert!((importance - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn columns_for_a_split_are_a_number_or_a_rule() {
+        for (given, drawn) in [
+            (json!("sqrt"), MaxFeatures::Rule(Rule::Sqrt)),
+            (json!("all"), MaxFeatures::Rule(Rule::All)),
+            (json!(3), MaxFeatures::Count(3)),
+        ] {
+            let params: Params = serde_json::from_value(json!({"max_features": given})).unwrap();
+            assert_eq!(params.max_features, drawn);
+        }
+        let none: Params = serde_json::from_value(json!({"max_features": 0})).unwrap();
+        assert_eq!(RandomForest::check(&none).unwrap_err().0, "max_features");
+        assert!(serde_json::from_value::<Params>(json!({"max_features": "some"})).is_err());
+    }
+}

@@ -104,3 +104,67 @@ impl Algorithm for RegressionTree {
         ValueTrees::fit(&params.plan(), training)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::algorithm::Target;
+
+    /// The rows of the figures below, which a script for scikit-learn 1.9.1 writes by the same rule.
+    fn rows() -> (Array2<f64>, Vec<f64>) {
+        let x = Array2::from_shape_fn((24, 3), |(i, column)| match column {
+            0 => (i * 7 % 24) as f64 + 0.5 * (i % 3) as f64,
+            1 => (i * i * 5 % 23) as f64,
+            _ => (i * 11 % 13) as f64,
+        });
+        (
+            x,
+            (0..24)
+                .map(|i: usize| {
+                    (i * 7 % 24 / 3) as f64 * 2.5 + (i * i * 5 % 23) as f64 * 0.3 - (i * 11 % 5) as f64
+                })
+                .collect(),
+        )
+    }
+
+    fn names() -> Vec<String> {
+        ["a", "b", "c"].map(str::to_owned).to_vec()
+    }
+
+    /// `DecisionTreeRegressor(max_leaf_nodes=5, min_samples_leaf=2)`: `predict(x)`, `feature_importances_`.
+    #[test]
+    fn values_are_those_of_scikit_learn() {
+        let (x, y) = rows();
+        let params = Params { max_leaves: Some(5), min_leaf: 2, ..Params::default() };
+        let expected = [
+            3.2625, 3.2625, 16.7, 21.625, 3.2625, 9.83333333, 16.7, 3.2625, 9.83333333, 11.1, 21.625, 3.2625,
+            9.83333333, 16.7, 3.2625, 9.83333333, 16.7, 21.625, 3.2625, 9.83333333, 21.625, 3.2625,
+            9.83333333, 11.1,
+        ];
+        let target = Target::Values(&y);
+        let training = Training { x: x.view(), target, features: &names(), seed: 0, threads: 1 };
+        let tree = RegressionTree::fit(&params, &training).unwrap();
+        let Output::Values(values) = tree.predict(x.view()).unwrap() else { panic!() };
+        for (value, expected) in values.iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-8, "{value} {expected}");
+        }
+        assert!((tree.importance[0] - 0.96085549).abs() < 1e-8);
+        assert!((tree.importance[1] - 0.03914451).abs() < 1e-8);
+    }
+
+    /// What differs is far behind the first digits, where squares of the values themselves would lose it.
+    #[test]
+    fn neither_a_large_offset_nor_size_hides_what_differs() {
+        let x = ndarray::array![[1.0], [2.0], [3.0], [4.0]];
+        let features = ["a".to_owned()];
+        for y in [[1e9, 1e9, 1e9 + 1e-3, 1e9 + 1e-3], [-f64::MAX, -f64::MAX, f64::MAX, f64::MAX], [0.1; 4]] {
+            let target = Target::Values(&y);
+            let training = Training { x: x.view(), target, features: &features, seed: 0, threads: 1 };
+            let params = Params { max_depth: Some(1), ..Params::default() };
+            let tree = RegressionTree::fit(&params, &training).unwrap();
+            assert_eq!(tree.predict(x.view()).unwrap(), Output::Values(y.to_vec()));
+        }
+    }
+}

@@ -548,3 +548,34 @@ impl Splitter for Newton<'_> {
         self.values.len() - 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_histogram_is_what_counting_finds() {
+        let x = Array2::from_shape_fn((400, 3), |(row, column)| ((row * (7 + column) + column) % 97) as f64);
+        let bins = Bins::of(x.view(), 1).unwrap();
+        // Whole numbers add up without rounding: both ways must find the same bits.
+        let slope = |row: u32| Slope {
+            row,
+            at: row,
+            gradient: f64::from(row * row % 31) - 15.0,
+            hessian: f64::from(1 + row % 3),
+        };
+        let found = |keep: bool| {
+            let mut splitter = Newton::of(&Params::default(), &bins, 2, 400);
+            splitter.keep = keep;
+            let mut items: Vec<Slope> = (0..400).map(slope).collect();
+            let limits = Limits { depth: 9, leaves: 12 };
+            let mut tree = grow(&bins, &mut splitter, &mut items, limits, &mut [0.0; 3]).unwrap();
+            tree.values = splitter.values;
+            tree
+        };
+        assert_eq!(found(true), found(false));
+        assert!(found(true).nodes.len() > 3);
+    }
+}

@@ -1,5 +1,6 @@
 //! Trees as they are stored, and how they are asked.
 
+use std::array;
 use std::borrow::Cow;
 
 use lagar_flow::Result;
@@ -137,19 +138,12 @@ impl Tree {
         let rest = lanes.remainder().chunks_exact(columns);
         let (lane_leaves, rest_leaves) = leaves.split_at_mut(leaves.len() / LANES * LANES);
         for (rows, leaves) in lanes.zip(lane_leaves.chunks_exact_mut(LANES)) {
+            let rows: [&[f64]; LANES] = array::from_fn(|lane| &rows[lane * columns..][..columns]);
             let mut at = [0_i32; LANES];
-            loop {
-                let mut all_down = true;
-                for (lane, at) in at.iter_mut().enumerate() {
-                    if *at >= 0 {
-                        let node = &self.nodes[*at as usize];
-                        let value = rows[lane * columns + node.feature as usize];
-                        *at = if value <= node.threshold { node.next[0] } else { node.next[1] };
-                        all_down = false;
-                    }
-                }
-                if all_down {
-                    break;
+            // Below 0 once all are.
+            while at.iter().fold(-1, |all, at| all & at) >= 0 {
+                for (at, row) in at.iter_mut().zip(rows) {
+                    *at = self.next(*at, row);
                 }
             }
             for (leaf, at) in leaves.iter_mut().zip(at) {
@@ -159,6 +153,14 @@ impl Tree {
         for (row, leaf) in rest.zip(rest_leaves) {
             *leaf = self.leaf(|feature| row[feature]) as u32;
         }
+    }
+
+    /// One split further, or where it is if that is a leaf. Without a branch: nobody could guess which way it goes.
+    #[inline(always)]
+    fn next(&self, at: i32, row: &[f64]) -> i32 {
+        let node = &self.nodes[at.max(0) as usize];
+        let next = node.next[usize::from(row[node.feature as usize] > node.threshold)];
+        if at >= 0 { next } else { at }
     }
 
     fn leaf(&self, value: impl Fn(usize) -> f64) -> usize {
@@ -194,8 +196,9 @@ impl Trees {
         &self.features
     }
 
+    /// Of all trees, also those that answer the same.
     pub fn leaves(&self) -> usize {
-        self.trees.iter().map(|tree| tree.values.len() / self.outputs).sum()
+        self.trees.iter().map(|tree| tree.nodes.len() + 1).sum()
     }
 
     /// For each row `width` sums of what the trees answer, added in the order of the trees: tree after tree adds its
@@ -213,8 +216,9 @@ impl Trees {
         asked: impl Fn(usize, usize) -> bool + Sync,
     ) -> Result<Vec<f64>> {
         let columns = x.ncols();
-        // Blocks that stay in the cache while all trees go over them.
-        let rows = ((1 << 15) / columns).clamp(16, 1024) / LANES * LANES;
+        // Up to 2 MiB (of many columns: 64 rows), and many rows: each tree of a forest that no cache holds is fetched
+        // anew for each block.
+        let rows = ((1 << 18) / columns).clamp(64, 8192) / LANES * LANES;
         let threads = parallel::worth(x.nrows() * self.trees.len() * 8, threads);
         let blocks = parallel::in_order(x.nrows().div_ceil(rows), threads, |at| {
             let from = at * rows;
@@ -249,4 +253,34 @@ fn one_after_the_other<'a>(rows: ArrayView2<'a, f64>) -> Cow<'a, [f64]> {
         values[at..].iter_mut().step_by(columns).zip(column).for_each(|(to, value)| *to = *value);
     }
     Cow::Owned(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn load(tree: Value) -> serde_json::Result<Trees> {
+        serde_json::from_value(json!({"features": ["a", "b"], "outputs": 1, "trees": [tree]}))
+    }
+
+    #[test]
+    fn what_could_not_be_walked_is_not_loaded() {
+        let tree = |feature: Value, left: Value, values: Value| json!({"feature": feature, "threshold": [0.5, 0.5], "left": left, "right": [-2, -3], "values": values});
+        let trees = load(tree(json!([0, 1]), json!([1, -1]), json!([1.0, 2.0, 3.0]))).unwrap();
+        let x = ndarray::array![[0.0, 0.5], [0.0, 1.0], [1.0, 0.0]];
+        assert_eq!(trees.sums(x.view(), 1, 1).unwrap(), [1.0, 3.0, 2.0]);
+        for (feature, left, values) in [
+            (json!([0, 2]), json!([1, -1]), json!([1.0, 2.0, 3.0])),
+            (json!([0, 1]), json!([0, -1]), json!([1.0, 2.0, 3.0])),
+            (json!([0, 1]), json!([2, -1]), json!([1.0, 2.0, 3.0])),
+            (json!([0, 1]), json!([1, -4]), json!([1.0, 2.0, 3.0])),
+            (json!([0, 1]), json!([1, i32::MIN]), json!([1.0, 2.0, 3.0])),
+            (json!([0, 1]), json!([1]), json!([1.0, 2.0, 3.0])),
+            (json!([0, 1]), json!([1, -1]), json!([])),
+        ] {
+            assert!(load(tree(feature.clone(), left.clone(), values)).is_err(), "{feature} {left}");
+        }
+    }
 }
