@@ -325,7 +325,12 @@ pub enum PredictorsAction {
         name: String,
         /// Default: the table that it learned from
         table: Option<String>,
-        #[arg(short, long, value_name = "FORMAT", help = "How rows are written; default: as the file's name ends, else box")]
+        #[arg(
+            short,
+            long,
+            value_name = "FORMAT",
+            help = "How rows are written; default: as the file's name ends, else box"
+        )]
         format: Option<Format>,
         /// Writes to a file instead of stdout
         #[arg(short, long, value_name = "FILE")]

@@ -18,15 +18,15 @@ use datafusion::{
     catalog::{MemTable, TableFunctionArgs, TableFunctionImpl, TableProvider},
     common::{DataFusionError, Result as DfResult, ScalarValue, plan_err},
     logical_expr::{
-        ColumnarValue, Expr as PlannedExpr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-        Volatility,
+        ColumnarValue, Expr as PlannedExpr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+        Signature, Volatility,
     },
     sql::{
         parser::Statement,
         sqlparser::{
             ast::{
-                self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Spanned,
-                TableFactor, Value, VisitMut, VisitorMut,
+                self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
+                ObjectNamePart, Spanned, TableFactor, Value, VisitMut, VisitorMut,
             },
             tokenizer::Span,
         },
@@ -82,12 +82,15 @@ impl Functions {
 /// planned.
 pub(crate) fn named(statement: &Statement) -> Vec<NamedPredictor> {
     let mut found = Vec::new();
-    let mut walk = Walk { on_call: &mut |call| {
-        if let (Some(Ok(name)), spot) = (call.name(), call.spot()) {
-            found.push(NamedPredictor { spot, name });
-        }
-        Ok(())
-    }, error: None };
+    let mut walk = Walk {
+        on_call: &mut |call| {
+            if let (Some(Ok(name)), spot) = (call.name(), call.spot()) {
+                found.push(NamedPredictor { spot, name });
+            }
+            Ok(())
+        },
+        error: None,
+    };
     // The walk changes what it is told to, and is told nothing.
     let _ = walk.statement(&mut statement.clone());
     found.sort();
@@ -165,7 +168,9 @@ impl Walk<'_> {
         match statement {
             Statement::Statement(statement) => VisitMut::visit(statement.as_mut(), self),
             Statement::Explain(explain) => self.statement(&mut explain.statement),
-            Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => ControlFlow::Continue(()),
+            Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => {
+                ControlFlow::Continue(())
+            }
         }
     }
 
@@ -197,7 +202,9 @@ impl VisitorMut for Walk<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         match factor {
-            TableFactor::Table { name, args: Some(args), .. } if name.to_string().eq_ignore_ascii_case(FORECAST) => {
+            TableFactor::Table { name, args: Some(args), .. }
+                if name.to_string().eq_ignore_ascii_case(FORECAST) =>
+            {
                 self.told(Call::Table { args: &args.args, span: name.span() })
             }
             _ => ControlFlow::Continue(()),
@@ -238,7 +245,8 @@ fn one(call: Call<'_>, known: &BTreeMap<Name, Asked>, functions: &mut Functions)
         }
         (Call::Scalar { .. }, Asked::Series { .. } | Asked::PlannedSeries { .. }) => {
             let what = format!("`{name}` makes forecasts");
-            Err(Error::new(codes::SQL_PLAN, what).hint(format!("read them: SELECT * FROM forecast('{name}')")))
+            Err(Error::new(codes::SQL_PLAN, what)
+                .hint(format!("read them: SELECT * FROM forecast('{name}')")))
         }
         (Call::Scalar { name: function_name, function }, asked) => {
             let class = match arguments(function) {
@@ -263,7 +271,8 @@ fn one(call: Call<'_>, known: &BTreeMap<Name, Asked>, functions: &mut Functions)
 /// Changes the call to one of `made` with the feature columns, all at the place of the call.
 fn call_with_features(function: &mut ast::Function, made: &Predict) {
     let span = function.name.span();
-    function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote_and_span('"', span, &made.name))]);
+    function.name =
+        ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote_and_span('"', span, &made.name))]);
     if let FunctionArguments::List(list) = &mut function.args {
         let column = |feature: &String| {
             let column = Expr::Identifier(Ident::with_quote_and_span('"', span, feature));
@@ -441,12 +450,14 @@ impl TableFunctionImpl for ForecastFunction {
         let asked = name.parse::<Name>().ok().and_then(|name| self.known.get(&name));
         match asked {
             Some(Asked::Series { forecasts, .. }) => {
-                let batch = forecasts
-                    .batch(horizon)
-                    .map_err(|error| DataFusionError::External(Box::new(error.context(format!("forecast('{name}')")))))?;
+                let batch = forecasts.batch(horizon).map_err(|error| {
+                    DataFusionError::External(Box::new(error.context(format!("forecast('{name}')"))))
+                })?;
                 Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))
             }
-            Some(Asked::PlannedSeries { columns }) => Ok(Arc::new(MemTable::try_new(columns.clone(), vec![vec![]])?)),
+            Some(Asked::PlannedSeries { columns }) => {
+                Ok(Arc::new(MemTable::try_new(columns.clone(), vec![vec![]])?))
+            }
             _ => plan_err!("`{name}` makes no forecasts"),
         }
     }

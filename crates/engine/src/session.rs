@@ -104,7 +104,13 @@ impl Engine {
         catalogs.register_catalog(CATALOG.to_owned(), catalog.clone());
         let mut state = self.0.state.clone();
         state.register_catalog_list(Arc::new(catalogs));
-        Session { engine: self.clone(), catalog, state, tables: Mutex::default(), predictors: Mutex::default() }
+        Session {
+            engine: self.clone(),
+            catalog,
+            state,
+            tables: Mutex::default(),
+            predictors: Mutex::default(),
+        }
     }
 
     /// What this engine may use.

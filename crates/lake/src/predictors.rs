@@ -109,7 +109,10 @@ impl Lake {
     }
 
     /// The versions of `name` that are there, with what the store says of their objects.
-    pub(crate) async fn predictor_objects(&self, name: &Name) -> Result<Vec<(u64, object_store::ObjectMeta)>> {
+    pub(crate) async fn predictor_objects(
+        &self,
+        name: &Name,
+    ) -> Result<Vec<(u64, object_store::ObjectMeta)>> {
         let folder = folder_of(name);
         let listed = self.listed(&folder).await?.into_iter();
         let mut found: Vec<_> =
@@ -119,7 +122,10 @@ impl Lake {
     }
 
     /// Fails unless every version of `wanted` is there.
-    pub async fn check_predictors<'a>(&self, wanted: impl Iterator<Item = (&'a Name, &'a u64)>) -> Result<()> {
+    pub async fn check_predictors<'a>(
+        &self,
+        wanted: impl Iterator<Item = (&'a Name, &'a u64)>,
+    ) -> Result<()> {
         for (name, number) in wanted {
             let folder = folder_of(name);
             let there = self.predictor_records(&folder).range().await?;

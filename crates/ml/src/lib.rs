@@ -10,6 +10,7 @@ pub mod forecast;
 pub mod frame;
 pub mod judge;
 pub mod judged;
+mod parallel;
 pub mod predictor;
 pub mod spec;
 mod split;

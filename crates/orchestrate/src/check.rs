@@ -251,13 +251,16 @@ pub(crate) async fn before_run(
         let model = node.table().and_then(|table| project.models.get(table));
         let is_fixed = error.code() == codes::FRONT_MATTER && model.is_some_and(Model::names_all_columns);
         let needs = graph.with_needs(&BTreeSet::from([node]));
-        let asked: Vec<&Node> = needs
-            .iter()
-            .filter(|need| need.kind() == NodeKind::Source && selected.contains(*need))
-            .collect();
+        let asked: Vec<&Node> =
+            needs.iter().filter(|need| need.kind() == NodeKind::Source && selected.contains(*need)).collect();
         let near = error.hint_text().filter(|hint| suggest::is_near(hint)).map(str::to_owned);
-        let may_come =
-            [codes::SQL_UNKNOWN_COLUMN, codes::SQL_PLAN, codes::FRONT_MATTER, codes::SCHEMA_CHANGE, codes::PREDICTOR_DATA];
+        let may_come = [
+            codes::SQL_UNKNOWN_COLUMN,
+            codes::SQL_PLAN,
+            codes::FRONT_MATTER,
+            codes::SCHEMA_CHANGE,
+            codes::PREDICTOR_DATA,
+        ];
         match (asked.as_slice(), near) {
             ([], _) => problems.push(error),
             (_, None) if may_come.contains(&error.code()) && !is_fixed => {}
@@ -326,12 +329,15 @@ pub(crate) fn unknown(project: &Project) -> Vec<Error> {
             if project.predictors.contains_key(&asked.name) || project.gaps.predictors.contains(&asked.name) {
                 continue;
             }
-            let what = format!("model `{}` asks the predictor `{}`, which is not defined", model.name, asked.name);
+            let what =
+                format!("model `{}` asks the predictor `{}`, which is not defined", model.name, asked.name);
             let error = Error::new(codes::SQL_UNKNOWN_TABLE, what).at_place(model.place_of_predictor(asked));
-            problems.push(match suggest::nearest(asked.name.as_str(), project.predictors.keys().map(Name::as_str)) {
-                Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error.hint("define it under `predictors` in lagar.yaml"),
-            });
+            problems.push(
+                match suggest::nearest(asked.name.as_str(), project.predictors.keys().map(Name::as_str)) {
+                    Some(near) => error.hint(format!("did you mean `{near}`?")),
+                    None => error.hint("define it under `predictors` in lagar.yaml"),
+                },
+            );
         }
     }
     for predictor in project.predictors.values() {

@@ -169,7 +169,10 @@ impl Graph {
 }
 
 fn by_text(needs: &BTreeMap<Node, BTreeSet<Node>>) -> BTreeMap<String, BTreeSet<String>> {
-    needs.iter().map(|(node, needed)| (node.to_string(), needed.iter().map(Node::to_string).collect())).collect()
+    needs
+        .iter()
+        .map(|(node, needed)| (node.to_string(), needed.iter().map(Node::to_string).collect()))
+        .collect()
 }
 
 /// Names each member of a circle and where it names the next one.

@@ -11,7 +11,10 @@ use arrow::{
 use lagar_engine::{Asked, quoted};
 use lagar_flow::{Error, KillPoint, Name, Result, TableName, codes, kill};
 use lagar_lake::{Lake, NewPredictor, PredictorVersion, Release, Table};
-use lagar_ml::{Learned, Lesson, Predictor, Question, Scorer, Task, algorithm, forecast, predictor::answer_type, train as learn};
+use lagar_ml::{
+    Learned, Lesson, Predictor, Question, Scorer, Task, algorithm, forecast, predictor::answer_type,
+    train as learn,
+};
 
 use crate::{
     build::id_of,
@@ -93,7 +96,8 @@ pub(crate) fn planned(def: &PredictorDef, columns: &SchemaRef) -> Result<Asked> 
         let columns = forecast::columns(&def.spec, columns).map_err(at)?;
         return Ok(Asked::PlannedSeries { columns });
     }
-    let target = def.spec.target.as_ref().and_then(|name| Some((name.as_str(), columns.field_with_name(name).ok()?)));
+    let target =
+        def.spec.target.as_ref().and_then(|name| Some((name.as_str(), columns.field_with_name(name).ok()?)));
     let target = target.map(|(name, field)| (name, field.data_type()));
     Ok(Asked::Planned {
         features,
@@ -111,7 +115,9 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
     report.provenance.code_hash = Some(definition.clone());
     let fingerprint = fingerprint(&definition, &id_of(&table));
     let newest = context.lake.newest_predictor(&def.name).await?;
-    if let Some(newest) = newest.as_ref().filter(|newest| newest.fingerprint == fingerprint && !context.full_refresh) {
+    if let Some(newest) =
+        newest.as_ref().filter(|newest| newest.fingerprint == fingerprint && !context.full_refresh)
+    {
         return as_before(context, def, newest, report).await;
     }
     if table.files.iter().map(|file| file.rows).sum::<u64>() == 0 {
@@ -119,7 +125,9 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
     }
     let rows = rows_of(context, def, &table, report).await?;
     let current = match context.predictor(&def.name) {
-        Some(number) => Some((number, Predictor::read(&context.lake.predictor(&def.name, number).await?.predictor)?)),
+        Some(number) => {
+            Some((number, Predictor::read(&context.lake.predictor(&def.name, number).await?.predictor)?))
+        }
         None => None,
     };
     let threads = context.project.limits.threads;
@@ -236,7 +244,10 @@ async fn rows_of(
             bytes >> 20,
             allowed >> 20
         );
-        let hint = format!("learn from a sample (`sample: {}`), or raise `limits.memory`", taken * allowed / bytes / 2);
+        let hint = format!(
+            "learn from a sample (`sample: {}`), or raise `limits.memory`",
+            taken * allowed / bytes / 2
+        );
         return Err(Error::new(codes::MEMORY, what).hint(hint));
     }
     let session = context.engine.session();
@@ -258,14 +269,22 @@ async fn rows_of(
     let schema = match batches.first() {
         Some(batch) => batch.schema(),
         None => Arc::new(Schema::new(
-            needed.iter().filter_map(|name| table.schema.field_with_name(name).ok().cloned()).collect::<Vec<_>>(),
+            needed
+                .iter()
+                .filter_map(|name| table.schema.field_with_name(name).ok().cloned())
+                .collect::<Vec<_>>(),
         )),
     };
-    concat_batches(&schema, &batches).map_err(|error| Error::bug("rows do not fit together").caused_by(&error))
+    concat_batches(&schema, &batches)
+        .map_err(|error| Error::bug("rows do not fit together").caused_by(&error))
 }
 
 /// Why the predictor would be trained from what lies in the lake now; `None` if it would not.
-pub(crate) async fn staleness(lake: &Lake, def: &PredictorDef, release: Option<&Release>) -> Result<Option<String>> {
+pub(crate) async fn staleness(
+    lake: &Lake,
+    def: &PredictorDef,
+    release: Option<&Release>,
+) -> Result<Option<String>> {
     let from = &def.spec.from;
     let Some(newest) = lake.newest_predictor(&def.name).await? else {
         return Ok(Some("it was never trained".into()));
@@ -294,6 +313,7 @@ fn fingerprint(definition: &str, table: &str) -> String {
 fn definition(def: &PredictorDef) -> Result<String> {
     let mut spec = def.spec.clone();
     (spec.description, spec.tags) = (None, Vec::new());
-    let spec = serde_json::to_value(&spec).map_err(|error| Error::bug("a predictor's settings").caused_by(&error))?;
+    let spec = serde_json::to_value(&spec)
+        .map_err(|error| Error::bug("a predictor's settings").caused_by(&error))?;
     Ok(hash(&spec))
 }

@@ -90,7 +90,8 @@ pub async fn show(workplace: &Workplace, name: &str, number: Option<u64>) -> Res
     let stored = versions.iter().find(|version| Some(version.number) == wanted).cloned();
     let stored = stored.ok_or_else(|| no_version(&name, number, &versions))?;
     let predictor = Predictor::read(&stored.predictor)?;
-    let versions = versions.iter().map(|version| (version.number, version.created_at, version.promoted)).collect();
+    let versions =
+        versions.iter().map(|version| (version.number, version.created_at, version.promoted)).collect();
     let description = workplace.project.predictors.get(&name).and_then(|def| def.spec.description.clone());
     Ok(Shown { name, current, stored, predictor, description, versions })
 }

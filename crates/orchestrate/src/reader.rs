@@ -110,7 +110,9 @@ impl<'w> Reader<'w> {
             let current = self.release.as_ref().and_then(|release| release.predictors.get(&name).copied());
             let lake = &self.workplace.lake;
             match current {
-                Some(version) => session.add_predictor(&name, predictor::load(lake, &name, version).await?.asked),
+                Some(version) => {
+                    session.add_predictor(&name, predictor::load(lake, &name, version).await?.asked)
+                }
                 None if lake.newest_predictor(&name).await?.is_some() => {
                     return Err(predictor::none_current(lake, &name).await);
                 }

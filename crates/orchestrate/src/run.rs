@@ -407,11 +407,7 @@ pub(crate) async fn finish(
     reports.push(report);
 }
 
-async fn run_step(
-    context: Arc<Context>,
-    node: Node,
-    watcher: Arc<dyn Watcher>,
-) -> (Node, StepReport) {
+async fn run_step(context: Arc<Context>, node: Node, watcher: Arc<dyn Watcher>) -> (Node, StepReport) {
     let started = Instant::now();
     let mut attempt = 1;
     loop {

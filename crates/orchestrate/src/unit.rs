@@ -82,7 +82,8 @@ async fn run_case(workplace: &Workplace, session: &Session, test: &ModelTest, ca
                 session.add_predictor(name, predictor::load(&workplace.lake, name, version).await?.asked);
             }
             None => {
-                let what = format!("`{}` asks the predictor `{name}`, of which no version is current", test.model);
+                let what =
+                    format!("`{}` asks the predictor `{name}`, of which no version is current", test.model);
                 return Err(Error::new(codes::TEST_FAILED, what).hint("`lagar run` trains it"));
             }
         }

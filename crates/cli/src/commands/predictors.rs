@@ -16,10 +16,13 @@ pub async fn run(global: &Global, action: Option<PredictorsAction>) -> Result<u8
         PredictorsAction::Show { name, version, html } => show(global, &name, version, html).await,
         PredictorsAction::Train { names, force } => {
             let select = names.iter().map(|name| format!("predictors.{name}")).collect();
-            let options = run::Options { select, full_refresh: force, partitions: Vec::new(), skip_exit_code: None };
+            let options =
+                run::Options { select, full_refresh: force, partitions: Vec::new(), skip_exit_code: None };
             run::run(global, options).await
         }
-        PredictorsAction::Score { name, table, format, output } => score(global, &name, table, format, output).await,
+        PredictorsAction::Score { name, table, format, output } => {
+            score(global, &name, table, format, output).await
+        }
         PredictorsAction::Promote { name, version } => {
             let workplace = super::open_to_read(global).await?;
             let release = predictors::promote(&workplace, &name, version).await?;
@@ -138,7 +141,9 @@ fn algorithms(global: &Global, name: Option<&str>) -> Result<u8> {
         if global.json {
             let all: Vec<_> = ALGORITHMS
                 .iter()
-                .map(|entry| serde_json::json!({"name": entry.name, "task": entry.task, "about": entry.about}))
+                .map(
+                    |entry| serde_json::json!({"name": entry.name, "task": entry.task, "about": entry.about}),
+                )
                 .collect();
             output::stdout(&format!("{}\n", serde_json::Value::from(all)));
             return Ok(0);

@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::{
     kd_tree::KdTree,
-    parallel::each,
     points::{Points, by_coordinates, each_row, larger_first},
 };
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::parallel::in_order;
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -85,9 +85,9 @@ impl Algorithm for Dbscan {
         training.at_most(params.max_rows, Self::NAME)?;
         let tree = KdTree::new(Points::of(training)?);
         let points = tree.points();
-        let reaches = each(training.threads, points.len(), |row| {
+        let reaches = in_order(points.len(), training.threads, |row| {
             tree.nearest(points.row(row), params.min_points).get(params.min_points - 1).map(|found| found.0)
-        });
+        })?;
         let limit = params.eps * params.eps;
         let dense: Vec<bool> =
             reaches.iter().map(|reach| reach.is_some_and(|reach| reach <= limit)).collect();
@@ -100,7 +100,7 @@ impl Algorithm for Dbscan {
             median_reach: median(reaches),
             index: OnceLock::new(),
         };
-        let belonging = each(training.threads, points.len(), |row| fitted.group(points.row(row)));
+        let belonging = in_order(points.len(), training.threads, |row| fitted.group(points.row(row)))?;
         for group in &belonging {
             match group {
                 Some(group) => fitted.sizes[*group as usize] += 1,

@@ -11,11 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::k_means::{k_means, start, too_few};
-use super::shared::{
-    parallel::each,
-    points::{Points, each_row, larger_first},
-};
+use super::shared::points::{Points, each_row, larger_first};
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::parallel::in_order;
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -105,13 +103,13 @@ impl Algorithm for GaussianMixture {
             .hint("leave this column out"));
         }
         let least: Vec<f64> = variances.iter().map(|variance| variance * params.regularization).collect();
-        let runs = each(training.threads, params.runs, |run| {
+        let runs = in_order(params.runs, training.threads, |run| {
             let mut random = start(training.seed, run);
             let Some(groups) = k_means(&points, params.components, 100, 0.0, &mut random) else {
                 return Err(too_few(params.components, &points));
             };
             Ok(one_run(params, &points, &groups.groups(&points), &least))
-        });
+        })?;
         let runs = runs.into_iter().collect::<Result<Vec<Option<Mixture>>>>()?;
         let best = runs.into_iter().flatten().max_by(|a, b| a.log_likelihood.total_cmp(&b.log_likelihood));
         best.ok_or_else(|| {

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::trees::boost::{Loss, Params, boost, probabilities};
 use super::trees::forest::importances;
-use super::trees::parallel::of_machine;
 use super::trees::stored::Trees;
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::parallel::of_machine;
 
 /// A score is its base and what its trees answer, added up. Of two classes the one score is `ln(p₁ / p₀)`; of more
 /// each class has a score, and its probability is `e^score` of their sum.

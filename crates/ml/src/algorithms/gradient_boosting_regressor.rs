@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::trees::boost::{Loss, Params, boost};
 use super::trees::forest::importances;
 use super::trees::goals::Level;
-use super::trees::parallel::of_machine;
 use super::trees::stored::Trees;
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::parallel::of_machine;
 
 /// `y = base + Σ` of what the trees answer.
 #[derive(Debug, Serialize, Deserialize)]

@@ -10,9 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::trees::forest::{fit_in_memory, seeded};
-use super::trees::parallel::{in_order, of_machine};
 use super::trees::stored::{Node, Tree, Trees};
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::parallel::{in_order, of_machine};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

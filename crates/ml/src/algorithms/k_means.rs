@@ -12,11 +12,9 @@ use rand_xoshiro::Xoshiro256Plus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shared::{
-    parallel::each,
-    points::{Points, each_row, larger_first, squared_distance},
-};
+use super::shared::points::{Points, each_row, larger_first, squared_distance};
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::parallel::in_order;
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -77,10 +75,10 @@ impl Algorithm for KMeans {
         training.at_least(params.clusters, Self::NAME)?;
         let points = Points::of(training)?;
         let least_move = params.tolerance * mean_variance(&points);
-        let runs = each(training.threads, params.runs, |run| {
+        let runs = in_order(params.runs, training.threads, |run| {
             let mut random = start(training.seed, run);
             k_means(&points, params.clusters, params.max_iterations, least_move, &mut random)
-        });
+        })?;
         let best = runs.into_iter().flatten().min_by(|a, b| a.inertia.total_cmp(&b.inertia));
         best.ok_or_else(|| too_few(params.clusters, &points))
     }

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::{
     kd_tree::{Found, KdTree},
-    parallel::each,
     points::{Points, each_row},
 };
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::parallel::in_order;
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -78,8 +78,9 @@ impl Algorithm for LocalOutlierFactor {
         training.at_most(params.max_rows, Self::NAME)?;
         let tree = KdTree::new(Points::of(training)?);
         let points = tree.points();
-        let neighbors =
-            each(training.threads, points.len(), |row| neighbors(&tree, points.row(row), params.neighbors));
+        let neighbors = in_order(points.len(), training.threads, |row| {
+            neighbors(&tree, points.row(row), params.neighbors)
+        })?;
         let reaches: Vec<f64> = neighbors.iter().map(|found| found[found.len() - 1].0.sqrt()).collect();
         let rows = points.len() as f64;
         let least_reach = 1e-10 * reaches.iter().map(|reach| reach / rows).sum::<f64>();

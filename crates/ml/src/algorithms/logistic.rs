@@ -12,10 +12,10 @@ use super::shared::{
     minimise::minimise,
     probabilities::{of_rows, softmax},
     scale::Scale,
-    threads::in_order,
     weights::{finite, named},
 };
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::parallel::in_order;
 
 /// Rows whose loss is added up at once. The same for any number of threads, so that sums are too.
 const BLOCK: usize = 4096;
@@ -125,7 +125,7 @@ impl Problem<'_> {
     fn loss(&self, weights: &[f64]) -> Result<(f64, Vec<f64>)> {
         let rows = self.x.nrows();
         let blocks =
-            in_order(self.threads, rows.div_ceil(BLOCK), |block| self.block(block * BLOCK, weights))?;
+            in_order(rows.div_ceil(BLOCK), self.threads, |block| self.block(block * BLOCK, weights))?;
         let long = self.x.ncols() + 1;
         let mut loss = 0.0;
         let mut gradient = vec![0.0; weights.len()];
@@ -209,7 +209,9 @@ mod tests {
     use super::*;
     use crate::{
         algorithm::Target,
-        algorithms::shared::samples::{CANCER, CANCER_CLASSES, IRIS, iris_classes, matrix, names, near, training},
+        algorithms::shared::samples::{
+            CANCER, CANCER_CLASSES, IRIS, iris_classes, matrix, names, near, training,
+        },
     };
 
     fn exact() -> Params {

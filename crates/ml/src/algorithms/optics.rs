@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::{
     kd_tree::KdTree,
-    parallel::each,
     points::{Points, by_coordinates, each_row, larger_first, squared_distance},
 };
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::parallel::in_order;
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -83,10 +83,10 @@ impl Algorithm for Optics {
         training.at_most(params.max_rows, Self::NAME)?;
         let tree = KdTree::new(sorted(&Points::of(training)?));
         let points = tree.points();
-        let widths = each(training.threads, points.len(), |row| {
+        let widths = in_order(points.len(), training.threads, |row| {
             let found = tree.nearest(points.row(row), params.min_points);
             found[found.len() - 1].0.sqrt()
-        });
+        })?;
         let order = ordered(points, &widths);
         let members = Plot::new(&order, params).groups();
         let (groups, sizes) = numbered(points, &order, &members);

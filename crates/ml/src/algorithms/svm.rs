@@ -12,10 +12,10 @@ use super::shared::{
     scale::Scale,
     smo::Problem,
     support::{Effort, Kernel, Machine, Shape, Vectors},
-    threads::in_order,
     weights::named,
 };
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::parallel::in_order;
 
 /// Parts of the rows that are held back, one after the other, to see what a machine's decisions are worth on rows
 /// that it was not fitted with.
@@ -108,7 +108,7 @@ impl Algorithm for Svm {
             .flat_map(|rows| (0..rows.parts).map(Some).chain([None]).map(move |held_back| (rows, held_back)))
             .collect();
         let effort = Effort { max_iterations: params.max_iterations, tolerance: params.tolerance };
-        let machines = in_order(training.threads, jobs.len(), |job| {
+        let machines = in_order(jobs.len(), training.threads, |job| {
             let (rows, held_back) = jobs[job];
             Machine::solve(&rows.problem(&similar, held_back, params.c), effort, Self::NAME)
         })?;
@@ -259,7 +259,9 @@ mod tests {
     use super::*;
     use crate::{
         algorithm::Target,
-        algorithms::shared::samples::{CANCER, CANCER_CLASSES, IRIS, iris_classes, matrix, names, near, training},
+        algorithms::shared::samples::{
+            CANCER, CANCER_CLASSES, IRIS, iris_classes, matrix, names, near, training,
+        },
     };
 
     fn fit(kernel: Shape, rows: &ndarray::Array2<f64>, codes: &[u32], count: usize) -> Decisions {

@@ -1,13 +1,12 @@
 //! How good forecasts are: from times in the past, of which the future is known by now (rolling origin).
 
-use std::thread;
-
 use lagar_flow::{Error, Result, codes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::algorithm::{Entry, Forecast, Series, algorithm};
+use crate::parallel::in_order;
 
 /// One series, oldest value first.
 #[derive(Debug, Clone, Copy)]
@@ -148,7 +147,7 @@ const POINTS: usize = 200;
 pub fn judge(series: &[Known<'_>], plan: &Plan<'_>, part: Part) -> Result<Judged> {
     let judges = judges(plan)?;
     let mut results = Vec::with_capacity(series.len());
-    for result in in_order(series, plan.threads, |known| one_series(known, plan, part, &judges)) {
+    for result in in_order(series.len(), plan.threads, |at| one_series(&series[at], plan, part, &judges))? {
         results.push(result?);
     }
     let mut tallies = vec![Tally::new(plan.horizon); judges.len()];
@@ -200,30 +199,6 @@ fn judges(plan: &Plan<'_>) -> Result<Vec<Judge>> {
         judges.push(Judge { entry, params: entry.params(&json!({}))? });
     }
     Ok(judges)
-}
-
-/// `work` of each of `all`, in their order; the work is spread over the threads in turn.
-fn in_order<T: Sync, R: Send>(
-    all: &[T],
-    threads: usize,
-    work: impl Fn(&T) -> Result<R> + Sync,
-) -> Vec<Result<R>> {
-    let threads = threads.clamp(1, all.len().max(1));
-    let work = &work;
-    let mut parts: Vec<_> = thread::scope(|scope| {
-        let running: Vec<_> = (0..threads)
-            .map(|first| {
-                scope.spawn(move || all.iter().skip(first).step_by(threads).map(work).collect::<Vec<_>>())
-            })
-            .collect();
-        running.into_iter().map(|part| part.join().map(Vec::into_iter)).collect()
-    });
-    (0..all.len())
-        .map(|place| match &mut parts[place % threads] {
-            Ok(part) => part.next().unwrap_or_else(|| Err(Error::bug("a series was not judged"))),
-            Err(_) => Err(Error::bug("a thread that judges forecasts ended")),
-        })
-        .collect()
 }
 
 /// What came of one series.

@@ -5,7 +5,8 @@ use ndarray::{Array2, ArrayView1};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{scale::Scale, smo::Problem, threads::in_order, weights::finite};
+use super::{scale::Scale, smo::Problem, weights::finite};
+use crate::parallel::in_order;
 
 /// How alike two rows are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,7 +46,7 @@ impl Kernel {
     /// A defect.
     pub(crate) fn all(&self, x: &Array2<f64>, threads: usize) -> Result<Vec<Vec<f64>>> {
         let rows: Vec<Vec<f64>> = x.rows().into_iter().map(|row| row.to_vec()).collect();
-        in_order(threads, rows.len(), |row| {
+        in_order(rows.len(), threads, |row| {
             rows.iter().map(|other| self.similar(&rows[row], other)).collect()
         })
     }

@@ -3,7 +3,7 @@
 use lagar_flow::Result;
 use ndarray::{ArrayView2, Axis};
 
-use super::parallel;
+use crate::parallel;
 
 /// As many as fit a byte.
 pub(crate) const MOST: usize = 256;

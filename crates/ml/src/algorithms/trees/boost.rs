@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::bins::{Bins, Column};
 use super::forest::{fit_in_memory, mixed, shared};
 use super::grow::{Cut, Found, Limits, Splitter, grow};
-use super::parallel;
 use super::stored::{Tree, Trees};
 use crate::algorithm::Training;
+use crate::parallel;
 
 /// The defaults are those of scikit-learn's HistGradientBoosting.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::bins::Bins;
 use super::goals::{ClassRow, Classes, Drawn, Goal, Level, Means, Sizes, ValueRow};
 use super::grow::{Limits, grow};
-use super::parallel;
 use super::stored::Trees;
 use crate::algorithm::Training;
+use crate::parallel;
 
 /// How many columns are looked at for each split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

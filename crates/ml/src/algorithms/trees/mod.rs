@@ -17,5 +17,4 @@ pub(super) mod boost;
 pub(super) mod forest;
 pub(super) mod goals;
 pub(super) mod grow;
-pub(super) mod parallel;
 pub(super) mod stored;

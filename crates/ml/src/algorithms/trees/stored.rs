@@ -7,7 +7,7 @@ use lagar_flow::Result;
 use ndarray::{ArrayView1, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::parallel;
+use crate::parallel;
 
 /// A split: where a row goes on.
 #[derive(Debug, Clone, Copy, PartialEq)]
