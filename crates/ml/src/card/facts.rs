@@ -499,7 +499,7 @@ pub(super) fn coefficients(predictor: &Predictor, room: Room) -> Option<Section>
                     _ => Tone::Plain,
                 };
                 row.push(count(error.map_or(NOTHING.into(), number)));
-                row.push(Cell::Number(ratio.map_or(NOTHING.into(), |ratio| number(ratio)), tone));
+                row.push(Cell::Number(ratio.map_or(NOTHING.into(), number), tone));
             }
             row
         })
@@ -773,7 +773,7 @@ pub(super) fn versions(about: &About<'_>, room: Room) -> Option<Section> {
             marks.push("current");
         }
         if about.version == *version {
-            marks.push("shown here");
+            marks.push("shown");
         }
         let tone = if about.version == *version { Tone::Name } else { Tone::Plain };
         vec![

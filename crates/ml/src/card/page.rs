@@ -187,11 +187,11 @@ fn pictures(html: &mut String, section: &str, predictor: &Predictor) {
 
 /// A picture with what is to be known of it; `keys` name its lines.
 fn figure(html: &mut String, svg: &str, caption: &str, keys: &[(&str, String)]) {
-    let _ = write!(html, "<figure>{svg}<figcaption>");
+    let _ = write!(html, "<figure>{svg}<figcaption>{}", sentence(caption));
     for (class, name) in keys {
-        let _ = write!(html, "<span class=\"key\"><i class=\"{class}\"></i>{}</span> ", escape(name));
+        let _ = write!(html, " <span class=\"key\"><i class=\"{class}\"></i>{}</span>", escape(name));
     }
-    let _ = writeln!(html, "{}</figcaption></figure>", sentence(caption));
+    html.push_str("</figcaption></figure>\n");
 }
 
 const SHARES: Scale = Scale { from: 0.0, to: 1.0 };
@@ -319,7 +319,7 @@ fn futures(html: &mut String, predictor: &Predictor, judged: &Judged, picture: &
         keys.push(("next", "what is forecast next".to_owned()));
     }
     let of = if picture.key.is_empty() { String::new() } else { format!("{}: ", quoted(&picture.key)) };
-    let caption = format!("{of}intervals of {}", percent(judged.level));
+    let caption = format!("{of}intervals of {}.", percent(judged.level));
     figure(html, &plot.done(), &caption, &keys);
 }
 
@@ -426,13 +426,13 @@ fn class_of(tone: Tone) -> &'static str {
 fn sentence(text: &str) -> String {
     let parts: Vec<&str> = text.split('`').collect();
     // One too many is none.
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return escape(text);
     }
     let mut html = String::new();
     for (place, part) in parts.iter().enumerate() {
         let part = escape(part);
-        if place % 2 == 1 {
+        if !place.is_multiple_of(2) {
             let _ = write!(html, "<code>{part}</code>");
         } else {
             html.push_str(&part);

@@ -40,7 +40,7 @@ pub(super) struct Size {
 }
 
 pub(super) const SQUARE: Size = Size { width: 320.0, height: 320.0 };
-pub(super) const WIDE: Size = Size { width: 680.0, height: 220.0 };
+pub(super) const WIDE: Size = Size { width: 900.0, height: 240.0 };
 
 impl Plot {
     /// `title` is what is read aloud in place of the picture; `names` are those of the axes.

@@ -192,7 +192,8 @@ fn mistakes(measures: &Classification, names: &[String], room: Room) -> Section 
     let table = Table::of(head, &wrong, room.rows, |(class, answered, rows)| {
         vec![shown(*class), shown(*answered), count(thousands(*rows))]
     });
-    Section::new("mistakes", "Mistakes", "the most frequent ones").table(table)
+    let section = Section::new("mistakes", "Mistakes", "the most frequent ones");
+    if wrong.is_empty() { section.line("There are none.", Tone::Plain) } else { section.table(table) }
 }
 
 // ---- the other tasks ----

@@ -5,7 +5,7 @@ use super::{
     facts::Room,
     model::{Bar, Cell, Section, Table, Tone},
     tasks,
-    words::{cut, name, padded, prose, text_width, wrapped},
+    words::{cut, name, padded, prose, shortened, text_width, wrapped},
 };
 use crate::predictor::Predictor;
 
@@ -130,43 +130,37 @@ impl Page<'_> {
         self.sentence("", &params.join(" · "), Tone::Plain);
     }
 
-    /// Columns of words give way where there is little room; where that is not enough, some columns are shown below
-    /// the others, each time with the first one.
+    /// Where there is too little room, some columns are shown below the others, each time with the first one.
     fn table(&mut self, table: &Table) {
-        let columns = table.head.len();
-        let mut widths: Vec<usize> = (0..columns).map(|column| natural_width(table, column)).collect();
-        loop {
-            let total = widths.iter().sum::<usize>() + GAP.len() * columns.saturating_sub(1);
-            let widest = (0..columns)
-                .filter(|column| gives_way(table, *column) && widths[*column] > WORDS_MIN)
-                .max_by_key(|column| widths[*column]);
-            match widest {
-                Some(column) if total > self.width => {
-                    widths[column] -= (total - self.width).clamp(1, widths[column] - WORDS_MIN)
-                }
-                _ => break,
+        let widths = self.widths(table);
+        let first = widths.first().copied().unwrap_or_default();
+        let (mut shown, mut used) = (vec![0], first);
+        for (column, width) in widths.iter().enumerate().skip(1) {
+            if used + GAP.len() + width > self.width && shown.len() > 1 {
+                self.block(table, &shown, &widths);
+                (shown, used) = (vec![0], first);
             }
+            used += GAP.len() + width;
+            shown.push(column);
         }
-        widths.iter_mut().for_each(|width| *width = (*width).min(self.width));
-        let mut from = 1;
-        loop {
-            let mut used = widths.first().copied().unwrap_or_default();
-            let mut shown = vec![0];
-            for column in from..columns {
-                used += GAP.len() + widths[column];
-                if used > self.width && shown.len() > 1 {
-                    break;
-                }
-                shown.push(column);
-            }
-            from = shown.last().copied().unwrap_or_default() + 1;
-            self.block(table, &shown, &widths);
-            if from >= columns {
-                break;
-            }
-        }
+        self.block(table, &shown, &widths);
         if let Some(rest) = table.rest() {
             self.sentence("", &rest, Tone::Dim);
+        }
+    }
+
+    /// As wide as what stands in each column; those of words and bars give way, the widest first.
+    fn widths(&self, table: &Table) -> Vec<usize> {
+        let mut widths: Vec<usize> =
+            (0..table.head.len()).map(|column| natural_width(table, column).min(self.width)).collect();
+        loop {
+            let total = widths.iter().sum::<usize>() + GAP.len() * widths.len().saturating_sub(1);
+            let wide = widths.iter_mut().enumerate();
+            let wide = wide.filter(|(column, width)| gives_way(table, *column) && **width > WORDS_MIN);
+            match wide.map(|(_, width)| width).max() {
+                Some(width) if total > self.width => *width -= 1,
+                _ => return widths,
+            }
         }
     }
 
@@ -192,7 +186,7 @@ impl Page<'_> {
     fn cell(&self, cell: &Cell, width: usize, is_last: bool) -> String {
         let (shown, tone) = match cell {
             Cell::Text(text, tone) => {
-                (padded(&cut(text, width), if is_last { 0 } else { width }, false), *tone)
+                (padded(&shortened(text, width), if is_last { 0 } else { width }, false), *tone)
             }
             Cell::Number(text, tone) => (padded(&cut(text, width), width, true), *tone),
             Cell::Heat { text, is_right, .. } => {
@@ -283,7 +277,7 @@ mod tests {
         );
         assert_eq!(
             drawn(&table, 26),
-            "name                  a  b\na name that…  1,000,000  2\nname          c\na name that…  3\n… and 2 more\n"
+            "name                  a  b\na name…long   1,000,000  2\nname          c\na name…long   3\n… and 2 more\n"
         );
     }
 }

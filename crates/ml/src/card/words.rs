@@ -180,6 +180,23 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     format!("{}…", start.trim_end())
 }
 
+/// The beginning and the end of a name that is wider than `width`: many differ only at the end.
+pub(super) fn shortened(text: &str, width: usize) -> String {
+    if text_width(text) <= width {
+        return text.to_owned();
+    }
+    let mut used = 0;
+    let end_width = width / 3;
+    let fits = |c: &char| {
+        used += char_width(*c);
+        used <= end_width
+    };
+    let end: Vec<char> = text.chars().rev().take_while(fits).collect();
+    let end: String = end.into_iter().rev().collect();
+    let end = end.trim_start();
+    format!("{}{end}", cut(text, width - text_width(end)))
+}
+
 /// Lines that are not wider than `width`, broken between words where that is possible.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
@@ -286,6 +303,8 @@ mod tests {
         assert_eq!(name(""), "''");
         assert_eq!(text_width(&name(&"東".repeat(500))), NAME_MAX - 1);
         assert_eq!(value(&json!({"a": [1, null]})), r#"{"a":[1,null]}"#);
+        assert_eq!(shortened("column number 12", 12), "column…r 12");
+        assert_eq!(shortened("column", 6), "column");
         assert_eq!(wrapped("one two three abcdefghij", 7), ["one two", "three", "abcdefg", "hij"]);
         assert_eq!(wrapped("東京都庁", 5), ["東京", "都庁"]);
         assert_eq!(wrapped("", 5), [""]);
