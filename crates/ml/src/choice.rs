@@ -80,7 +80,7 @@ impl Verdict {
     }
 }
 
-fn clearly_better(metric: &Metric, a: f64, b: f64) -> bool {
+pub(crate) fn clearly_better(metric: &Metric, a: f64, b: f64) -> bool {
     (a - b).abs() > EQUAL * (a.abs() + b.abs()) && metric.better(a, b)
 }
 

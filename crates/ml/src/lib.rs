@@ -5,6 +5,7 @@
 
 pub mod algorithm;
 pub mod algorithms;
+pub mod card;
 mod choice;
 pub mod forecast;
 pub mod frame;
