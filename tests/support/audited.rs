@@ -20,6 +20,8 @@ const ORDERS: &str = "-- One row an order.\n/*---\nmaterialize: merge\nincrement
 const READINGS: &str = "-- One row a reading, every fifth left out.\n/*---\nmaterialize: merge\nincremental: raw.readings\nkey: [id]\nchecks:\n  - {name: no_fifth, sql: n % 5 <> 0, severity: drop}\n---*/\nSELECT id, n, amount, sum FROM raw.readings WHERE _newest\n";
 const TOTALS: &str = "-- One row a table.\n/*---\nmaterialize: partition\nincremental: [trusted.events, trusted.orders, trusted.readings]\npartition_by: [source]\n---*/\nSELECT 'events' AS source, count(*) AS rows, sum(amount) AS amount FROM trusted.events\nUNION ALL SELECT 'orders', count(*), sum(amount) FROM trusted.orders\nUNION ALL SELECT 'readings', count(*), sum(amount) FROM trusted.readings\n";
 
+const GUESSES: &str = "-- One row an event: what is learned from all of them.\n/*---\nkey: [id]\n---*/\nSELECT id, n, predict('level') AS guess FROM trusted.events\n";
+
 /// Files, an API and a database → raw → trusted (appended to and merged) → refined (by partition) → release.
 pub struct Audited {
     pub place: Place,
@@ -75,13 +77,17 @@ impl Audited {
             "name: ledger\nlake: {lake}\nsteps_table: refined.steps\nsources:\n  \
              events: {{type: file, url: '{outside}/in/*.csv', columns: {{n: int}}, max_rejected: 1000000}}\n  \
              readings: {{type: rest, url: '{url}/readings'}}\n  \
-             orders: {{type: sql, url: 'sqlite:{outside}/shop.db', table: orders, cursor: n}}\n"
+             orders: {{type: sql, url: 'sqlite:{outside}/shop.db', table: orders, cursor: n}}\n\
+             predictors:\n  \
+             level: {{algorithm: regression_tree, from: trusted.events, target: amount, features: [n], key: [id], \
+             split: {{validate: 0, test: 0}}, allow_leak: [n]}}\n"
         );
         place.write("lagar.yaml", yaml);
         place.write("trusted/events.sql", EVENTS);
         place.write("trusted/orders.sql", ORDERS);
         place.write("trusted/readings.sql", READINGS);
         place.write("refined/totals.sql", TOTALS);
+        place.write("refined/guesses.sql", GUESSES);
     }
 
     /// Rows that each source has.

@@ -351,7 +351,8 @@ pub(crate) fn unknown(project: &Project) -> Vec<Error> {
             _ => format!("the predictor `{}` learns from `{name}`, which no model makes", predictor.name),
         };
         let error = Error::new(codes::SQL_UNKNOWN_TABLE, what).at_place(predictor.place.clone());
-        problems.push(match suggest::nearest(&name, project.models.keys().map(TableName::to_string)) {
+        let models: Vec<String> = project.models.keys().map(TableName::to_string).collect();
+        problems.push(match suggest::nearest(&name, models.iter().map(String::as_str)) {
             Some(near) if near != name => error.hint(format!("did you mean `{near}`?")),
             _ => error.hint("name a table of `trusted` or `refined` under `from`"),
         });

@@ -4,7 +4,7 @@ use lagar_flow::Result;
 use lagar_ml::{ALGORITHMS, Predictor, Question, Scorer, algorithm};
 use lagar_orchestrate::predictors::{self, Listed};
 
-use super::{connectors::keys, run, sql};
+use super::{connectors::keys, run as running, sql};
 use crate::{
     args::{Format, Global, PredictorsAction},
     output::{self, predictor, table::listing},
@@ -18,7 +18,7 @@ pub async fn run(global: &Global, action: Option<PredictorsAction>) -> Result<u8
             let select = names.iter().map(|name| format!("predictors.{name}")).collect();
             let options =
                 run::Options { select, full_refresh: force, partitions: Vec::new(), skip_exit_code: None };
-            run::run(global, options).await
+            running::run(global, options).await
         }
         PredictorsAction::Score { name, table, format, output } => {
             score(global, &name, table, format, output).await
