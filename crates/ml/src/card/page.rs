@@ -18,7 +18,6 @@ use crate::{
         classification::Binary,
         forecast::{Judged, Picture},
     },
-    judged::JudgedOn,
     predictor::Predictor,
 };
 
@@ -388,7 +387,10 @@ fn meaning(html: &mut String, predictor: &Predictor) {
         let _ = write!(html, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(about));
     };
     let arrow = |better| if better { "more is better" } else { "less is better" };
-    for metric in judge::metrics(predictor.task) {
+    let sides = facts::sides(predictor);
+    let is_shown =
+        |metric: &&judge::Metric| sides.as_ref().is_some_and(|sides| sides.own.value(metric).is_some());
+    for metric in judge::metrics(predictor.task).filter(is_shown) {
         add(metric.name, &format!("{}; {}", metric.about, arrow(metric.higher_is_better)));
     }
     if predictor.task == Task::Forecast {
@@ -398,7 +400,8 @@ fn meaning(html: &mut String, predictor: &Predictor) {
         add("flagged", "the share of the rows that are too unusual");
     }
     if predictor.judged.bias.is_some() {
-        facts::RATES.iter().for_each(|(name, about, _)| add(name, about));
+        let is_new = |name: &str| judge::find(predictor.task, name).is_err();
+        facts::RATES.iter().filter(|rate| is_new(rate.0)).for_each(|(name, about, _)| add(name, about));
     }
     if predictor.judged.importance.is_some() {
         add(
@@ -406,7 +409,7 @@ fn meaning(html: &mut String, predictor: &Predictor) {
             "how much worse it gets without what a feature says; features that say the same share it",
         );
     }
-    if predictor.judged.on == JudgedOn::Test && predictor.judged.training.is_some() {
+    if predictor.task.has_target() && predictor.judged.training.is_some() {
         add("training", "the same on the rows that it learned from: much better there is learned by heart");
     }
     html.push_str("</dl>\n</section>\n");
@@ -427,11 +430,11 @@ fn sentence(text: &str) -> String {
     let parts: Vec<&str> = text.split('`').collect();
     // One too many is none.
     if parts.len().is_multiple_of(2) {
-        return escape(text);
+        return whole(text);
     }
     let mut html = String::new();
     for (place, part) in parts.iter().enumerate() {
-        let part = escape(part);
+        let part = whole(part);
         if !place.is_multiple_of(2) {
             let _ = write!(html, "<code>{part}</code>");
         } else {
@@ -439,6 +442,11 @@ fn sentence(text: &str) -> String {
         }
     }
     html
+}
+
+/// Text in which a number and its sign stay in one line.
+fn whole(text: &str) -> String {
+    escape(text).replace(" %", "\u{a0}%")
 }
 
 /// Text as HTML text, also inside of quotation marks.

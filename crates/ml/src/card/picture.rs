@@ -212,7 +212,7 @@ pub(super) fn bar(bar: Bar) -> String {
         "<svg class=\"bar\" viewBox=\"0 0 200 14\" width=\"200\" aria-hidden=\"true\">\
          <rect x=\"{from:.1}\" y=\"2\" width=\"{width:.1}\" height=\"10\"/>"
     );
-    if let Some((low, high)) = bar.whisker {
+    if let Some((low, high)) = bar.whisker.filter(|(low, high)| low < high) {
         let (low, high) = (low * 200.0, high * 200.0);
         let _ =
             write!(svg, "<path class=\"whisker\" d=\"M{low:.1} 4V10M{low:.1} 7H{high:.1}M{high:.1} 4V10\"/>");

@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use super::{
     facts::{Room, Side, Sides, share_cells},
-    model::{Cell, Said, Scale, Section, Table, Tone, count, numbers, said, text, words},
+    model::{Bar, Cell, Said, Scale, Section, Table, Tone, bar, count, numbers, said, text, words},
     words::{NOTHING, counted, figure, hundredths, name, number, percent, quoted, thousands, value},
 };
 use crate::{
+    algorithm::Forecast,
     forecast::{Forecasts, OneSeries},
     judge::{
         Classification, Clustering, Measures, Outliers, Quantiles, Reduction, Regression,
@@ -240,12 +241,7 @@ fn sizes(measures: &Clustering, room: Room) -> Section {
     let head = vec![words("group"), numbers("rows"), numbers("share"), words("")];
     let table = Table::of(head, &all, room.rows, |(group, rows)| {
         let share = *rows as f64 / measures.rows.max(1) as f64;
-        vec![
-            text(group),
-            count(thousands(*rows)),
-            count(hundredths(share)),
-            super::model::bar(*rows as f64 / largest),
-        ]
+        vec![text(group), count(thousands(*rows)), count(hundredths(share)), bar(*rows as f64 / largest)]
     });
     let about = match (measures.silhouette, measures.silhouette_rows < in_groups) {
         (Some(_), true) => format!("the silhouette is that of {}", counted(measures.silhouette_rows, "row")),
@@ -390,17 +386,18 @@ fn next(forecasts: &Forecasts, room: Room) -> Option<Section> {
     let section = Section::new("next", "Forecast", "what comes next, after all that it learned from");
     if forecasts.series.len() == 1 {
         let steps: Vec<usize> = (0..first.forecast.values.len()).collect();
-        let scale = Scale::over(first.forecast.values.iter().copied());
+        let Forecast { values, lower, upper, .. } = &first.forecast;
+        let scale = Scale::over([values, lower, upper].into_iter().flatten().copied().chain([0.0]));
+        let place = |values: &[f64], step: usize| values.get(step).map(|value| scale.place(*value));
         let head = vec![words("time"), numbers("value"), words(""), numbers(level)];
         let table = Table::of(head, &steps, room.rows, |step| {
-            let value = first.forecast.values[*step];
-            vec![
-                text(time(0, *step)),
-                count(number(value)),
-                // The smallest is seen too.
-                super::model::bar(0.1 + 0.9 * scale.place(value)),
-                count(interval(first, *step)),
-            ]
+            let bar = Bar {
+                zero: scale.place(0.0),
+                value: scale.place(values[*step]),
+                whisker: place(lower, *step).zip(place(upper, *step)),
+            };
+            let value = count(number(values[*step]));
+            vec![text(time(0, *step)), value, Cell::Bar(bar), count(interval(first, *step))]
         });
         let shown = |given: &Value| given.as_f64().map_or_else(|| value(given), figure);
         let figures: Vec<String> = first
