@@ -16,8 +16,12 @@ pub async fn run(global: &Global, action: Option<PredictorsAction>) -> Result<u8
         PredictorsAction::Show { name, version, html } => show(global, &name, version, html).await,
         PredictorsAction::Train { names, force } => {
             let select = names.iter().map(|name| format!("predictors.{name}")).collect();
-            let options =
-                run::Options { select, full_refresh: force, partitions: Vec::new(), skip_exit_code: None };
+            let options = running::Options {
+                select,
+                full_refresh: force,
+                partitions: Vec::new(),
+                skip_exit_code: None,
+            };
             running::run(global, options).await
         }
         PredictorsAction::Score { name, table, format, output } => {
