@@ -25,6 +25,7 @@ mod memory;
 mod merges;
 mod partitions;
 mod paths;
+mod predictors;
 mod profile;
 mod quarantine;
 mod readers;

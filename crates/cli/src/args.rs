@@ -306,8 +306,8 @@ pub enum PredictorsAction {
     Show {
         name: String,
         /// Default: the current version, else the newest
-        #[arg(long, value_name = "N")]
-        version: Option<u64>,
+        #[arg(value_name = "VERSION")]
+        number: Option<u64>,
         /// Writes a page with pictures, which needs no other file
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
@@ -340,7 +340,7 @@ pub enum PredictorsAction {
     Promote {
         name: String,
         #[arg(value_name = "VERSION")]
-        version: u64,
+        number: u64,
     },
     /// Makes the version that was current before current again
     Rollback { name: String },

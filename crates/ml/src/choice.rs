@@ -29,10 +29,7 @@ const EQUAL: f64 = 1e-12;
 impl Verdict {
     /// The project asks for no comparison.
     pub(crate) fn unasked() -> Self {
-        Self {
-            promoted: true,
-            why: "current from now on: the project asks for no comparison (`promote`)".into(),
-        }
+        Self { promoted: true, why: "current: no `promote` asks for a comparison".into() }
     }
 
     /// There were no rows to judge by.

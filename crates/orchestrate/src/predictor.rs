@@ -12,8 +12,8 @@ use lagar_engine::{Asked, quoted};
 use lagar_flow::{Error, KillPoint, Name, Result, TableName, codes, kill};
 use lagar_lake::{Lake, NewPredictor, PredictorVersion, Release, Table};
 use lagar_ml::{
-    Learned, Lesson, Predictor, Question, Scorer, Task, algorithm, forecast, predictor::answer_type,
-    train as learn,
+    Learned, Lesson, Predictor, Question, Scorer, Spec, Task, algorithm, forecast, predictor::answer_type,
+    spec::Features, train as learn,
 };
 
 use crate::{
@@ -124,14 +124,12 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
         return no_rows(context, def, report);
     }
     let rows = rows_of(context, def, &table, report).await?;
-    let current = match context.predictor(&def.name) {
-        Some(number) => {
-            Some((number, Predictor::read(&context.lake.predictor(&def.name, number).await?.predictor)?))
-        }
+    let before = match context.predictor(&def.name) {
+        Some(number) => Some(Predictor::read(&context.lake.predictor(&def.name, number).await?.predictor)?),
         None => None,
     };
     let threads = context.project.limits.threads;
-    let (spec, before) = (def.spec.clone(), current.as_ref().map(|(_, predictor)| predictor.clone()));
+    let spec = with_features(&def.spec, &table)?;
     let rows_of_table = report.rows_in;
     let work = move || {
         let before = before.as_ref();
@@ -277,6 +275,16 @@ async fn rows_of(
     };
     concat_batches(&schema, &batches)
         .map_err(|error| Error::bug("rows do not fit together").caused_by(&error))
+}
+
+/// The same with the features by name: of a table's columns only those that are needed are read.
+fn with_features(spec: &Spec, table: &Table) -> Result<Spec> {
+    let names: Vec<String> = table.schema.fields().iter().map(|field| field.name().clone()).collect();
+    let features = match spec.horizon {
+        Some(_) => spec.features.clone(),
+        None => Features::Named(spec.feature_columns(&names)?),
+    };
+    Ok(Spec { features, ..spec.clone() })
 }
 
 /// Why the predictor would be trained from what lies in the lake now; `None` if it would not.

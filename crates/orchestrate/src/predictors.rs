@@ -18,6 +18,8 @@ pub struct Listed {
     /// The version that `predict` asks.
     pub current: Option<u64>,
     pub versions: u64,
+    /// Whether the newest version was found good enough.
+    pub promoted: bool,
     pub algorithm: String,
     pub from: String,
     pub trained_at: Option<DateTime<Utc>>,
@@ -65,7 +67,8 @@ pub async fn list(workplace: &Workplace) -> Result<Vec<Listed>> {
         };
         listed.push(Listed {
             current,
-            versions: newest.map_or(0, |newest| newest.number),
+            versions: newest.as_ref().map_or(0, |newest| newest.number),
+            promoted: newest.is_some_and(|newest| newest.promoted),
             algorithm,
             from,
             trained_at: shown.as_ref().map(|shown| shown.created_at),

@@ -13,7 +13,7 @@ use crate::{
 pub async fn run(global: &Global, action: Option<PredictorsAction>) -> Result<u8> {
     match action.unwrap_or(PredictorsAction::List) {
         PredictorsAction::List => list(global).await,
-        PredictorsAction::Show { name, version, html } => show(global, &name, version, html).await,
+        PredictorsAction::Show { name, number, html } => show(global, &name, number, html).await,
         PredictorsAction::Train { names, force } => {
             let select = names.iter().map(|name| format!("predictors.{name}")).collect();
             let options = running::Options {
@@ -27,10 +27,10 @@ pub async fn run(global: &Global, action: Option<PredictorsAction>) -> Result<u8
         PredictorsAction::Score { name, table, format, output } => {
             score(global, &name, table, format, output).await
         }
-        PredictorsAction::Promote { name, version } => {
+        PredictorsAction::Promote { name, number } => {
             let workplace = super::open_to_read(global).await?;
-            let release = predictors::promote(&workplace, &name, version).await?;
-            changed(global, &name, version, release.number)
+            let release = predictors::promote(&workplace, &name, number).await?;
+            changed(global, &name, number, release.number)
         }
         PredictorsAction::Rollback { name } => {
             let workplace = super::open_to_read(global).await?;
@@ -78,6 +78,7 @@ fn row(listed: &Listed) -> Vec<String> {
         (Some(current), newest) if newest > current => format!("version {current} of {newest}"),
         (Some(current), _) => format!("version {current}"),
         (None, 0) => "not trained yet".to_owned(),
+        (None, _) if listed.promoted => "not released yet".to_owned(),
         (None, _) => "none good enough".to_owned(),
     };
     let defined = if listed.defined { state } else { format!("{state}, not in the project") };
@@ -90,9 +91,9 @@ fn row(listed: &Listed) -> Vec<String> {
     ]
 }
 
-async fn show(global: &Global, name: &str, version: Option<u64>, html: Option<PathBuf>) -> Result<u8> {
+async fn show(global: &Global, name: &str, number: Option<u64>, html: Option<PathBuf>) -> Result<u8> {
     let workplace = super::open_to_read(global).await?;
-    let shown = predictors::show(&workplace, name, version).await?;
+    let shown = predictors::show(&workplace, name, number).await?;
     if let Some(file) = &html {
         output::write_file(file, &predictor::page(&shown), true)?;
         if !global.quiet {
