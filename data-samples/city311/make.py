@@ -19,6 +19,9 @@ COUNCIL_SINCE = date(2024, 5, 1)
 # On these days nothing was closed: the answer is an empty list.
 NOTHING_CLOSED = {date(2024, 4, 21), date(2024, 5, 5)}
 FIRST_KEY = 61_000_001
+# So many days before that only noise was counted, and by how many percent more in the months from January on.
+DAYS_BEFORE = 560
+SUMMER = [-40, -40, -20, 0, 20, 40, 50, 40, 20, 0, -30, -40]
 
 # code, name in the answers, box of longitude and latitude, inhabitants in thousands, cities as people spell them
 BOROUGHS = [
@@ -192,6 +195,25 @@ def closed(random, row, moment):
     return row
 
 
+def noise_before():
+    """What was counted before the line published its requests: noise by day and borough. More at weekends, as in the
+    requests themselves, and in summer; which is what can be learned from it."""
+    random = Random(312)
+    boroughs = sorted((name.lower(), weight) for name, _, weight, _ in BOROUGHS)
+    with (HERE / "noise_before.csv").open("w", encoding="utf-8", newline="\n") as file:
+        file.write("day,borough,cases\n")
+        for n in range(DAYS_BEFORE, 0, -1):
+            day = FIRST - timedelta(days=n)
+            summer = 100 + SUMMER[day.month - 1]
+            for borough, weight in boroughs:
+                # Of 10,000 chances of a complaint; four complaints a day in the city, on average.
+                mean = 4 * weight * NOISE_BY_DAY[day.weekday()] * summer // 109
+                cases = sum(random.below(1_000_000) < mean for _ in range(100))
+                file.write(f"{day},{borough},{cases}\n")
+    # A city that has none: only the names of the columns.
+    (HERE / "noise_before_none.csv").write_text("day,borough,cases\n", encoding="utf-8")
+
+
 def main():
     random = Random(311)
     created_on = {FIRST + timedelta(days=n): [] for n in range(DAYS)}
@@ -245,6 +267,7 @@ def main():
         for day, rows in days.items():
             lines = ",\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows)
             (folder / f"{day}.json").write_text(f"[{lines}]\n", encoding="utf-8", newline="\n")
+    noise_before()
     print(f"{sum(map(len, created_on.values()))} created, {sum(map(len, closed_on.values()))} closed")
 
 

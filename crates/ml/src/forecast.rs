@@ -208,9 +208,11 @@ fn months(moment: i64) -> Option<u32> {
 }
 
 type Key = Vec<Option<String>>;
+/// Of each series its moments and its values.
+type ByKey = BTreeMap<Key, (Vec<i64>, Vec<f64>)>;
 
 /// The series of the table, in the order of their keys: for each its moments and values.
-fn series_of(spec: &Spec, rows: &RecordBatch, time: &str) -> Result<BTreeMap<Key, (Vec<i64>, Vec<f64>)>> {
+fn series_of(spec: &Spec, rows: &RecordBatch, time: &str) -> Result<ByKey> {
     let (labels, _) = Labels::of(rows, spec.target.as_deref(), Task::Forecast)?;
     let Labels::Values(values) = labels else { return Err(Error::bug("a forecast without numbers")) };
     let moments = moments(time, column(rows, time)?)?;
@@ -249,7 +251,7 @@ fn said(key: &Key) -> String {
 }
 
 /// The one step of all series.
-fn step_of(series: &BTreeMap<Key, (Vec<i64>, Vec<f64>)>, calendar: bool) -> Result<Step> {
+fn step_of(series: &ByKey, calendar: bool) -> Result<Step> {
     let when = |moment: i64| match calendar {
         true => DateTime::from_timestamp_micros(moment)
             .map_or_else(|| moment.to_string(), |time| time.to_string()),
@@ -372,7 +374,7 @@ struct Work<'a> {
     spec: &'a Spec,
     entry: &'static Entry,
     horizon: usize,
-    series: &'a BTreeMap<Key, (Vec<i64>, Vec<f64>)>,
+    series: &'a ByKey,
 }
 
 impl Work<'_> {
@@ -394,7 +396,7 @@ impl Work<'_> {
             seed: self.spec.seed,
             threads: self.lesson.threads,
         };
-        let keys: Vec<String> = self.series.keys().map(|key| key_text(key)).collect();
+        let keys: Vec<String> = self.series.keys().map(key_text).collect();
         let known = keys.iter().zip(self.series.values());
         let known: Vec<_> = known.map(|(key, (_, values))| judge::forecast::Known { key, values }).collect();
         judge::forecast::judge(&known, &plan, part)

@@ -428,3 +428,22 @@ pub(crate) fn libraries() -> BTreeMap<String, String> {
 pub fn fits(kind: Kind, data_type: &DataType) -> bool {
     Kind::of("", data_type).is_ok_and(|of| of == kind) || *data_type == DataType::Null
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_versions_of_libraries_are_those_that_are_linked() {
+        let lock = include_str!("../../../Cargo.lock");
+        for (name, version) in libraries() {
+            let package = match name.as_str() {
+                "lagar" => "lagar-ml",
+                "augurs" => "augurs-mstl",
+                name => name,
+            };
+            let entry = format!("name = \"{package}\"\nversion = \"{version}\"");
+            assert!(lock.contains(&entry), "{entry}");
+        }
+    }
+}

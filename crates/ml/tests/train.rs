@@ -111,7 +111,7 @@ fn a_classifier_is_judged_beside_its_baselines_by_group_and_promoted() {
     assert_eq!(groups, ["bronx", "queens"]);
     assert_eq!(judged.bias.as_ref().unwrap().groups.len(), 2);
     assert_eq!(predictor.classes(), ["false", "true"]);
-    assert_eq!(predictor.learned_from.test_from.as_deref(), Some("2022-11-20"));
+    assert_eq!(predictor.learned_from.test_from.as_deref(), Some("2022-12-14"));
     assert_eq!(predictor.learned_from.rows + predictor.learned_from.rows_test, 800);
     assert_eq!(judged.importance.as_ref().unwrap().features[0].feature, "weekday");
     // As it is stored it is read, and answers.

@@ -1,5 +1,5 @@
 -- Complaints about noise that the police take, one row a day and borough; no day of the time that is covered is
--- missing, and none counts less than 0.
+-- missing, and none counts less than 0. Before the first request it is what was counted then.
 /*---
 key: [day, borough]
 tags: [daily]
@@ -30,3 +30,8 @@ SELECT
 FROM days
 CROSS JOIN boroughs
 LEFT JOIN counted ON counted.day = days.day AND counted.borough = boroughs.borough
+UNION ALL
+SELECT before.day, before.borough, before.cases
+FROM raw.noise_before AS before
+CROSS JOIN covered
+WHERE before._newest AND before.day < covered.first_day
