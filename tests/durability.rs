@@ -102,6 +102,8 @@ fn said_afterwards(calls: &[Call], lake: &Path, written: &[File]) {
             "released as ".to_owned()
         } else if folder.ends_with("_loads") || folder.ends_with("_delta_log") {
             step_of(lake, folder) + " "
+        } else if folder.parent().is_some_and(|parent| parent.ends_with("_predictors")) {
+            format!("predictors.{} ", folder.file_name().unwrap().display())
         } else {
             continue;
         };
@@ -109,7 +111,7 @@ fn said_afterwards(calls: &[Call], lake: &Path, written: &[File]) {
         let line = printed(calls, &words).unwrap_or_else(|| panic!("nobody said `{words}`"));
         assert!(file.durable.is_some_and(|durable| durable < line), "`{words}` was said too early: {file:?}");
     }
-    assert_eq!(commits, 9, "three loads, five tables and a release");
+    assert_eq!(commits, 11, "three loads, a predictor, six tables and a release");
 }
 
 /// `raw.events` for its folder of manifests.

@@ -46,6 +46,9 @@ fn tables_are_drawn_upstream_and_downstream() {
             "trusted.products",
             "trusted.users",
             "refined.an_products",
+            "refined.model_summary",
+            "refined.price_correlations",
+            "refined.product_groups",
             "refined.revenue_by_category",
             "refined.revenue_by_user",
             "refined.sales_by_region"

@@ -7,11 +7,12 @@ use std::{
     collections::BTreeMap,
     hash::{Hash, Hasher},
     ops::ControlFlow,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use arrow::{
-    array::{ArrayRef, RecordBatch},
+    array::{ArrayRef, RecordBatch, UInt64Array},
+    compute::{concat_batches, take_record_batch},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use datafusion::{
@@ -47,14 +48,42 @@ pub(crate) const FORECAST: &str = "forecast";
 /// A predictor as a session knows it.
 #[derive(Debug, Clone)]
 pub enum Asked {
-    /// Version `version`, which answers for rows.
-    Rows { version: u64, scorer: Arc<Scorer> },
+    /// Version `version`, which answers for rows, and keeps some of those that it was asked for in `seen`.
+    Rows { version: u64, scorer: Arc<Scorer>, seen: Arc<Seen> },
     /// Version `version`, which made forecasts.
     Series { version: u64, forecasts: Arc<Forecasts> },
     /// It has learned nothing yet: only what it will read and answer is known, for planning.
     Planned { features: Vec<String>, answer: DataType, probability: Option<DataType> },
     /// The same of one that will make forecasts.
     PlannedSeries { columns: SchemaRef },
+}
+
+/// Some of the rows that a predictor was asked for: from each batch the same part, so that no part of a table is
+/// left out.
+#[derive(Debug, Default)]
+pub struct Seen(Mutex<Vec<RecordBatch>>);
+
+/// Rows of a batch that are kept, and of all together.
+const SEEN_OF_BATCH: usize = 256;
+const SEEN_MAX: usize = 100_000;
+
+impl Seen {
+    fn add(&self, rows: &RecordBatch) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() * SEEN_OF_BATCH >= SEEN_MAX {
+            return;
+        }
+        let step = rows.num_rows().div_ceil(SEEN_OF_BATCH).max(1);
+        let kept: UInt64Array = (0..rows.num_rows() as u64).step_by(step).collect::<Vec<_>>().into();
+        // What is looked at later is a sample: without these rows it is a smaller one.
+        seen.extend(take_record_batch(rows, &kept).ok());
+    }
+
+    /// The rows that were kept, as one batch with the features by name; `None` if it was asked for none.
+    pub fn rows(&self) -> Option<RecordBatch> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        concat_batches(&seen.first()?.schema(), seen.iter()).ok()
+    }
 }
 
 /// A predictor that a query names, and where.
@@ -295,6 +324,7 @@ struct Predict {
     returns: DataType,
     /// `None`: only planned.
     scorer: Option<Arc<Scorer>>,
+    seen: Arc<Seen>,
     version: u64,
     signature: Signature,
 }
@@ -302,8 +332,10 @@ struct Predict {
 impl Predict {
     fn new(predictor: &str, question: Question, class: Option<String>, asked: &Asked) -> Result<Self> {
         let function = if question == Question::Answer { PREDICT } else { PREDICT_PROBA };
+        let mut seen_by = Arc::default();
         let (features, returns, scorer, version) = match asked {
-            Asked::Rows { version, scorer } => {
+            Asked::Rows { version, scorer, seen } => {
+                seen_by = seen.clone();
                 let features = scorer.features().iter().map(|feature| feature.name.clone()).collect();
                 (features, scorer.answer_type(question)?, Some(scorer.clone()), *version)
             }
@@ -342,6 +374,7 @@ impl Predict {
             class,
             features,
             scorer,
+            seen: seen_by,
             version,
         })
     }
@@ -351,6 +384,7 @@ impl Predict {
             Error::new(codes::PREDICTOR_STORED, format!("{}: nothing was learned yet", self.shown))
                 .hint("`lagar run` trains it")
         })?;
+        self.seen.add(rows);
         let answer = match &self.class {
             Some(class) => scorer.probability_of(class, rows),
             None => scorer.answer(self.question, rows),

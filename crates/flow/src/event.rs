@@ -45,6 +45,8 @@ pub enum EventKind {
     ValueDiscarded,
     /// Rows that do not fit their columns went to quarantine.
     RowDiscarded,
+    /// The values of a feature are not distributed as those that a predictor learned from.
+    FeatureDrifted,
     Other(String),
 }
 
@@ -69,6 +71,7 @@ impl EventKind {
             EventKind::ColumnIgnored => "column_ignored",
             EventKind::ValueDiscarded => "value_discarded",
             EventKind::RowDiscarded => "row_discarded",
+            EventKind::FeatureDrifted => "feature_drifted",
             EventKind::Other(name) => name,
         }
     }
@@ -82,7 +85,8 @@ impl From<EventKind> for String {
 
 impl From<String> for EventKind {
     fn from(name: String) -> Self {
-        let known = Self::DRIFT.into_iter().find(|kind| kind.as_str() == name);
+        let known =
+            Self::DRIFT.into_iter().chain([EventKind::FeatureDrifted]).find(|kind| kind.as_str() == name);
         known.unwrap_or(EventKind::Other(name))
     }
 }
@@ -112,6 +116,11 @@ impl fmt::Display for Event {
         match &self.kind {
             EventKind::ColumnNew => write!(f, "`{column}`{} is new", type_of(&self.after)),
             EventKind::ColumnMissing => write!(f, "`{column}`{} is missing", type_of(&self.before)),
+            EventKind::FeatureDrifted => {
+                let predictor = self.before.as_deref().unwrap_or_default();
+                let psi = self.after.as_deref().unwrap_or_default();
+                write!(f, "`{column}` is not distributed as what `{predictor}` learned from ({psi})")
+            }
             EventKind::TypeWidened | EventKind::TypeChanged => write!(
                 f,
                 "`{column}` {} from {} to {}",

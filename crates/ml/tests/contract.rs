@@ -7,6 +7,7 @@ use ndarray::{Array2, Axis, Slice};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256Plus;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 struct Rows {
     x: Array2<f64>,
@@ -107,6 +108,38 @@ fn the_same_rows_give_the_same_bits_with_any_number_of_threads() {
             }
         }
     }
+}
+
+/// The numbers that each algorithm fitted, in debug and release builds, on this machine and others, last year and
+/// today. Who changes an algorithm changes its line: `LAGAR_BLESS=1 cargo test --workspace --test contract`.
+#[test]
+fn the_bits_are_those_that_were_written_down() {
+    let mut found = String::new();
+    for entry in ALGORITHMS {
+        let params = defaults(entry);
+        let numbers = match entry.task {
+            Task::Forecast => {
+                let values: Vec<f64> =
+                    (0..90).map(|t: u32| 20.0 + f64::from((t * 37) % 11) + f64::from(t % 7)).collect();
+                let forecast =
+                    entry.forecast(&params, &Series { values: &values, season: 7, seed: 1 }, 10, 0.9);
+                serde_json::to_string(&forecast.unwrap()).unwrap()
+            }
+            task => {
+                let rows = rows(150, 4, 3, 2);
+                let (fitted, numbers) = entry.fit(&params, &rows.training(task, 2)).unwrap();
+                format!("{numbers} {:?}", fitted.predict(rows.x.view()).unwrap())
+            }
+        };
+        let hash = Sha256::digest(numbers.as_bytes());
+        let hash: String = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        found.push_str(&format!("{} {hash}\n", entry.name));
+    }
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/bits.txt");
+    if std::env::var_os("LAGAR_BLESS").is_some() {
+        std::fs::write(file, &found).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(file).unwrap(), found);
 }
 
 #[test]

@@ -29,6 +29,7 @@ use lagar_lake::{
 use self::inputs::Inputs;
 use crate::{
     graph::Node,
+    predictor,
     project::{hash, schema_hash},
     report::{CheckReport, Status, StepReport},
     run::Context,
@@ -97,6 +98,9 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
 
     let made = stage(context, model, &inputs, &again, back.as_ref(), report).await?;
     kill::at(KillPoint::ModelStaged);
+    for (name, loaded) in &inputs.predictors {
+        report.events.extend(predictor::drifted(context, name, loaded, &model.name)?);
+    }
     if let Some(base) = &base {
         refuse_other_columns(model, base, &made.kept.schema)?;
     }

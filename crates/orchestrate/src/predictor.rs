@@ -9,11 +9,11 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
 };
 use lagar_engine::{Asked, quoted};
-use lagar_flow::{Error, KillPoint, Name, Result, TableName, codes, kill};
+use lagar_flow::{Error, Event, EventKind, KillPoint, Name, Result, TableName, codes, kill};
 use lagar_lake::{Lake, NewPredictor, PredictorVersion, Release, Table};
 use lagar_ml::{
-    Learned, Lesson, Predictor, Question, Scorer, Spec, Task, algorithm, forecast, predictor::answer_type,
-    spec::Features, train as learn,
+    Learned, Lesson, Predictor, Question, Scorer, Spec, Task, algorithm, forecast, judge::guards::DriftLevel,
+    predictor::answer_type, spec::Features, train as learn,
 };
 
 use crate::{
@@ -71,12 +71,37 @@ pub(crate) async fn load(lake: &Lake, name: &Name, version: u64) -> Result<Loade
     Ok(Loaded { version, id, asked })
 }
 
+/// Tells of each feature whose values are not distributed as those that the predictor learned from, in the rows for
+/// which it was asked.
+pub(crate) fn drifted(
+    context: &Context,
+    name: &Name,
+    loaded: &Loaded,
+    table: &TableName,
+) -> Result<Vec<Event>> {
+    let Asked::Rows { scorer, seen, .. } = &loaded.asked else { return Ok(Vec::new()) };
+    let Some(rows) = seen.rows() else { return Ok(Vec::new()) };
+    let drifts = scorer.drift(&rows)?.into_iter();
+    let strong = drifts.filter(|(_, drift)| drift.level == DriftLevel::Strong);
+    let events = strong.map(|(feature, drift)| Event {
+        at: context.clock.now(),
+        run_id: context.run_id.clone(),
+        table: table.to_string(),
+        kind: EventKind::FeatureDrifted,
+        column: Some(feature),
+        before: Some(format!("predictors.{name}")),
+        after: Some(format!("psi {:.2}", drift.psi)),
+        count: Some(drift.rows),
+    });
+    Ok(events.collect())
+}
+
 fn ready(stored: &PredictorVersion) -> Result<Asked> {
     let predictor = Predictor::read(&stored.predictor)?;
     let version = stored.number;
     Ok(match predictor.forecasts {
         Some(forecasts) => Asked::Series { version, forecasts: Arc::new(forecasts) },
-        None => Asked::Rows { version, scorer: Arc::new(Scorer::new(predictor)?) },
+        None => Asked::Rows { version, scorer: Arc::new(Scorer::new(predictor)?), seen: Arc::default() },
     })
 }
 

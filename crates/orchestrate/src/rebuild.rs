@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use lagar_flow::{Result, columns_of};
 use lagar_lake::Lake;
+use lagar_ml::Predictor;
 
 use crate::{
+    graph::Node,
     history::RebuiltRun,
     project::schema_hash,
     report::{StepKind, StepReport},
@@ -47,6 +49,24 @@ pub(crate) async fn runs_of(lake: &Lake) -> Result<Vec<RebuiltRun>> {
                 .entry(meta.run_id.clone())
                 .or_insert_with(|| RebuiltRun::new(&meta.run_id, table.committed_at));
             run.add(step, table.committed_at);
+        }
+    }
+    for name in lake.predictors().await? {
+        for version in lake.predictor_versions(&name).await? {
+            let mut step = StepReport::new(Node::Predictor(name.clone()).to_string(), StepKind::Predictor);
+            // Of one that this Lagar cannot read is known that it was made.
+            if let Ok(Predictor { learned_from, .. }) = Predictor::read(&version.predictor) {
+                step.rows_out = learned_from.rows;
+                step.rows_in = learned_from
+                    .sample_of
+                    .unwrap_or(learned_from.rows + learned_from.rows_test + learned_from.rows_without_target);
+            }
+            step.version = Some(version.number);
+            step.provenance.inputs = [(version.table.to_string(), version.table_version)].into();
+            let run = runs
+                .entry(version.run_id.clone())
+                .or_insert_with(|| RebuiltRun::new(&version.run_id, version.created_at));
+            run.add(step, version.created_at);
         }
     }
     for release in lake.releases().await? {

@@ -99,7 +99,8 @@ pub(crate) fn is_record(path: &Path) -> bool {
     let of_records = |folder: &str| matches!(folder, "_delta_log" | "_loads" | "_quarantine" | "releases");
     path.as_ref().ends_with(".json")
         && (path.as_ref().ends_with("/_refused.json")
-            || folder.is_some_and(|folder| of_records(folder.as_ref())))
+            || folder.is_some_and(|folder| of_records(folder.as_ref()))
+            || path.parts().rev().nth(2).is_some_and(|folder| folder.as_ref() == "_predictors"))
 }
 
 /// Whether objects of this name are checkpoints of a Delta log.
@@ -159,6 +160,7 @@ mod tests {
             ("raw/s/load_date=2026-11-21/x-1.json", false),
             ("raw/s/_quarantine/refused.json", true),
             ("trusted/t/_refused.json", true),
+            ("refined/_predictors/p/00000000000000000001.json", true),
             ("raw/s/_quarantine/x.ndjson", false),
             ("trusted/t/_delta_log/00000000000000000100.checkpoint.parquet", false),
         ] {

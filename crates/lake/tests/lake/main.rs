@@ -10,6 +10,7 @@ mod dated;
 mod folders;
 mod lists;
 mod loads;
+mod predictors;
 mod readers;
 mod releases;
 mod slow;
