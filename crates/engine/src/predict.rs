@@ -58,31 +58,43 @@ pub enum Asked {
     PlannedSeries { columns: SchemaRef },
 }
 
-/// Some of the rows that a predictor was asked for: from each batch the same part, so that no part of a table is
-/// left out.
+/// Some of the rows that a predictor was asked for: of each batch some, as by chance, so that rows that lie in an
+/// order are not all of one kind. Each row once, also if two calls ask for it.
 #[derive(Debug, Default)]
-pub struct Seen(Mutex<Vec<RecordBatch>>);
+pub struct Seen(Mutex<SeenRows>);
+
+#[derive(Debug, Default)]
+struct SeenRows {
+    /// The call whose rows are kept.
+    call: Option<String>,
+    batches: Vec<RecordBatch>,
+}
 
 /// Rows of a batch that are kept, and of all together.
 const SEEN_OF_BATCH: usize = 256;
 const SEEN_MAX: usize = 100_000;
 
 impl Seen {
-    fn add(&self, rows: &RecordBatch) {
+    fn add(&self, call: &str, rows: &RecordBatch) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() * SEEN_OF_BATCH >= SEEN_MAX {
+        let first = seen.call.get_or_insert_with(|| call.to_owned()) == call;
+        if !first || seen.batches.len() * SEEN_OF_BATCH >= SEEN_MAX {
             return;
         }
-        let step = rows.num_rows().div_ceil(SEEN_OF_BATCH).max(1);
-        let kept: UInt64Array = (0..rows.num_rows() as u64).step_by(step).collect::<Vec<_>>().into();
+        let one_in = (rows.num_rows() / SEEN_OF_BATCH).max(1) as u64;
+        let by_chance = |row: &u64| {
+            (row.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33).is_multiple_of(one_in)
+        };
+        let kept: UInt64Array = (0..rows.num_rows() as u64).filter(by_chance).collect::<Vec<_>>().into();
         // What is looked at later is a sample: without these rows it is a smaller one.
-        seen.extend(take_record_batch(rows, &kept).ok());
+        let kept = take_record_batch(rows, &kept).ok();
+        seen.batches.extend(kept);
     }
 
     /// The rows that were kept, as one batch with the features by name; `None` if it was asked for none.
     pub fn rows(&self) -> Option<RecordBatch> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        concat_batches(&seen.first()?.schema(), seen.iter()).ok()
+        concat_batches(&seen.batches.first()?.schema(), seen.batches.iter()).ok()
     }
 }
 
@@ -384,7 +396,7 @@ impl Predict {
             Error::new(codes::PREDICTOR_STORED, format!("{}: nothing was learned yet", self.shown))
                 .hint("`lagar run` trains it")
         })?;
-        self.seen.add(rows);
+        self.seen.add(&self.name, rows);
         let answer = match &self.class {
             Some(class) => scorer.probability_of(class, rows),
             None => scorer.answer(self.question, rows),

@@ -54,8 +54,9 @@ pub struct Forecasts {
 pub struct OneSeries {
     /// The values of the columns that tell series apart, as text.
     pub key: Vec<Option<String>>,
-    /// The time of the last value: microseconds since 1970, or a whole number as it is.
-    pub last: i64,
+    /// The time of the first value: microseconds since 1970, or a whole number as it is. Months are counted from
+    /// it, as the 31st of one month is the 30th of another.
+    pub first: i64,
     /// So many values were learned from.
     pub values: u64,
     #[schemars(with = "serde_json::Value")]
@@ -139,9 +140,9 @@ impl Forecasts {
         let mut times = Vec::with_capacity(self.series.len() * horizon);
         for series in &self.series {
             for step in 1..=horizon {
-                times.push(
-                    self.step.after(series.last, step).ok_or_else(|| broken("a time is too far away"))?,
-                );
+                let from_first = (series.values as usize).saturating_sub(1).saturating_add(step);
+                let time = self.step.after(series.first, from_first);
+                times.push(time.ok_or_else(|| broken("a time is too far away"))?);
             }
         }
         columns.push(match schema.field(keys).data_type().is_integer() {
@@ -174,19 +175,18 @@ impl Step {
             let pairs = moments.windows(2).enumerate();
             pairs.filter(|(_, pair)| step.after(pair[0], 1) != Some(pair[1])).map(|(at, _)| at + 1).next()
         };
-        let Some(gap) = broken(fixed) else { return Ok(Some(fixed)) };
+        // First: July and August are 31 days apart, and so are August and September.
         if calendar
             && let (Some(a), Some(b)) = (months(*first), months(*second))
             && b > a
         {
             let months = Step::Months(b - a);
-            // The 31st of one month is the 30th of another: counted from the first, not from the one before.
             let even = (0..moments.len()).all(|at| months.after(*first, at) == Some(moments[at]));
             if even {
                 return Ok(Some(months));
             }
         }
-        Err(gap)
+        broken(fixed).map_or(Ok(Some(fixed)), Err)
     }
 
     fn after(self, moment: i64, steps: usize) -> Option<i64> {
@@ -437,7 +437,7 @@ impl Work<'_> {
             match self.entry.forecast(params, &series, self.horizon, self.level()) {
                 Ok(forecast) => made.push(OneSeries {
                     key: key.clone(),
-                    last: times.last().copied().unwrap_or_default(),
+                    first: times.first().copied().unwrap_or_default(),
                     values: values.len() as u64,
                     forecast,
                 }),

@@ -221,6 +221,8 @@ pub struct Promote {
 const SHARES_MAX: f64 = 0.9;
 /// Combinations of parameters that a search may try.
 const TRIES_MAX: usize = 1000;
+/// Steps ahead that somebody may want.
+const HORIZON_MAX: usize = 10_000;
 pub(crate) const INTERVAL_DEFAULT: f64 = 0.9;
 
 impl Spec {
@@ -263,8 +265,9 @@ impl Spec {
             if self.time.is_none() {
                 wrong(&[], config("a forecast needs `time`: the column that says when".to_owned()));
             }
-            if !matches!(self.horizon, Some(1..)) {
-                wrong(&["horizon"], config("a forecast needs a `horizon`: how many steps ahead".to_owned()));
+            if !matches!(self.horizon, Some(1..=HORIZON_MAX)) {
+                let what = format!("a forecast needs a `horizon`: how many steps ahead, 1 to {HORIZON_MAX}");
+                wrong(&["horizon"], config(what));
             }
             if self.season == Some(0) {
                 wrong(&["season"], config("`season` is at least 1".to_owned()));

@@ -339,7 +339,10 @@ fn split(spec: &Spec, rows: &RecordBatch, features: &[String]) -> Result<(Parts,
         return Ok((parts, format!("time {time}")));
     }
     let (columns, by): (Vec<&String>, String) = match spec.key.as_slice() {
-        [] => (features.iter().chain(&spec.target).collect(), "hash of the row".into()),
+        [] => (
+            features.iter().chain(&spec.target).collect(),
+            format!("hash of the row ({})", features.join(", ")),
+        ),
         key => (key.iter().collect(), format!("hash of {}", key.join(", "))),
     };
     let columns = columns.into_iter().map(|name| Ok((name.as_str(), column(rows, name)?)));
@@ -500,7 +503,7 @@ impl Work<'_> {
         judged.baselines = self.baselines(fit, learned, rows)?;
         judged.groups = self.groups(fit, learned, &answers, rows, threshold, notes)?;
         judged.bias = self.bias(&answers, rows, threshold)?;
-        judged.importance = self.importance(fit, rows)?;
+        judged.importance = self.importance(fit, rows, threshold)?;
         judged.measures = Some(measures);
         Ok(judged)
     }
@@ -641,7 +644,7 @@ impl Work<'_> {
         judge::bias::bias(&truth, &called, &of_row, &groups, self.spec.reference_group.as_deref()).map(Some)
     }
 
-    fn importance(&self, fit: &Fit, rows: &[usize]) -> Result<Option<Importances>> {
+    fn importance(&self, fit: &Fit, rows: &[usize], threshold: Option<f64>) -> Result<Option<Importances>> {
         if !self.entry.task.has_target() {
             return Ok(None);
         }
@@ -656,7 +659,7 @@ impl Work<'_> {
         let score = |x: ArrayView2<'_, f64>, places: &[usize]| {
             let of: Vec<usize> = places.iter().map(|place| rows[*place]).collect();
             let answers = self.spread(fit, fit.fitted.predict(x)?)?;
-            natural(&self.measures(fit, &answers, &of, None)?).ok_or_else(|| {
+            natural(&self.measures(fit, &answers, &of, threshold)?).ok_or_else(|| {
                 Error::new(codes::PREDICTOR_DATA, "the target is the same in all rows that judge")
             })
         };
@@ -689,7 +692,9 @@ impl Work<'_> {
     /// The measure of another version on the test rows; `None` if it cannot answer for them.
     fn value_of(&self, other: &Predictor, metric: &judge::Metric) -> Result<Option<f64>> {
         let same_target = other.target.as_ref().map(|target| &target.name) == self.spec.target.as_ref();
-        if other.task != self.entry.task || !same_target {
+        // Rows that are test rows now may be those that it learned from.
+        let same_split = other.learned_from.split_by == self.split_by;
+        if other.task != self.entry.task || !same_target || !same_split {
             return Ok(None);
         }
         let rows = rows_of(&self.rows, &self.parts.test)?;

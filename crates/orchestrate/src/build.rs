@@ -46,6 +46,21 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
     let fingerprint = fingerprint(model, &inputs.ids_by_name());
     let newest = context.lake.table(&model.name, None).await?;
     let base = base(context, model, newest.as_ref()).await?;
+    let other = base.as_ref().and_then(|base| inputs.other_predictor(base));
+    let base = match &other {
+        // Answers of two versions would stand side by side.
+        Some(name) if model.front.materialize != Materialize::Append => {
+            report.notes.push(format!("`{name}` has another version: all rows are made again"));
+            None
+        }
+        Some(name) => {
+            report.notes.push(format!(
+                "`{name}` has another version: rows made before stay as they are, --full-refresh makes all again"
+            ));
+            base
+        }
+        None => base,
+    };
     let asked = partition::asked(context, model);
     let mut left_out = left_out::of(base.as_ref());
     let retried = left_out.is_some() && context.retries(&model.name);
@@ -99,7 +114,11 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
     let made = stage(context, model, &inputs, &again, back.as_ref(), report).await?;
     kill::at(KillPoint::ModelStaged);
     for (name, loaded) in &inputs.predictors {
-        report.events.extend(predictor::drifted(context, name, loaded, &model.name)?);
+        match predictor::drifted(context, name, loaded, &model.name) {
+            Ok(drifted) => report.events.extend(drifted),
+            // Rows that were answered for are none the worse for it.
+            Err(error) => report.notes.push(format!("how far features drifted is not known: {error}")),
+        }
     }
     if let Some(base) = &base {
         refuse_other_columns(model, base, &made.kept.schema)?;

@@ -54,6 +54,9 @@ pub(crate) async fn none_current(lake: &Lake, name: &Name) -> Error {
     let what = format!("no version of the predictor `{name}` is current");
     let error = Error::new(codes::TABLE_MISSING, what);
     match lake.newest_predictor(name).await {
+        Ok(Some(newest)) if newest.promoted => {
+            error.hint(format!("version {} was trained, and its run released nothing: run again", newest.number))
+        }
         Ok(Some(newest)) => error.hint(format!(
             "version {} was not good enough; look at it with `lagar predictors show {name}`, and use it all the \
              same with `lagar predictors promote {name} {}`",
@@ -145,12 +148,29 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
     {
         return as_before(context, def, newest, report).await;
     }
+    // After a rollback: the version that is asked was made of this very state.
+    if let (Some(number), false) = (context.released_predictor(&def.name), context.full_refresh)
+        && newest.as_ref().is_some_and(|newest| newest.number != number)
+        && context.lake.predictor(&def.name, number).await.is_ok_and(|asked| asked.fingerprint == fingerprint)
+    {
+        report.status = Status::NothingNew;
+        report.version = Some(number);
+        report.notes.push("its settings and its table are those that it learned from".into());
+        return Ok(());
+    }
     if table.files.iter().map(|file| file.rows).sum::<u64>() == 0 {
         return no_rows(context, def, report);
     }
     let rows = rows_of(context, def, &table, report).await?;
-    let before = match context.predictor(&def.name) {
-        Some(number) => Some(Predictor::read(&context.lake.predictor(&def.name, number).await?.predictor)?),
+    // One that cannot be read does not stand in the way of the next.
+    let before = match context.predictor(&def.name).filter(|_| def.spec.promote.is_some()) {
+        Some(number) => {
+            let stored = context.lake.predictor(&def.name, number).await;
+            let before = stored.and_then(|stored| Predictor::read(&stored.predictor));
+            before
+                .map_err(|error| report.notes.push(format!("not compared with version {number}: {error}")))
+                .ok()
+        }
         None => None,
     };
     let threads = context.project.limits.threads;
@@ -329,7 +349,15 @@ pub(crate) async fn staleness(
     };
     let Some(table) = table else { return Ok(None) };
     let definition = definition(def)?;
-    if newest.fingerprint == fingerprint(&definition, &id_of(&table)) {
+    let wanted = fingerprint(&definition, &id_of(&table));
+    let released = release.and_then(|release| release.predictors.get(&def.name).copied());
+    let is_asked = match released.filter(|number| *number != newest.number) {
+        Some(number) => {
+            lake.predictor(&def.name, number).await.is_ok_and(|asked| asked.fingerprint == wanted)
+        }
+        None => false,
+    };
+    if newest.fingerprint == wanted || is_asked {
         return Ok(None);
     }
     Ok(Some(match version == Some(newest.table_version) {

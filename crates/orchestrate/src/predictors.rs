@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use lagar_engine::suggest;
 use lagar_flow::{Error, Name, Result, codes};
 use lagar_lake::{PredictorVersion, Release};
-use lagar_ml::Predictor;
+use lagar_ml::{JudgedOn, Predictor};
 use serde::Serialize;
 
 use crate::workplace::Workplace;
@@ -25,6 +25,8 @@ pub struct Listed {
     pub trained_at: Option<DateTime<Utc>>,
     /// The most telling measures of the current version (else the newest), by name.
     pub headline: Vec<(String, f64)>,
+    /// Which rows these are measures of.
+    pub judged_on: Option<JudgedOn>,
     /// Whether the project defines it.
     pub defined: bool,
 }
@@ -72,6 +74,7 @@ pub async fn list(workplace: &Workplace) -> Result<Vec<Listed>> {
             algorithm,
             from,
             trained_at: shown.as_ref().map(|shown| shown.created_at),
+            judged_on: predictor.as_ref().map(|predictor| predictor.judged.on),
             headline: predictor.map(|predictor| predictor.judged.headline()).unwrap_or_default(),
             defined: def.is_some(),
             name,

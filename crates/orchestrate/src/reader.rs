@@ -113,7 +113,9 @@ impl<'w> Reader<'w> {
                 Some(version) => {
                     session.add_predictor(&name, predictor::load(lake, &name, version).await?.asked)
                 }
-                None if lake.newest_predictor(&name).await?.is_some() => {
+                None if lake.newest_predictor(&name).await?.is_some()
+                    || self.workplace.project.predictors.contains_key(&name) =>
+                {
                     return Err(predictor::none_current(lake, &name).await);
                 }
                 // There is none of that name: the session says so, with the place.

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
-use lagar_flow::Result;
-use lagar_ml::{ALGORITHMS, Predictor, Question, Scorer, algorithm};
+use lagar_flow::{Error, Result, codes};
+use lagar_ml::{ALGORITHMS, JudgedOn, Predictor, Question, Scorer, algorithm, card::figures};
 use lagar_orchestrate::predictors::{self, Listed};
 
 use super::{connectors::keys, run as running, sql};
@@ -66,7 +66,7 @@ async fn list(global: &Global) -> Result<u8> {
         return Ok(0);
     }
     output::stdout(&listing(
-        &["predictor", "state", "algorithm", "learns from", "on rows that it has not seen"],
+        &["predictor", "state", "algorithm", "learns from", "how good, on rows that it has not seen"],
         listed.iter().map(row).collect(),
         &[],
     ));
@@ -87,7 +87,13 @@ fn row(listed: &Listed) -> Vec<String> {
         defined,
         listed.algorithm.clone(),
         listed.from.clone(),
-        lagar_ml::card::figures(&listed.headline),
+        match listed.judged_on {
+            Some(JudgedOn::Training) => {
+                format!("{} (on rows that it learned from)", figures(&listed.headline))
+            }
+            Some(JudgedOn::Nothing) => "not judged: too few rows".to_owned(),
+            _ => figures(&listed.headline),
+        },
     ]
 }
 
@@ -125,6 +131,13 @@ async fn score(
     let shown = predictors::show(&workplace, name, None).await?;
     let name = &shown.name;
     let query = match shown.predictor.forecasts {
+        Some(_) if table.is_some() => {
+            return Err(Error::new(
+                codes::USAGE,
+                format!("`{name}` makes forecasts: it is asked for no table"),
+            )
+            .hint(format!("lagar predictors score {name}")));
+        }
         Some(_) => format!("SELECT * FROM forecast('{name}')"),
         None => {
             let table = table.unwrap_or(shown.predictor.learned_from.table);

@@ -4,11 +4,11 @@ use lagar_flow::{Error, Result, codes};
 use linfa::{DatasetBase, traits::Fit};
 use linfa_linalg::qr::QR;
 use linfa_linear::LinearRegression;
-use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shared::weights::Line;
+use super::shared::weights::{Line, finite};
 use crate::algorithm::{Algorithm, Task, Training};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -34,61 +34,107 @@ impl Algorithm for Linear {
     type Fitted = Line;
 
     fn fit(params: &Params, training: &Training<'_>) -> Result<Line> {
-        let unknowns = training.x.ncols() + usize::from(params.intercept);
-        training.at_least(unknowns, Self::NAME)?;
         let y = training.target.values()?;
-        let design = match params.intercept {
-            true => {
-                let ones = Array2::ones((training.rows(), 1));
-                concatenate(Axis(1), &[training.x.view(), ones.view()])
-                    .map_err(|error| Error::bug("a column of ones does not fit").caused_by(&error))?
-            }
-            false => training.x.to_owned(),
-        };
-        let inverse_r = inverse_of_r(&design)?;
-        let data = DatasetBase::new(training.x, ArrayView1::from(y));
-        let line = LinearRegression::new()
-            .with_intercept(params.intercept)
-            .fit(&data)
-            .map_err(|error| Error::new(codes::PREDICTOR_DATA, "no line fits").caused_by(&error))?;
+        let kept = independent(training.x, params.intercept)?;
+        let unknowns = kept.len() + usize::from(params.intercept);
+        training.at_least(unknowns.max(1), Self::NAME)?;
+        let x = training.x.select(Axis(1), &kept);
+        let mut coefficients = vec![0.0; training.x.ncols()];
+        let mut intercept = 0.0;
+        if kept.is_empty() && params.intercept {
+            let rows = y.len() as f64;
+            intercept = y.iter().map(|y| y / rows).sum();
+        } else if !kept.is_empty() {
+            let data = DatasetBase::new(x.view(), ArrayView1::from(y));
+            let line = LinearRegression::new()
+                .with_intercept(params.intercept)
+                .fit(&data)
+                .map_err(|error| Error::new(codes::PREDICTOR_DATA, "no line fits").caused_by(&error))?;
+            kept.iter().zip(line.params()).for_each(|(column, value)| coefficients[*column] = *value);
+            intercept = line.intercept();
+        }
         let mut line = Line {
             features: training.features.to_vec(),
-            coefficients: line.params().to_vec(),
-            intercept: line.intercept(),
+            coefficients,
+            intercept,
             standard_errors: Vec::new(),
         };
         let free = training.rows() - unknowns;
-        if free > 0 {
+        if free > 0 && unknowns > 0 {
             let fitted = line.values(training.x);
             let squares: f64 = y.iter().zip(&fitted).map(|(y, fitted)| (y - fitted).powi(2)).sum();
             let variance = squares / free as f64;
-            line.standard_errors = inverse_r
+            let inverse_r = inverse_of_r(&design(x.view(), params.intercept)?)?;
+            let mut errors = inverse_r
                 .rows()
                 .into_iter()
-                .map(|row| (variance * row.iter().map(|v| v * v).sum::<f64>()).sqrt())
-                .collect();
+                .map(|row| (variance * row.iter().map(|v| v * v).sum::<f64>()).sqrt());
+            let of_intercept = if params.intercept { errors.next().unwrap_or_default() } else { 0.0 };
+            line.standard_errors = vec![0.0; training.x.ncols()];
+            kept.iter().zip(errors).for_each(|(column, error)| line.standard_errors[*column] = error);
+            line.standard_errors.push(of_intercept);
         }
+        finite(line.coefficients.iter().chain(&line.standard_errors).chain([&line.intercept]))?;
         Ok(line)
     }
 }
 
-/// `R⁻¹` of `X = QR`, from which `(XᵀX)⁻¹ = R⁻¹R⁻ᵀ`. Columns of very different size are brought to one length
-/// first, so that only columns that follow from each other are taken for such.
+/// With a column of ones in front, if a constant is fitted.
+fn design(x: ArrayView2<'_, f64>, intercept: bool) -> Result<Array2<f64>> {
+    if !intercept {
+        return Ok(x.to_owned());
+    }
+    let ones = Array2::ones((x.nrows(), 1));
+    concatenate(Axis(1), &[ones.view(), x.view()])
+        .map_err(|error| Error::bug("a column of ones does not fit").caused_by(&error))
+}
+
+/// The share of a column's length below which it follows from those before it.
+const DEPENDENT: f64 = 1e-10;
+
+/// The columns that do not follow from those before them, such as all but the last of the columns of a one-hot
+/// encoding beside a constant. The others get the coefficient 0: what they say, these say already (as `lm` of R
+/// does it). By Gram and Schmidt, twice, which keeps what is left over exact (Giraud, Langou, Rozloznik 2005).
+fn independent(x: ArrayView2<'_, f64>, intercept: bool) -> Result<Vec<usize>> {
+    let mut basis: Vec<Array1<f64>> = Vec::new();
+    let mut kept = Vec::new();
+    for (place, column) in design(x, intercept)?.columns().into_iter().enumerate() {
+        // Brought to one size first: a column of huge numbers is no other than one of small ones.
+        let largest = column.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+        if largest == 0.0 {
+            continue;
+        }
+        let scaled = column.mapv(|value| value / largest);
+        let length = scaled.dot(&scaled).sqrt();
+        let mut rest = scaled / length;
+        for _ in 0..2 {
+            for before in &basis {
+                let share = rest.dot(before);
+                rest.scaled_add(-share, before);
+            }
+        }
+        let own = rest.dot(&rest).sqrt();
+        if own > DEPENDENT && basis.len() < x.nrows() {
+            basis.push(rest / own);
+            kept.push(place);
+        }
+    }
+    let first = usize::from(intercept);
+    Ok(kept.into_iter().filter(|place| *place >= first).map(|place| place - first).collect())
+}
+
+/// `R⁻¹` of `X = QR`, from which `(XᵀX)⁻¹ = R⁻¹R⁻ᵀ`. Columns are brought to one length first.
 fn inverse_of_r(design: &Array2<f64>) -> Result<Array2<f64>> {
     let lengths: Array1<f64> =
         design.columns().into_iter().map(|column| column.dot(&column).sqrt()).collect();
-    let dependent = || {
-        Error::new(codes::PREDICTOR_DATA, "a feature follows from the others: no single line fits best")
-            .hint("leave one of them out, or use `ridge`")
-    };
-    if lengths.iter().any(|length| *length == 0.0) {
-        return Err(dependent());
-    }
     let scaled = design / &lengths;
     let r = scaled.qr().map_err(|error| Error::bug("no QR").caused_by(&error))?.into_r();
-    // The length of what a column adds to those before it, of 1.
-    if r.diag().iter().any(|own| own.abs() < 1e-10) {
-        return Err(dependent());
+    if lengths.iter().any(|length| !length.is_normal()) || r.diag().iter().any(|own| *own == 0.0) {
+        return Err(Error::new(
+            codes::PREDICTOR_DATA,
+            "the features are too large or too small to be squared",
+        )
+        .hint("divide them by a constant, or use `scale: standard`"));
     }
     let n = r.nrows();
     let mut inverse = Array2::<f64>::zeros((n, n));
@@ -131,15 +177,26 @@ mod tests {
         assert!((line.standard_errors[1] - s * (0.25 + 6.25 / 5.0f64).sqrt()).abs() < 1e-12);
     }
 
+    /// As `lm` of R: the first ones are kept, the others are 0.
     #[test]
-    fn columns_that_follow_from_each_other_are_an_error() {
-        let x = array![[1.0, 2.0], [2.0, 4.0], [3.0, 6.0], [5.0, 10.0]];
-        let features = ["a".to_owned(), "b".to_owned()];
-        let y = [1.0, 2.0, 3.0, 4.0];
+    fn columns_that_follow_from_others_get_no_weight() {
+        // A one-hot encoding with its constant, twice a column, a column of nothing.
+        let x = array![
+            [1.0, 0.0, 1.0, 2.0, 0.0],
+            [1.0, 0.0, 2.0, 4.0, 0.0],
+            [0.0, 1.0, 3.0, 6.0, 0.0],
+            [0.0, 1.0, 5.0, 10.0, 0.0],
+            [0.0, 1.0, 4.0, 8.0, 0.0]
+        ];
+        let features: Vec<String> = ["a=x", "a=y", "b", "c", "d"].map(str::to_owned).to_vec();
+        // y = 10 + 5 (a = x) + 2 b
+        let y = [17.0, 19.0, 16.0, 20.0, 18.0];
         let training =
             Training { x: x.view(), target: Target::Values(&y), features: &features, seed: 0, threads: 1 };
-        let error = Linear::fit(&Params::default(), &training).unwrap_err();
-        assert_eq!(error.code(), codes::PREDICTOR_DATA);
-        assert!(error.hint_text().unwrap().contains("ridge"));
+        let line = Linear::fit(&Params::default(), &training).unwrap();
+        for (found, expected) in line.coefficients.iter().zip([5.0, 0.0, 2.0, 0.0, 0.0]) {
+            assert!((found - expected).abs() < 1e-9, "{:?}", line.coefficients);
+        }
+        assert!((line.intercept - 10.0).abs() < 1e-9);
     }
 }

@@ -201,6 +201,13 @@ impl Inputs {
         Ok(reads_all)
     }
 
+    /// A predictor of which `base` asked another version.
+    pub(super) fn other_predictor(&self, base: &Table) -> Option<String> {
+        let before = |name: &str| base.meta.as_ref().and_then(|meta| meta.input_ids.get(name));
+        let mut names = self.predictors.iter().map(|(name, loaded)| (node(name), &loaded.id));
+        names.find(|(name, id)| before(name) != Some(*id)).map(|(name, _)| name)
+    }
+
     /// The number of each input, by the name under which it stands in reports.
     pub(super) fn numbers_by_name(&self) -> BTreeMap<String, u64> {
         let tables = self.numbers.iter().map(|(table, number)| (table.to_string(), *number));
