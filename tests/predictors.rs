@@ -132,6 +132,32 @@ fn a_new_version_makes_what_was_asked_stale_and_can_be_taken_back() {
 }
 
 #[test]
+fn a_table_that_adds_to_itself_has_no_answers_of_two_versions() {
+    let place = place();
+    let model = "/*---\nmaterialize: merge\nkey: [day, place]\nincremental: trusted.days\n---*/
+SELECT day, place, predict_proba('loud') AS share FROM trusted.days";
+    place.write("refined/asked.sql", model);
+    place.run(&[]);
+    // Other settings, no new row.
+    place.write("lagar.yaml", YAML.replace("trees: 15", "trees: 9"));
+    let report = place.run(&[]);
+    let made = step(&report, "refined.asked");
+    assert_eq!((&made["status"], &made["inputs"]["predictors.loud"]), (&json!("ok"), &json!(2)), "{made}");
+    assert!(made["notes"].to_string().contains("all rows are made again"), "{made}");
+    let differ = "SELECT count(*) AS n FROM refined.asked a JOIN
+                  (SELECT day, place, predict_proba('loud') AS again FROM trusted.days) b USING (day, place)
+                  WHERE share <> again";
+    assert_eq!(place.rows(differ), [json!({"n": 0})]);
+    // An append keeps what it has, and says so.
+    let append = model.replace("materialize: merge", "materialize: append");
+    place.write("refined/asked.sql", append);
+    place.run(&["-s", "refined.asked", "--full-refresh"]);
+    place.write("lagar.yaml", YAML);
+    let report = place.run(&[]);
+    assert!(step(&report, "refined.asked")["notes"].to_string().contains("stay as they are"), "{report}");
+}
+
+#[test]
 fn what_is_wrong_is_told_before_anything_runs() {
     let place = place();
     let cases: Vec<(&str, String, &[&str])> = vec![

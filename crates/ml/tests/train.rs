@@ -532,4 +532,23 @@ fn months_are_stepped_by_the_calendar() {
     let days = rows.column(0).as_primitive::<arrow::datatypes::Date32Type>();
     assert_eq!(days.values().to_vec(), [first(36), first(37), first(38)]);
     assert_eq!(rows.column(2).as_primitive::<Float64Type>().values().to_vec(), [36.0, 37.0, 38.0]);
+    // The last days of months: after 28 February comes 31 March. And two months of 31 days are months, too.
+    let day = |y, m, d| {
+        let epoch = chrono::NaiveDate::from_ymd_opt(1970, 1, 1).unwrap();
+        chrono::NaiveDate::from_ymd_opt(y, m, d).unwrap().signed_duration_since(epoch).num_days() as i32
+    };
+    for (known, next) in [
+        (vec![day(2022, 12, 31), day(2023, 1, 31), day(2023, 2, 28)], [day(2023, 3, 31), day(2023, 4, 30)]),
+        (vec![day(2023, 7, 1), day(2023, 8, 1), day(2023, 9, 1)], [day(2023, 10, 1), day(2023, 11, 1)]),
+    ] {
+        let cases: Vec<i64> = (0..known.len() as i64).collect();
+        let rows = table(vec![
+            ("month", Arc::new(Date32Array::from(known)) as ArrayRef),
+            ("cases", Arc::new(Int64Array::from(cases))),
+        ]);
+        let keys = json!({"algorithm": "drift", "from": "refined.x", "target": "cases", "time": "month", "horizon": 2});
+        let rows = learn(&spec(keys), &rows).unwrap().predictor.forecasts.unwrap().batch(None).unwrap();
+        let days = rows.column(0).as_primitive::<arrow::datatypes::Date32Type>();
+        assert_eq!(days.values().to_vec(), next);
+    }
 }
