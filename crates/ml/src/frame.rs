@@ -277,6 +277,8 @@ fn learn_feature(
     target: TargetNumbers<'_>,
     notes: &mut Vec<String>,
 ) -> Result<Feature> {
+    let plain = without_dictionary(name, column)?;
+    let column = &plain;
     let kind = Kind::of(name, column.data_type())?;
     let mut feature = Feature {
         name: name.to_owned(),
@@ -524,6 +526,21 @@ impl Feature {
             )
             .hint("give it the type that was learned from, or train again"));
         }
+        let plain = without_dictionary(&self.name, column)?;
+        let column = &plain;
+        let by_value = !matches!(self.encoding, Encoding::Number | Encoding::Parts { .. });
+        if by_value && !self.has_texts_of(column.data_type()) {
+            return Err(Error::new(
+                codes::PREDICTOR_DATA,
+                format!(
+                    "the feature `{}` is encoded by its values, which were {}, and are {} now",
+                    self.name,
+                    self.data_type,
+                    column.data_type()
+                ),
+            )
+            .hint("cast it to the type that was learned from: 5 and 5.0 are different texts"));
+        }
         match &self.encoding {
             Encoding::Number => Ok(vec![self.finite(column)?]),
             Encoding::OneHot { categories } => {
@@ -553,6 +570,15 @@ impl Feature {
             }
             Encoding::Parts { parts } => parts.iter().map(|part| self.part(*part, column)).collect(),
         }
+    }
+
+    /// Whether a value of that type has the text by which it was learned.
+    fn has_texts_of(&self, data_type: &DataType) -> bool {
+        let was_whole = ["Int", "UInt"].iter().any(|whole| self.data_type.starts_with(whole));
+        matches!(self.kind, Kind::Text | Kind::Boolean)
+            || *data_type == DataType::Null
+            || self.data_type == data_type.to_string()
+            || was_whole && data_type.is_integer()
     }
 
     /// A target encoding of rows that are learned from: each row gets the mean of the rows in other folds.
@@ -626,8 +652,9 @@ impl Feature {
     }
 
     fn part(&self, part: DatePart, column: &ArrayRef) -> Result<Vec<f64>> {
-        if column.null_count() > 0 {
-            return Err(self.nulls("null", column.null_count(), column.len()));
+        let nulls = column.logical_null_count();
+        if nulls > 0 {
+            return Err(self.nulls("null", nulls, column.len()));
         }
         let wrong = |error: arrow::error::ArrowError| {
             Error::new(codes::PREDICTOR_DATA, format!("no {} of `{}`", part.name(), self.name))
@@ -667,6 +694,14 @@ impl DatePart {
             DatePart::Days => "days",
         }
     }
+}
+
+/// The values themselves of a column that is stored as places in a dictionary.
+fn without_dictionary(name: &str, column: &ArrayRef) -> Result<ArrayRef> {
+    let DataType::Dictionary(_, values) = column.data_type() else { return Ok(column.clone()) };
+    cast(column, values).map_err(|error| {
+        Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` cannot be read")).caused_by(&error)
+    })
 }
 
 fn places<'a>(texts: &'a StringArray, categories: &'a [String]) -> impl Iterator<Item = Option<usize>> + 'a {

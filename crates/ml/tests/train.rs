@@ -251,6 +251,13 @@ fn what_was_not_there_when_it_learned_is_answered_or_refused_by_name() {
     // Integers where there were floats are numbers all the same.
     let whole = with(&rows, "lag_7", Arc::new(Int64Array::from(vec![Some(100); 20])));
     assert_eq!(scorer.answer(Question::Answer, &whole).unwrap().len(), 20);
+    // A value of another type has another text.
+    let keys = changed(noise(), "encode", json!({"borough": "one_hot", "weekday": "one_hot"}));
+    let by_value = Scorer::new(learn(&spec(keys), &city(200, 6)).unwrap().predictor).unwrap();
+    assert_eq!(by_value.answer(Question::Answer, &rows).unwrap().len(), 20);
+    let floats = with(&rows, "weekday", Arc::new(Float64Array::from(vec![1.0; 20])));
+    let error = by_value.answer(Question::Answer, &floats).unwrap_err();
+    assert!(error.message().contains("`weekday` is encoded by its values, which were Int64"), "{error}");
     // Nulls without a replacement.
     let error = scorer
         .answer(Question::Answer, &with(&rows, "weekday", Arc::new(Int64Array::from(vec![None; 20]))))
