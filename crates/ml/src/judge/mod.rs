@@ -13,7 +13,6 @@ mod curve;
 mod numbers;
 mod sample;
 
-pub mod baseline;
 pub mod bias;
 pub mod classification;
 pub mod clustering;
