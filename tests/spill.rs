@@ -117,10 +117,11 @@ fn a_spill_folder_that_goes_away() {
         let place = spilling(LIMITS);
         let tmp = place.project.join(".lagar/tmp");
         let mut run = Running::start(&mut place.command(&["run"]));
-        until_it_spills(&tmp, &mut run);
+        halt_when_it_spills(&tmp, &mut run);
         for folder in fs::read_dir(&tmp).unwrap() {
             fs::remove_dir_all(folder.unwrap().path().join("spill")).unwrap();
         }
+        run.signal("CONT");
         run.end().says(1, &["E4202", "temporary file", ".lagar/tmp"]);
         nothing_left(&tmp);
         whole(&place.lagar(&["run", "--json"]));
@@ -133,10 +134,9 @@ fn what_a_killed_query_spilled() {
         let place = spilling(LIMITS);
         let tmp = place.project.join(".lagar/tmp");
         let mut run = Running::start(&mut place.command(&["run"]));
-        until_it_spills(&tmp, &mut run);
+        halt_when_it_spills(&tmp, &mut run);
         assert!(run.kill(), "it had ended");
-        let left = spilled(&tmp);
-        assert!(!left.is_empty(), "it left nothing");
+        assert!(!spilled(&tmp).is_empty(), "it left nothing");
         // Any command that needs such a folder clears it.
         place.rows("SELECT 1 AS one");
         nothing_left(&tmp);
@@ -145,9 +145,18 @@ fn what_a_killed_query_spilled() {
     });
 }
 
-fn until_it_spills(tmp: &Path, run: &mut Running) {
-    while spilled(tmp).is_empty() {
-        assert!(run.is_running(), "it ended without spilling");
-        thread::sleep(Duration::from_millis(1));
+/// Stops it while files of its are there: a sort takes them away as soon as it has merged them.
+fn halt_when_it_spills(tmp: &Path, run: &mut Running) {
+    loop {
+        while spilled(tmp).is_empty() {
+            assert!(run.is_running(), "it ended without spilling");
+            thread::sleep(Duration::from_millis(1));
+        }
+        run.signal("STOP");
+        run.until_stopped();
+        if !spilled(tmp).is_empty() {
+            return;
+        }
+        run.signal("CONT");
     }
 }
