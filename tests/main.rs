@@ -27,6 +27,7 @@ mod partitions;
 mod paths;
 mod predictors;
 mod profile;
+mod promotion;
 mod quarantine;
 mod readers;
 mod repeats;

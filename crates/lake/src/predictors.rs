@@ -32,6 +32,9 @@ pub struct PredictorVersion {
     pub table_version: u64,
     /// Whether it was found good enough to become current with the release of its run.
     pub promoted: bool,
+    /// The version that was current when that was decided.
+    #[serde(default)]
+    pub judged_beside: Option<u64>,
     /// What was learned; what is in it is not the lake's affair.
     pub predictor: serde_json::Value,
 }
@@ -47,6 +50,7 @@ pub struct NewPredictor {
     pub table: TableName,
     pub table_version: u64,
     pub promoted: bool,
+    pub judged_beside: Option<u64>,
     pub predictor: serde_json::Value,
 }
 
@@ -95,6 +99,7 @@ impl Lake {
             table: new.table,
             table_version: new.table_version,
             promoted: new.promoted,
+            judged_beside: new.judged_beside,
             predictor: new.predictor,
         };
         let folder = folder_of(&new.name);
@@ -102,10 +107,28 @@ impl Lake {
         Ok(version)
     }
 
-    /// Takes the versions of `name` before `number` away.
-    pub(crate) async fn forget_predictors(&self, name: &Name, number: u64) -> Result<()> {
+    /// Says that the versions of `name` before `number` are about to go: no release may name them from then on.
+    pub(crate) async fn mark_predictors(&self, name: &Name, number: u64) -> Result<()> {
         let folder = folder_of(name);
-        self.predictor_records(&folder).forget(number).await
+        self.predictor_records(&folder).mark_forgotten(number).await
+    }
+
+    /// Takes back what [`Lake::mark_predictors`] said.
+    pub(crate) async fn unmark_predictors(&self, name: &Name, number: u64) -> Result<()> {
+        let folder = folder_of(name);
+        self.predictor_records(&folder).unmark_forgotten(number).await
+    }
+
+    /// Takes the versions of `name` before `number` away, for which there is a mark.
+    pub(crate) async fn remove_predictors(&self, name: &Name, number: u64) -> Result<()> {
+        let folder = folder_of(name);
+        self.predictor_records(&folder).remove_forgotten(number).await
+    }
+
+    /// Whether version `number` of `name` is there and stays.
+    pub(crate) async fn predictor_stays(&self, name: &Name, number: u64) -> Result<bool> {
+        let folder = folder_of(name);
+        self.predictor_records(&folder).stays(number).await
     }
 
     /// The versions of `name` that are there, with what the store says of their objects.

@@ -1,8 +1,8 @@
 //! Releases: which version of which table is current, published together.
 //!
 //! `releases/<20-digit number>.json`, numbered from 1. A rollback is a new release with the tables of
-//! an old one: history is never rewritten. Only a vacuum takes the oldest away, and a rollback keeps it
-//! from taking what it is about to publish again by a *hold*: an object that names the versions.
+//! an old one: history is never rewritten. Only a vacuum takes the oldest away, and whoever publishes again
+//! what is old keeps it from taking that by a *hold*: an object that names the versions.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +33,10 @@ pub struct Release {
     /// publish the next one without them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub predictors: BTreeMap<Name, u64>,
+    /// Of predictors whose current version a person chose: the newest version that was passed over for it. It
+    /// does not become current by itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set_aside: BTreeMap<Name, u64>,
     /// The release whose tables these are again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_of: Option<u64>,
@@ -46,6 +50,8 @@ pub struct Release {
 pub struct Contents {
     pub tables: BTreeMap<TableName, u64>,
     pub predictors: BTreeMap<Name, u64>,
+    /// See [`Release::set_aside`].
+    pub set_aside: BTreeMap<Name, u64>,
 }
 
 impl From<BTreeMap<TableName, u64>> for Contents {
@@ -56,7 +62,11 @@ impl From<BTreeMap<TableName, u64>> for Contents {
 
 impl Release {
     pub fn contents(&self) -> Contents {
-        Contents { tables: self.tables.clone(), predictors: self.predictors.clone() }
+        Contents {
+            tables: self.tables.clone(),
+            predictors: self.predictors.clone(),
+            set_aside: self.set_aside.clone(),
+        }
     }
 }
 
@@ -98,7 +108,7 @@ impl Lake {
             )
             .hint("run again: it starts from what the other one published"));
         }
-        let Contents { tables, predictors } = contents.into();
+        let Contents { tables, predictors, set_aside } = contents.into();
         let release = Release {
             format_version: if predictors.is_empty() { FORMAT_VERSION } else { FORMAT_VERSION_MAX },
             number: base.map_or(1, |n| n + 1),
@@ -108,12 +118,14 @@ impl Lake {
             lagar_version: lagar_version(),
             tables,
             predictors,
+            set_aside,
             rollback_of,
             previous: base,
         };
-        let hold = match rollback_of {
-            Some(number) => Some(self.hold(number, &release).await?),
-            None => None,
+        let other = self.other_predictors(&release).await?;
+        let hold = match rollback_of.is_some() || !other.is_empty() {
+            true => Some(self.hold(&release, &other).await?),
+            false => None,
         };
         let put = records.put(release.number, &release).await;
         if let Some(hold) = hold
@@ -125,19 +137,48 @@ impl Lake {
         Ok(release)
     }
 
-    /// Says which versions `release` is about to make current again. A vacuum takes release `number` away
-    /// before it reads the holds: either it sees this one, or the release is gone here.
-    async fn hold(&self, number: u64, release: &Release) -> Result<Path> {
+    /// The predictors of which `release` names another version than the one before it.
+    async fn other_predictors(&self, release: &Release) -> Result<Vec<(Name, u64)>> {
+        if release.predictors.is_empty() {
+            return Ok(Vec::new());
+        }
+        let folder = releases_folder();
+        let before = match release.previous {
+            Some(number) => self.release_records(&folder).read::<Release>(number).await?.predictors,
+            None => BTreeMap::new(),
+        };
+        let other = release.predictors.iter().filter(|(name, number)| before.get(*name) != Some(*number));
+        Ok(other.map(|(name, number)| (name.clone(), *number)).collect())
+    }
+
+    /// Says which versions `release` is about to make current. A vacuum takes an old release away, and marks
+    /// versions of predictors, before it reads the holds: either it sees this one, or this sees what it did.
+    async fn hold(&self, release: &Release, predictors: &[(Name, u64)]) -> Result<Path> {
         let hold = holds_folder().join(format!("{}.json", release.id));
         self.put_note(&hold, release).await?;
-        let folder = releases_folder();
-        let there = self.release_records(&folder).range().await?.is_some_and(|range| range.contains(&number));
-        if there {
-            return Ok(hold);
+        if let Err(error) = self.stays(release.rollback_of, predictors).await {
+            let _ = self.store().delete(&hold).await;
+            return Err(error);
         }
-        let _ = self.store().delete(&hold).await;
-        Err(Error::new(codes::TABLE_MISSING, format!("release {number} was taken away by a vacuum"))
-            .hint("roll back to a newer release"))
+        Ok(hold)
+    }
+
+    /// Fails if a vacuum has taken away what is about to be named again, or has begun to.
+    async fn stays(&self, release: Option<u64>, predictors: &[(Name, u64)]) -> Result<()> {
+        let folder = releases_folder();
+        if let Some(number) = release
+            && !self.release_records(&folder).range().await?.is_some_and(|range| range.contains(&number))
+        {
+            let what = format!("release {number} was taken away by a vacuum");
+            return Err(Error::new(codes::TABLE_MISSING, what).hint("roll back to a newer release"));
+        }
+        for (name, number) in predictors {
+            if !self.predictor_stays(name, *number).await? {
+                let what = format!("version {number} of the predictor `{name}` was taken away by a vacuum");
+                return Err(Error::new(codes::TABLE_MISSING, what).hint("take a newer version"));
+            }
+        }
+        Ok(())
     }
 
     /// Everything in the folder of the releases.

@@ -37,14 +37,19 @@ impl Verdict {
         Self { promoted: false, why: "not promoted: there were no rows to judge it by".into() }
     }
 
-    /// `own` beside the same measure of the baselines and of the version before, all of the same rows.
+    /// `own` beside the same measure of the baselines and of the version before, all of the same rows; or why the
+    /// version before cannot be measured by them.
     pub(crate) fn of(
         metric: &Metric,
         own: Option<f64>,
         baselines: &[(String, Option<f64>)],
-        before: Option<f64>,
+        before: Option<std::result::Result<f64, String>>,
     ) -> Self {
         let name = metric.name;
+        let (before, not_compared) = match before {
+            Some(Err(why)) => (None, format!("; not compared with the version before: {why}")),
+            before => (before.and_then(std::result::Result::ok), String::new()),
+        };
         let Some(own) = own else {
             return Self {
                 promoted: false,
@@ -73,7 +78,7 @@ impl Verdict {
             (None, Some(before)) => format!(" (the version before {before:.4})"),
             (None, None) => String::new(),
         };
-        Self { promoted: true, why: format!("promoted: {name} {own:.4}{against}") }
+        Self { promoted: true, why: format!("promoted: {name} {own:.4}{against}{not_compared}") }
     }
 }
 

@@ -470,13 +470,16 @@ impl Work<'_> {
             .map(|baseline| (baseline.algorithm.clone(), metric.of_forecasts(&baseline.scores)))
             .collect();
         // The one before, from the same times.
-        let before = match self.lesson.before.filter(|before| before.task == Task::Forecast) {
-            Some(before) => algorithm(&before.algorithm)
+        let before = self.lesson.before.map(|before| {
+            if before.task != Task::Forecast {
+                return Err("it answers another question".to_owned());
+            }
+            let judged = algorithm(&before.algorithm)
                 .and_then(|entry| self.judged(entry, &before.params, Part::Test))
-                .ok()
-                .and_then(|judged| metric.of_forecasts(&judged.overall.scores)),
-            None => None,
-        };
+                .map_err(|error| error.message().to_owned())?;
+            let value = metric.of_forecasts(&judged.overall.scores);
+            value.ok_or_else(|| format!("its `{}` is not defined", metric.name))
+        });
         Ok(Verdict::of(metric, metric.of_forecasts(&judged.overall.scores), &baselines, before))
     }
 }

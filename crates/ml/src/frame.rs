@@ -660,7 +660,17 @@ impl Feature {
             Error::new(codes::PREDICTOR_DATA, format!("no {} of `{}`", part.name(), self.name))
                 .caused_by(&error)
         };
-        // A timestamp with a zone: the parts of its local time.
+        // Of a timestamp with a zone it is the parts of its local time that were learned from.
+        let (learned, asked) = (zone_of(&self.data_type), column.data_type().to_string());
+        if learned != zone_of(&asked) {
+            let what = format!(
+                "the feature `{}` was learned from as {}, and is {asked} here",
+                self.name, self.data_type
+            );
+            return Err(Error::new(codes::PREDICTOR_DATA, what).hint(
+                "its parts would be those of another time zone; cast it to the type that was learned from",
+            ));
+        }
         let arrow_part = match part {
             DatePart::Year => Part::Year,
             DatePart::Month => Part::Month,
@@ -679,6 +689,12 @@ impl Feature {
         let numbers = date_part(column, arrow_part).map_err(wrong)?;
         Ok(numbers.as_primitive::<Int32Type>().values().iter().map(|number| f64::from(*number)).collect())
     }
+}
+
+/// The time zone in the name of an Arrow type.
+fn zone_of(data_type: &str) -> Option<&str> {
+    let zone = data_type.split('"').nth(1)?;
+    Some(if ["+00:00", "Z", "Etc/UTC"].contains(&zone) { "UTC" } else { zone })
 }
 
 impl DatePart {

@@ -683,26 +683,34 @@ impl Work<'_> {
         let baselines: Vec<(String, Option<f64>)> =
             baselines.map(|baseline| (baseline.name.clone(), metric.of(&baseline.measures))).collect();
         let before = match self.lesson.before {
-            Some(before) => self.value_of(before, metric)?,
+            Some(before) => Some(self.value_of(before, metric)?),
             None => None,
         };
         Ok(Verdict::of(metric, own, &baselines, before))
     }
 
-    /// The measure of another version on the test rows; `None` if it cannot answer for them.
-    fn value_of(&self, other: &Predictor, metric: &judge::Metric) -> Result<Option<f64>> {
-        let same_target = other.target.as_ref().map(|target| &target.name) == self.spec.target.as_ref();
-        // Rows that are test rows now may be those that it learned from.
-        let same_split = other.learned_from.split_by == self.split_by;
-        if other.task != self.entry.task || !same_target || !same_split {
-            return Ok(None);
+    /// The measure of another version on the test rows, or why it cannot be judged by them.
+    fn value_of(
+        &self,
+        other: &Predictor,
+        metric: &judge::Metric,
+    ) -> Result<std::result::Result<f64, String>> {
+        let no = |why: &str| Ok(Err(why.to_owned()));
+        if other.task != self.entry.task {
+            return no("it answers another question");
+        }
+        if other.target.as_ref().map(|target| &target.name) != self.spec.target.as_ref() {
+            return no("it has another target");
+        }
+        if other.learned_from.split_by != self.split_by {
+            return no("its rows were split in another way, it may have learned from those that judge now");
         }
         let rows = rows_of(&self.rows, &self.parts.test)?;
         let scorer = Scorer::new(other.clone())?;
         let answered = scorer.output(&rows);
         let output = match answered {
             Ok(output) => output,
-            Err(error) if error.code() == codes::PREDICTOR_DATA => return Ok(None),
+            Err(error) if error.code() == codes::PREDICTOR_DATA => return no(error.message()),
             Err(error) => return Err(error),
         };
         let output = match (output, &self.labels) {
@@ -727,9 +735,9 @@ impl Work<'_> {
             (Output::Probabilities(rows), Labels::Classes { names, codes }) => Measures::Classification(
                 judge::classification::classification(&codes, names.len(), rows.view(), threshold)?,
             ),
-            _ => return Ok(None),
+            _ => return no("its answers are of another kind"),
         };
-        Ok(metric.of(&measures))
+        Ok(metric.of(&measures).ok_or_else(|| format!("its `{}` is not defined", metric.name)))
     }
 }
 

@@ -266,6 +266,29 @@ fn what_was_not_there_when_it_learned_is_answered_or_refused_by_name() {
 }
 
 #[test]
+fn hours_of_another_time_zone_are_refused() {
+    let hours = |zone: Option<&str>| -> ArrayRef {
+        let moments = (0..400).map(|hour| hour * 3_600_000_000 + hour % 7);
+        let array = arrow::array::TimestampMicrosecondArray::from_iter_values(moments);
+        Arc::new(array.with_timezone_opt(zone))
+    };
+    let target: ArrayRef =
+        Arc::new(Float64Array::from_iter_values((0..400).map(|n| f64::from(n % 24 / 3 * n % 17))));
+    let rows = table(vec![("at", hours(Some("UTC"))), ("y", target)]);
+    let keys = json!({"algorithm": "linear", "from": "trusted.t", "target": "y", "features": ["at"],
+                      "encode": {"at": ["hour"]}});
+    let predictor = learn(&spec(keys), &rows).unwrap().predictor;
+    let scorer = Scorer::new(predictor).unwrap();
+    let asked = |zone| scorer.output(&with(&rows, "at", hours(zone)));
+    asked(Some("+00:00")).unwrap();
+    for zone in [None, Some("America/New_York")] {
+        let error = asked(zone).unwrap_err();
+        assert_eq!(error.code(), codes::PREDICTOR_DATA, "{error}");
+        assert!(error.message().contains("`at` was learned from as Timestamp"), "{error}");
+    }
+}
+
+#[test]
 fn a_label_that_comes_only_in_the_test_counts_as_wrong() {
     let n = 300;
     let x: Vec<f64> = (0..n).map(f64::from).map(|v| (v * 0.7).sin()).collect();

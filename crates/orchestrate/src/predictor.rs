@@ -143,10 +143,14 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
     report.provenance.code_hash = Some(definition.clone());
     let fingerprint = fingerprint(&definition, &id_of(&table));
     let newest = context.lake.newest_predictor(&def.name).await?;
-    if let Some(newest) =
-        newest.as_ref().filter(|newest| newest.fingerprint == fingerprint && !context.full_refresh)
-    {
-        return as_before(context, def, newest, report).await;
+    let is_as_before = |newest: &&PredictorVersion| {
+        newest.fingerprint == fingerprint
+            && !context.full_refresh
+            && !is_overtaken(context.release.as_ref(), def, newest)
+    };
+    if let Some(newest) = newest.as_ref().filter(is_as_before) {
+        as_before(context, def, newest, report);
+        return Ok(());
     }
     // After a rollback: the version that is asked was made of this very state.
     if let (Some(number), false) = (context.released_predictor(&def.name), context.full_refresh)
@@ -161,7 +165,6 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
     if table.files.iter().map(|file| file.rows).sum::<u64>() == 0 {
         return no_rows(context, def, report);
     }
-    let rows = rows_of(context, def, &table, report).await?;
     // One that cannot be read does not stand in the way of the next.
     let before = match context.predictor(&def.name).filter(|_| def.spec.promote.is_some()) {
         Some(number) => {
@@ -173,6 +176,7 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
         }
         None => None,
     };
+    let rows = rows_of(context, def, &table, before.as_ref(), report).await?;
     let threads = context.project.limits.threads;
     let spec = with_features(&def.spec, &table)?;
     let rows_of_table = report.rows_in;
@@ -197,6 +201,7 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
             table: from.clone(),
             table_version: version,
             promoted: verdict.promoted,
+            judged_beside: context.released_predictor(&def.name),
             predictor: predictor.to_json()?,
         })
         .await?;
@@ -212,12 +217,7 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
 }
 
 /// Nothing is new since the newest version: which one is asked?
-async fn as_before(
-    context: &Context,
-    def: &PredictorDef,
-    newest: &PredictorVersion,
-    report: &mut StepReport,
-) -> Result<()> {
+fn as_before(context: &Context, def: &PredictorDef, newest: &PredictorVersion, report: &mut StepReport) {
     report.status = Status::NothingNew;
     let released = context.released_predictor(&def.name);
     report.version = released.or(Some(newest.number));
@@ -226,7 +226,7 @@ async fn as_before(
         report.notes.push("its settings and its table are unchanged".into());
     } else if !newest.promoted {
         report.notes.push(format!("version {number} of the same rows was not good enough to take its place"));
-    } else if was_released(context, &def.name, number).await? {
+    } else if context.is_set_aside(&def.name, number) {
         let held = released.map_or("no version".to_owned(), |released| format!("version {released}"));
         report.notes.push(format!("{held} was put in the place of version {number} by hand, and stays"));
     } else {
@@ -235,12 +235,17 @@ async fn as_before(
         report.notes.push("trained by an earlier run that released nothing".into());
         context.promoted(def.name.clone(), number);
     }
-    Ok(())
 }
 
-async fn was_released(context: &Context, name: &Name, number: u64) -> Result<bool> {
-    let releases = context.lake.releases().await?;
-    Ok(releases.iter().any(|release| release.predictors.get(name) == Some(&number)))
+/// Whether `newest` was compared with a version that is not the one to compare with any more: another run released
+/// between its training and its own release.
+fn is_overtaken(release: Option<&Release>, def: &PredictorDef, newest: &PredictorVersion) -> bool {
+    let released = release.and_then(|release| release.predictors.get(&def.name).copied());
+    let set_aside = release.and_then(|release| release.set_aside.get(&def.name).copied());
+    def.spec.promote.is_some()
+        && released != Some(newest.number)
+        && released != newest.judged_beside
+        && set_aside.is_none_or(|set_aside| set_aside < newest.number)
 }
 
 fn no_rows(context: &Context, def: &PredictorDef, report: &mut StepReport) -> Result<()> {
@@ -265,25 +270,30 @@ async fn input(context: &Context, from: &TableName) -> Result<(u64, Table)> {
     Ok((version, table))
 }
 
-/// The rows with the columns that are needed, in an order that only their values decide.
+/// The rows with the columns that are needed, in an order that only their values decide; behind them the columns that
+/// only `before` needs, which is judged by the same rows.
 async fn rows_of(
     context: &Context,
     def: &PredictorDef,
     table: &Table,
+    before: Option<&Predictor>,
     report: &mut StepReport,
 ) -> Result<RecordBatch> {
     let from = &def.spec.from;
     let names: Vec<String> = table.schema.fields().iter().map(|field| field.name().clone()).collect();
     let needed = def.spec.needed_columns(&names)?;
+    let features = before.and_then(|before| before.frame.as_ref()).map_or(&[][..], |frame| &frame.features);
+    let more = features.iter().map(|feature| &feature.name);
+    let more: Vec<&String> = more.filter(|name| names.contains(name) && !needed.contains(name)).collect();
     let rows = table.files.iter().map(|file| file.rows).sum::<u64>();
     report.rows_in = rows;
     let taken = def.spec.sample.map_or(rows, |sample| rows.min(sample as u64));
-    let bytes = taken.saturating_mul(needed.len() as u64).saturating_mul(BYTES_PER_VALUE);
+    let width = needed.len() + more.len();
+    let bytes = taken.saturating_mul(width as u64).saturating_mul(BYTES_PER_VALUE);
     let allowed = (context.engine.limits().memory_bytes as f64 * MEMORY_SHARE) as u64;
     if bytes > allowed {
         let what = format!(
-            "{taken} rows of {} columns need about {} MiB, and a predictor may use {} MiB",
-            needed.len(),
+            "{taken} rows of {width} columns need about {} MiB, and a predictor may use {} MiB",
             bytes >> 20,
             allowed >> 20
         );
@@ -296,14 +306,15 @@ async fn rows_of(
     let session = context.engine.session();
     session.add_table(table, &context.lake)?;
     let columns = needed.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+    let all = needed.iter().chain(more).map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
     let first = def.spec.time.iter().chain(&def.spec.series).chain(&def.spec.key);
-    let order = first.map(|name| quoted(name)).chain([columns.clone()]).collect::<Vec<_>>().join(", ");
+    let order = first.map(|name| quoted(name)).chain([all.clone()]).collect::<Vec<_>>().join(", ");
     let sql = match def.spec.sample.filter(|sample| (*sample as u64) < rows) {
         Some(sample) => format!(
-            "SELECT * FROM (SELECT {columns} FROM {from} ORDER BY lagar_row_hash({columns}), {columns} LIMIT {sample}) \
+            "SELECT * FROM (SELECT {all} FROM {from} ORDER BY lagar_row_hash({columns}), {all} LIMIT {sample}) \
              ORDER BY {order}"
         ),
-        None => format!("SELECT {columns} FROM {from} ORDER BY {order}"),
+        None => format!("SELECT {all} FROM {from} ORDER BY {order}"),
     };
     let batches = tokio::select! {
         batches = session.collect(&sql) => batches?,
@@ -357,8 +368,11 @@ pub(crate) async fn staleness(
         }
         None => false,
     };
-    if newest.fingerprint == wanted || is_asked {
+    if is_asked || newest.fingerprint == wanted && !is_overtaken(release, def, &newest) {
         return Ok(None);
+    }
+    if newest.fingerprint == wanted {
+        return Ok(Some("another version became current since it was judged".into()));
     }
     Ok(Some(match version == Some(newest.table_version) {
         true => "its settings have changed since".into(),

@@ -119,6 +119,9 @@ pub async fn promote(workplace: &Workplace, name: &str, number: u64) -> Result<R
         return Err(Error::new(codes::USAGE, format!("version {number} of `{name}` is the current one")));
     }
     let mut contents = before.as_ref().map(Release::contents).unwrap_or_default();
+    if let Some(newest) = versions.last() {
+        contents.set_aside.insert(name.clone(), newest.number);
+    }
     contents.predictors.insert(name, number);
     let run_id = uuid::Uuid::now_v7().to_string();
     workplace.lake.publish(before.map(|before| before.number), contents, &run_id, None).await

@@ -173,6 +173,12 @@ impl Context {
         self.release.as_ref().and_then(|release| release.predictors.get(name).copied())
     }
 
+    /// Whether a person chose another version of `name` in place of this one.
+    pub fn is_set_aside(&self, name: &Name, version: u64) -> bool {
+        let set_aside = self.release.as_ref().and_then(|release| release.set_aside.get(name));
+        set_aside.is_some_and(|newest| version <= *newest)
+    }
+
     /// From now on this version is asked, and released with the tables.
     pub fn promoted(&self, name: Name, version: u64) {
         self.predictors.lock().unwrap_or_else(|e| e.into_inner()).insert(name, version);
@@ -472,6 +478,8 @@ async fn publish(context: &Context) -> Result<Option<u64>> {
     let before = context.release.as_ref().map(Release::contents).unwrap_or_default();
     let mut contents = before.clone();
     contents.tables.extend(made.into_iter().filter(|(table, _)| table.zone != Zone::Raw));
+    // One that was trained anew is no choice of a person any more.
+    promoted.keys().for_each(|name| drop(contents.set_aside.remove(name)));
     contents.predictors.extend(promoted);
     // A table that no model makes (any more) stays: another project may publish into the same lake.
     if contents == before {

@@ -118,8 +118,14 @@ impl Workplace {
             true => error.hint("it was vacuumed; roll back to a newer release"),
             false => error,
         })?;
+        let mut contents = wanted.contents();
+        for (name, version) in releases.last().map(|last| last.predictors.clone()).unwrap_or_default() {
+            if wanted.predictors.get(&name) != Some(&version) {
+                contents.set_aside.insert(name, version);
+            }
+        }
         let run_id = uuid::Uuid::now_v7().to_string();
-        self.lake.publish(current, wanted.contents(), &run_id, Some(number)).await
+        self.lake.publish(current, contents, &run_id, Some(number)).await
     }
 }
 

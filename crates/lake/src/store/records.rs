@@ -172,16 +172,33 @@ impl Records<'_> {
 
     /// Takes away the records below `before`. Broken off anywhere, it can be done again.
     pub(crate) async fn forget(&self, before: u64) -> Result<()> {
-        let Some(range) = self.range().await? else { return Ok(()) };
-        if before <= *range.start() {
-            return Ok(());
-        }
+        self.mark_forgotten(before).await?;
+        self.remove_forgotten(before).await
+    }
+
+    /// Says that the records below `before` are about to go: [`Records::stays`] knows it from then on.
+    pub(crate) async fn mark_forgotten(&self, before: u64) -> Result<()> {
+        let Some(range) = self.range().await?.filter(|range| *range.start() < before) else { return Ok(()) };
         if !range.contains(&before) {
             return Err(Error::bug("no record would be left"));
         }
-        let mark = self.folder.clone().join(FORGOTTEN).join(name_of(before));
+        let mark = self.mark(before);
         let put = self.store.put(&mark, PutPayload::from_static(b"{}\n")).await;
-        put.map_err(|e| self.root.error("write", &mark, &e))?;
+        put.map(|_| ()).map_err(|e| self.root.error("write", &mark, &e))
+    }
+
+    /// Takes back what [`Records::mark_forgotten`] said.
+    pub(crate) async fn unmark_forgotten(&self, before: u64) -> Result<()> {
+        let mark = self.mark(before);
+        match self.store.delete(&mark).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(self.root.error("remove", &mark, &e)),
+        }
+    }
+
+    /// Takes away the records below `before`, for which there is a mark.
+    pub(crate) async fn remove_forgotten(&self, before: u64) -> Result<()> {
+        let Some(range) = self.range().await? else { return Ok(()) };
         for number in *range.start()..before {
             let path = self.path(number);
             match self.store.delete(&path).await {
@@ -190,6 +207,26 @@ impl Records<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether record `number` is there, and nobody has begun to take it away.
+    pub(crate) async fn stays(&self, number: u64) -> Result<bool> {
+        if !self.range().await?.is_some_and(|range| range.contains(&number)) {
+            return Ok(false);
+        }
+        let marks = self.folder.clone().join(FORGOTTEN);
+        let listed: Vec<_> = self
+            .store
+            .list(Some(&marks))
+            .try_collect()
+            .await
+            .map_err(|e| self.root.error("list", &marks, &e))?;
+        let before = listed.iter().filter_map(|meta| number_in(&marks, &meta.location)).max();
+        Ok(before.is_none_or(|before| number >= before))
+    }
+
+    fn mark(&self, before: u64) -> Path {
+        self.folder.clone().join(FORGOTTEN).join(name_of(before))
     }
 
     /// Record `number`; fails with [`codes::LAKE_CORRUPT`] if it is missing or damaged, with

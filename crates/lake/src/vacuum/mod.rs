@@ -12,6 +12,7 @@
 //!    for stay, with all that they name.
 //! 4. Releases go before the versions that only they name, and what is left is read again after that. A
 //!    rollback to one that goes has either said so before (a *hold*, see `release.rs`), or finds it gone.
+//!    Versions of predictors are marked before they go, for the same reason.
 //! 5. Only names that Lagar makes are looked at. The Delta log is left alone, so that every version can
 //!    still be described; those whose files went cannot be read.
 //!
@@ -32,7 +33,7 @@ use serde::Serialize;
 
 use crate::{
     Lake,
-    release::{is_hold, release_number},
+    release::{Release, is_hold, release_number},
     store::{DurableLocal, PROBES, UploadsError},
 };
 
@@ -107,6 +108,12 @@ impl Sum {
 }
 
 impl Place {
+    /// The same where nothing goes after all.
+    fn kept(mut self) -> Self {
+        self.removed.drain(..).for_each(|garbage| self.needed.add(garbage.bytes.unwrap_or(0)));
+        self
+    }
+
     /// How much goes.
     pub fn removed_sum(&self) -> Sum {
         let mut sum = Sum::default();
@@ -120,6 +127,17 @@ impl Place {
 struct Pinned {
     tables: HashSet<(TableName, u64)>,
     predictors: HashSet<(Name, u64)>,
+}
+
+impl Pinned {
+    fn by(releases: impl IntoIterator<Item = Release>) -> Self {
+        let mut pinned = Self::default();
+        for release in releases {
+            pinned.tables.extend(release.tables);
+            pinned.predictors.extend(release.predictors);
+        }
+        pinned
+    }
 }
 
 /// What a vacuum did, or would do.
@@ -168,10 +186,7 @@ impl Lake {
             report.take(&table.to_string(), removed);
         }
         if options.only.is_empty() {
-            for name in self.predictors().await? {
-                let place = self.vacuum_predictor(&name, &pinned.predictors, cutoff, options.dry_run).await;
-                report.take(&format!("predictors.{name}"), place);
-            }
+            self.vacuum_predictors(&pinned.predictors, cutoff, options.dry_run, &mut report).await?;
             let probes = self.probes(cutoff).await;
             let removed = self.remove_from(probes, options.dry_run).await;
             report.take("probes", removed);
@@ -211,15 +226,52 @@ impl Lake {
         Ok(found)
     }
 
-    /// Takes away the versions of a predictor before the first that a kept release names, or that is young. The
-    /// newest stays: it says what was tried already.
-    async fn vacuum_predictor(
+    /// Takes away the versions of each predictor before the first that a kept release names, or that is young.
+    async fn vacuum_predictors(
+        &self,
+        pinned: &HashSet<(Name, u64)>,
+        cutoff: DateTime<Utc>,
+        dry_run: bool,
+        report: &mut VacuumReport,
+    ) -> Result<()> {
+        let mut going = Vec::new();
+        for name in self.predictors().await? {
+            match self.predictor_place(&name, pinned, cutoff).await {
+                Ok((place, first)) if !place.removed.is_empty() && !dry_run => {
+                    let marked = self.mark_predictors(&name, first).await;
+                    going.push((name, marked.map(|()| (place, first))));
+                }
+                other => report.take(&format!("predictors.{name}"), other.map(|(place, _)| place)),
+            }
+        }
+        if going.is_empty() {
+            return Ok(());
+        }
+        // Who makes an old version current again has either said so by now, or finds the mark.
+        let named = Pinned::by(self.named(cutoff).await?).predictors;
+        for (name, marked) in going {
+            let place = match marked {
+                Ok((place, first))
+                    if named.iter().any(|(other, number)| *other == name && *number < first) =>
+                {
+                    self.unmark_predictors(&name, first).await.map(|()| place.kept())
+                }
+                Ok((place, first)) => self.remove_predictors(&name, first).await.map(|()| place),
+                Err(error) => Err(error),
+            };
+            report.take(&format!("predictors.{name}"), place);
+        }
+        Ok(())
+    }
+
+    /// What of a predictor may go, and its first version that stays. The newest does: it says what was tried
+    /// already.
+    async fn predictor_place(
         &self,
         name: &Name,
         pinned: &HashSet<(Name, u64)>,
         cutoff: DateTime<Utc>,
-        dry_run: bool,
-    ) -> Result<Place> {
+    ) -> Result<(Place, u64)> {
         let objects = self.predictor_objects(name).await?;
         let stays = |(number, object): &&(u64, ObjectMeta)| {
             object.last_modified > cutoff || pinned.contains(&(name.clone(), *number))
@@ -232,10 +284,7 @@ impl Lake {
                 false => place.needed.add(object.size),
             }
         }
-        if !dry_run && !place.removed.is_empty() {
-            self.forget_predictors(name, first).await?;
-        }
-        Ok(place)
+        Ok((place, first))
     }
 
     /// Takes old releases away; returns the versions that are pinned by those that stay.
@@ -277,20 +326,22 @@ impl Lake {
         if !options.dry_run {
             if let (false, Some(first)) = (dropped.is_empty(), releases.first()) {
                 self.forget_releases(first.number).await?;
-                releases = self.releases().await?;
             }
             let holds: Vec<Garbage> =
                 place.removed.iter().filter(|garbage| garbage.why == Why::Leftover).cloned().collect();
             self.remove(&holds).await?;
         }
-        releases.extend(self.holds(cutoff).await?);
         report.places.push(place);
-        let mut pinned = Pinned::default();
-        for release in releases {
-            pinned.tables.extend(release.tables);
-            pinned.predictors.extend(release.predictors);
-        }
-        Ok(pinned)
+        let named = self.named(cutoff).await?;
+        Ok(Pinned::by(named.into_iter().filter(|release| !dropped.contains(&release.number))))
+    }
+
+    /// What releases name, and what is about to be named by one.
+    async fn named(&self, cutoff: DateTime<Utc>) -> Result<Vec<Release>> {
+        // The holds first: one that is gone by then has become a release.
+        let mut named = self.holds(cutoff).await?;
+        named.extend(self.releases().await?);
+        Ok(named)
     }
 
     async fn probes(&self, cutoff: DateTime<Utc>) -> Result<Place> {

@@ -18,6 +18,7 @@ pub fn version_after(base: Option<u64>, what: u64) -> NewPredictor {
         table: table_name("refined.sums"),
         table_version: what,
         promoted: true,
+        judged_beside: base,
         predictor: json!({"what": what}),
     }
 }

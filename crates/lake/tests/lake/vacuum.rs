@@ -9,7 +9,7 @@ use std::{
 
 use futures::TryStreamExt;
 use lagar_flow::{Clock, FixedClock, Reject, Result, Scope, codes};
-use lagar_lake::{Contents, Lake, LeftOut, VacuumOptions, VacuumReport, vacuum::Why};
+use lagar_lake::{Contents, Lake, LeftOut, Release, VacuumOptions, VacuumReport, vacuum::Why};
 use lagar_testing::{
     Battery, Fault, FaultStore, Op, Plan, env_number,
     http::{Server, reply},
@@ -77,7 +77,8 @@ async fn run(lake: &Lake, number: u64) -> Result<()> {
     if learned.is_none_or(|learned| learned < number) {
         lake.put_predictor(version_after(learned, number)).await?;
     }
-    let contents = Contents { tables: versions, predictors: BTreeMap::from([(name("p"), number)]) };
+    let predictors = BTreeMap::from([(name("p"), number)]);
+    let contents = Contents { tables: versions, predictors, ..Contents::default() };
     let current = lake.current_release().await?;
     if current.as_ref().is_none_or(|release| release.number < number) {
         lake.publish(current.map(|release| release.number), contents, "run", None).await?;
@@ -382,29 +383,25 @@ async fn a_vacuum_broken_off_anywhere_can_be_done_again() {
     at_every_call(&mut battery, (test, ""), 24, dead_at, |plan| broken_off(plan, ideal.clone())).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rollback_beside_a_vacuum_is_whole_or_refused() {
+/// At each call of a vacuum another process does `work`, which says how it went; `None`: it found nothing to do.
+/// Returns how often it was done, and how often refused.
+async fn beside_a_vacuum<W>(work: impl Fn(Lake) -> W) -> (u32, u32)
+where
+    W: Future<Output = Option<Result<Release>>> + Send + 'static,
+{
     let mut battery = Battery::new("R8");
-    let (mut back, mut refused) = (0, 0);
+    let (mut done, mut refused) = (0, 0);
     for call in 1.. {
         let (store, lake) = grown(3).await;
-        let rival = lake.clone();
         let outcome = Arc::new(std::sync::Mutex::new(None));
-        let told = outcome.clone();
+        let (told, working) = (outcome.clone(), work(lake.clone()));
         let faulty = FaultStore::new(Arc::new(store.clone()), Plan::at(call, Fault::Meanwhile));
-        let faulty = Arc::new(faulty.meanwhile(async move {
-            let first = rival.releases().await.unwrap().into_iter().find(|release| release.number == 1);
-            let done = match first {
-                Some(first) => rival.publish(Some(3), first.tables, "back", Some(1)).await.map(|_| ()),
-                None => return,
-            };
-            *told.lock().unwrap() = Some(done);
-        }));
+        let faulty = Arc::new(faulty.meanwhile(async move { *told.lock().unwrap() = working.await }));
         let case = async {
             store.lake(faulty.clone()).vacuum(&older_than(7, 1)).await.unwrap();
             whole(&lake).await;
             match outcome.lock().unwrap().take() {
-                Some(Ok(())) => back += 1,
+                Some(Ok(_)) => done += 1,
                 Some(Err(error)) => {
                     assert_eq!(error.code(), codes::TABLE_MISSING, "{error}");
                     refused += 1;
@@ -417,8 +414,58 @@ async fn a_rollback_beside_a_vacuum_is_whole_or_refused() {
             break;
         }
     }
-    assert!(back >= 3, "a rollback that comes early enough is not refused: {back}");
-    println!("{back} rollbacks done, {refused} refused");
+    (done, refused)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_beside_a_vacuum_is_whole_or_refused() {
+    let (done, refused) = beside_a_vacuum(|lake| async move {
+        let first = lake.releases().await.unwrap().into_iter().find(|release| release.number == 1)?;
+        Some(lake.publish(Some(3), first.contents(), "back", Some(1)).await)
+    })
+    .await;
+    assert!(done >= 3, "who comes early enough is not refused: {done} done, {refused} refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_predictor_that_is_current_again_beside_a_vacuum_is_there_or_refused() {
+    let (done, refused) = beside_a_vacuum(|lake| async move {
+        lake.predictor(&name("p"), 1).await.ok()?;
+        let mut contents = lake.current_release().await.unwrap().unwrap().contents();
+        contents.predictors.insert(name("p"), 1);
+        Some(lake.publish(Some(3), contents, "by hand", None).await)
+    })
+    .await;
+    assert!(done >= 3 && refused >= 1, "{done} done, {refused} refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_predictor_that_goes_is_not_made_current_and_one_that_is_named_stays() {
+    let back = |lake: Lake| async move {
+        let mut contents = lake.current_release().await.unwrap().unwrap().contents();
+        contents.predictors.insert(name("p"), 1);
+        lake.publish(Some(2), contents, "by hand", None).await
+    };
+    // The vacuum comes before the hold: what it took is refused.
+    let (store, lake) = grown(2).await;
+    let rival = lake.clone();
+    let plan = Plan::at(1, Fault::Meanwhile).only(|op, path| op == Op::Put && path.contains("_holds"));
+    let faulty = FaultStore::new(Arc::new(store.clone()), plan);
+    let faulty = faulty.meanwhile(async move { drop(rival.vacuum(&older_than(7, 1)).await.unwrap()) });
+    let late = back(store.lake(Arc::new(faulty))).await.unwrap_err();
+    assert_eq!(late.code(), codes::TABLE_MISSING, "{late}");
+    assert!(late.message().contains("version 1 of the predictor `p`"), "{late}");
+    whole(&lake).await;
+    // It comes behind the hold, before the release: it sees the hold, and leaves the version alone.
+    let (store, lake) = grown(2).await;
+    let rival = lake.clone();
+    let plan = Plan::at(1, Fault::Meanwhile)
+        .only(|op, path| op == Op::Put && path == "releases/00000000000000000003.json");
+    let faulty = FaultStore::new(Arc::new(store.clone()), plan);
+    let faulty = faulty.meanwhile(async move { drop(rival.vacuum(&older_than(7, 1)).await.unwrap()) });
+    back(store.lake(Arc::new(faulty))).await.unwrap();
+    whole(&lake).await;
+    lake.predictor(&name("p"), 1).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,119 @@
+//! Which version of a predictor is asked: what people choose stays, and a verdict is about the version that is current.
+
+use std::fs::File;
+
+use lagar_flow::KillPoint;
+use serde_json::{Value, json};
+
+use crate::support::{Place, files_below, running::Running, step};
+
+const YAML: &str = "name: p
+sources: {points: {type: file, url: points.csv}}
+predictors:
+  line: {algorithm: linear, from: trusted.points, target: y, features: [x], key: id, promote: {metric: rmse}}
+";
+
+fn points(rows: usize) -> String {
+    let row = |row: usize| {
+        let (x, z, noise) = (row % 50, row % 9, row * 7919 % 13);
+        format!("{row},{x},{z},{}\n", 3 * x + 12 * z + 3 * noise)
+    };
+    format!("id,x,z,y\n{}", (0..rows).map(row).collect::<String>())
+}
+
+fn place() -> Place {
+    let place = Place::project(&[
+        ("lagar.yaml", YAML),
+        ("trusted/points.sql", "SELECT id, x, z, y FROM raw.points WHERE _newest"),
+    ]);
+    place.write("points.csv", points(200));
+    place
+}
+
+fn trained(report: &Value) -> &Value {
+    step(report, "predictors.line")
+}
+
+fn current(place: &Place) -> Value {
+    place.lagar(&["predictors", "list", "--json"]).json()[0]["current"].clone()
+}
+
+/// As if nobody had been here for a month.
+fn aged(place: &Place) {
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(30 * 86_400);
+    for file in files_below(&place.lake()) {
+        File::options().write(true).open(file).unwrap().set_modified(then).unwrap();
+    }
+}
+
+#[test]
+fn what_was_chosen_by_hand_stays_when_a_vacuum_took_the_releases_before() {
+    let place = place();
+    place.write("lagar.yaml", YAML.replace(", promote: {metric: rmse}", ""));
+    place.run(&[]);
+    place.write("points.csv", points(260));
+    place.run(&[]);
+    assert_eq!(current(&place), 2);
+    place.lagar(&["predictors", "rollback", "line"]).says(0, &[]);
+    aged(&place);
+    place.lagar(&["table", "vacuum", "--keep-releases", "1"]).says(0, &[]);
+    assert_eq!(place.lagar(&["releases", "list", "--json"]).json().as_array().unwrap().len(), 1);
+    let report = place.run(&[]);
+    assert!(trained(&report)["notes"].to_string().contains("by hand"), "{report}");
+    assert_eq!(current(&place), 1);
+    // What is learned from new rows is another matter.
+    place.write("points.csv", points(300));
+    let report = place.run(&[]);
+    assert_eq!((&trained(&report)["version"], current(&place)), (&json!(3), json!(3)), "{report}");
+}
+
+#[test]
+fn a_version_before_it_that_knows_other_columns_is_compared_all_the_same() {
+    let place = place();
+    place.write("lagar.yaml", YAML.replace("[x]", "[x, z]"));
+    place.run(&[]);
+    place.write("lagar.yaml", YAML.replace("[x]", "[z]"));
+    let report = place.run(&[]);
+    let notes = trained(&report)["notes"].to_string();
+    assert!(notes.contains("not promoted") && !notes.contains("not compared"), "{notes}");
+    // A column that is gone.
+    place.write("lagar.yaml", YAML);
+    place.write("trusted/points.sql", "SELECT id, x, y FROM raw.points WHERE _newest");
+    let report = place.run(&[]);
+    let notes = trained(&report)["notes"].to_string();
+    assert!(
+        notes.contains("not compared with the version before") && notes.contains("`z` is missing"),
+        "{notes}"
+    );
+}
+
+/// Two machines over one lake: what one of them learned was judged beside a version that the other replaced.
+#[test]
+fn a_verdict_about_a_version_that_is_not_current_any_more_is_made_anew() {
+    let place = place();
+    place.write("lagar.yaml", YAML.replace("[x]", "[z]"));
+    place.run(&[]);
+    let other = self::place();
+    let lake = format!("lake: {}\n", place.lake().display());
+    other.write("lagar.yaml", format!("{YAML}{lake}").replace("[x]", "[x, z]"));
+    other.write("points.csv", points(200));
+    // Both have learned; the first releases, so the second cannot.
+    let stopped = |place: &Place| {
+        let run = Running::at(place, KillPoint::PredictorStored, "stop");
+        run.until_stopped();
+        run
+    };
+    let first = stopped(&other);
+    place.write("lagar.yaml", YAML);
+    let second = stopped(&place);
+    for (run, code) in [(first, 0), (second, 75)] {
+        run.signal("CONT");
+        run.end().says(code, &[]);
+    }
+    assert_eq!(current(&place), 2);
+    let plan = place.lagar(&["plan", "--json"]).stdout;
+    assert!(plan.contains("another version became current since it was judged"), "{plan}");
+    let report = place.run(&[]);
+    assert_eq!(trained(&report)["version"], 4, "{report}");
+    assert_eq!(place.run(&[])["status"], "nothing_new");
+}
