@@ -4,7 +4,7 @@
 //! mostly text this is a good part of the time. [`FuseText`] puts [`CleanText`] in the place of a chain; the
 //! result is the same to the bit.
 
-use std::sync::Arc;
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, BooleanBufferBuilder, StringArray},
@@ -120,51 +120,125 @@ impl CleanText {
         }
     }
 
+    /// Most texts stay where they are in the values, apart from the case of their letters. So the case of all is
+    /// changed at once, as far as it is that of ASCII, and what stays together is copied together.
     fn clean(&self, texts: &StringArray) -> DfResult<StringArray> {
         let offsets = texts.value_offsets();
-        let bytes = (offsets[texts.len()] - offsets[0]) as usize;
-        let mut data: Vec<u8> = Vec::with_capacity(bytes);
-        let mut ends: Vec<i32> = Vec::with_capacity(texts.len() + 1);
+        let (first, last) = (offsets[0] as usize, offsets[texts.len()] as usize);
+        let original = &texts.value_data()[first..last];
+        let cased = self.in_ascii_case(original);
+        let has_other_letters = self.case.is_some() && !original.is_ascii();
+        let longest_null = self.nulls.iter().map(String::len).max();
+        let mut cleaned = Cleaned::with_capacity(&cased, texts.len());
         let mut valid = BooleanBufferBuilder::new(texts.len());
-        ends.push(0);
-        for row in 0..texts.len() {
-            let is_there = texts.is_valid(row) && {
-                let start = data.len();
-                self.push(texts.value(row), &mut data);
-                let is_null = self.nulls.iter().any(|null| data[start..] == *null.as_bytes());
-                if is_null {
-                    data.truncate(start);
-                }
-                !is_null
-            };
+        for (row, ends) in offsets.windows(2).enumerate() {
+            let place = ends[0] as usize - first..ends[1] as usize - first;
+            let mut is_there = texts.is_valid(row);
+            if is_there && has_other_letters && !original[place.clone()].is_ascii() {
+                let text = self.in_case(self.trimmed(texts.value(row)));
+                is_there = !self.is_null(text.as_bytes());
+                cleaned.put(place, if is_there { text.as_bytes() } else { b"" })?;
+            } else {
+                let text = self.trimmed_bytes(&cased, place.clone());
+                is_there =
+                    is_there && !(longest_null >= Some(text.len()) && self.is_null(&cased[text.clone()]));
+                cleaned.keep(place, if is_there { text } else { 0..0 })?;
+            }
             valid.append(is_there);
-            let end = i32::try_from(data.len());
-            ends.push(end.map_err(|_| exec_datafusion_err!("the texts of one batch are more than 2 GiB"))?);
         }
         let nulls = Some(NullBuffer::new(valid.finish())).filter(|nulls| nulls.null_count() > 0);
+        let (ends, data) = cleaned.finish();
         Ok(StringArray::try_new(OffsetBuffer::new(ends.into()), Buffer::from_vec(data), nulls)?)
     }
 
-    fn push(&self, text: &str, data: &mut Vec<u8>) {
-        let text = if self.trim { text.trim_matches(' ') } else { text };
-        let start = data.len();
+    fn in_ascii_case<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
         match self.case {
-            Some(case) if !text.is_ascii() => {
-                let changed = match case {
-                    Case::Lower => text.to_lowercase(),
-                    Case::Upper => text.to_uppercase(),
-                };
-                data.extend_from_slice(changed.as_bytes());
+            Some(Case::Lower) => Cow::Owned(text.to_ascii_lowercase()),
+            Some(Case::Upper) => Cow::Owned(text.to_ascii_uppercase()),
+            None => Cow::Borrowed(text),
+        }
+    }
+
+    fn in_case(&self, text: &str) -> String {
+        match self.case {
+            Some(Case::Lower) => text.to_lowercase(),
+            Some(Case::Upper) => text.to_uppercase(),
+            None => text.to_owned(),
+        }
+    }
+
+    fn trimmed<'t>(&self, text: &'t str) -> &'t str {
+        if self.trim { text.trim_matches(' ') } else { text }
+    }
+
+    /// What of `place` is left without the spaces at both ends.
+    fn trimmed_bytes(&self, data: &[u8], mut place: Range<usize>) -> Range<usize> {
+        if self.trim {
+            while !place.is_empty() && data[place.start] == b' ' {
+                place.start += 1;
             }
-            case => {
-                data.extend_from_slice(text.as_bytes());
-                match case {
-                    Some(Case::Lower) => data[start..].make_ascii_lowercase(),
-                    Some(Case::Upper) => data[start..].make_ascii_uppercase(),
-                    None => {}
-                }
+            while !place.is_empty() && data[place.end - 1] == b' ' {
+                place.end -= 1;
             }
         }
+        place
+    }
+
+    fn is_null(&self, text: &[u8]) -> bool {
+        self.nulls.iter().any(|null| text == null.as_bytes())
+    }
+}
+
+/// Texts that are put one behind the other. Those that stand so already are copied together.
+struct Cleaned<'a> {
+    from: &'a [u8],
+    data: Vec<u8>,
+    ends: Vec<i32>,
+    /// The part of `from` that comes next.
+    waiting: Range<usize>,
+}
+
+impl<'a> Cleaned<'a> {
+    fn with_capacity(from: &'a [u8], texts: usize) -> Self {
+        let mut ends = Vec::with_capacity(texts + 1);
+        ends.push(0);
+        Self { from, data: Vec::with_capacity(from.len()), ends, waiting: 0..0 }
+    }
+
+    /// The next text is at `place`, of which `part` is taken.
+    fn keep(&mut self, place: Range<usize>, part: Range<usize>) -> DfResult<()> {
+        if part == place || place.is_empty() {
+            self.waiting.end = place.end;
+        } else {
+            self.flush(place.end);
+            self.data.extend_from_slice(&self.from[part]);
+        }
+        self.end()
+    }
+
+    /// The next text is `text`, in place of what is at `place`.
+    fn put(&mut self, place: Range<usize>, text: &[u8]) -> DfResult<()> {
+        self.flush(place.end);
+        self.data.extend_from_slice(text);
+        self.end()
+    }
+
+    /// Copies what waits; what comes next begins at `next`.
+    fn flush(&mut self, next: usize) {
+        self.data.extend_from_slice(&self.from[self.waiting.clone()]);
+        self.waiting = next..next;
+    }
+
+    fn end(&mut self) -> DfResult<()> {
+        let end = i32::try_from(self.data.len() + self.waiting.len());
+        self.ends.push(end.map_err(|_| exec_datafusion_err!("the texts of one batch are more than 2 GiB"))?);
+        Ok(())
+    }
+
+    /// Where the texts end, from 0, and their bytes.
+    fn finish(mut self) -> (Vec<i32>, Vec<u8>) {
+        self.flush(self.from.len());
+        (self.ends, self.data)
     }
 }
 

@@ -18,3 +18,4 @@ pub(super) mod forest;
 pub(super) mod goals;
 pub(super) mod grow;
 pub(super) mod stored;
+mod walk;

@@ -1,12 +1,12 @@
 //! Trees as they are stored, and how they are asked.
 
-use std::array;
-use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use lagar_flow::Result;
 use ndarray::{ArrayView1, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::walk::Walk;
 use crate::parallel;
 
 /// A split: where a row goes on.
@@ -82,7 +82,7 @@ impl TryFrom<Written> for Tree {
 }
 
 /// Some trees for the same columns.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub(crate) struct Trees {
     /// The columns of the matrix.
@@ -90,6 +90,16 @@ pub(crate) struct Trees {
     /// How many numbers a leaf answers.
     outputs: usize,
     trees: Vec<Tree>,
+    /// The same laid out for asking, once somebody asks.
+    #[serde(skip)]
+    walk: OnceLock<Walk>,
+}
+
+/// Whether somebody asked them already makes no difference.
+impl PartialEq for Trees {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.features, self.outputs, &self.trees) == (&other.features, other.outputs, &other.trees)
+    }
 }
 
 #[derive(Deserialize)]
@@ -116,7 +126,7 @@ impl TryFrom<Unchecked> for Trees {
                 return Err("a tree asks a column or leads to a place that is not there".to_owned());
             }
         }
-        Ok(Self { features: from.features, outputs: from.outputs, trees: from.trees })
+        Ok(Self::of(&from.features, from.outputs, from.trees))
     }
 }
 
@@ -125,62 +135,26 @@ fn place(to: i32) -> usize {
     !to as usize
 }
 
-/// So many rows go down a tree side by side: each waits for memory while the others go on.
-const LANES: usize = 8;
-
 impl Tree {
-    /// The leaf of each row of `block`, which has them one after the other, `columns` values each.
-    fn leaves(&self, block: &[f64], columns: usize, leaves: &mut [u32]) {
-        if self.nodes.is_empty() {
-            return leaves.fill(0);
-        }
-        let lanes = block.chunks_exact(LANES * columns);
-        let rest = lanes.remainder().chunks_exact(columns);
-        let (lane_leaves, rest_leaves) = leaves.split_at_mut(leaves.len() / LANES * LANES);
-        for (rows, leaves) in lanes.zip(lane_leaves.chunks_exact_mut(LANES)) {
-            let rows: [&[f64]; LANES] = array::from_fn(|lane| &rows[lane * columns..][..columns]);
-            let mut at = [0_i32; LANES];
-            // Below 0 once all are.
-            while at.iter().fold(-1, |all, at| all & at) >= 0 {
-                for (at, row) in at.iter_mut().zip(rows) {
-                    *at = self.next(*at, row);
-                }
-            }
-            for (leaf, at) in leaves.iter_mut().zip(at) {
-                *leaf = !at as u32;
-            }
-        }
-        for (row, leaf) in rest.zip(rest_leaves) {
-            *leaf = self.leaf(|feature| row[feature]) as u32;
-        }
-    }
-
-    /// One split further, or where it is if that is a leaf. Without a branch: nobody could guess which way it goes.
-    #[inline(always)]
-    fn next(&self, at: i32, row: &[f64]) -> i32 {
-        let node = &self.nodes[at.max(0) as usize];
-        let next = node.next[usize::from(row[node.feature as usize] > node.threshold)];
-        if at >= 0 { next } else { at }
-    }
-
-    fn leaf(&self, value: impl Fn(usize) -> f64) -> usize {
+    /// The place of the leaf of one row.
+    pub fn leaf(&self, row: ArrayView1<'_, f64>) -> usize {
         let mut at = if self.nodes.is_empty() { -1 } else { 0 };
         while at >= 0 {
             let node = &self.nodes[at as usize];
-            at = node.next[usize::from(value(node.feature as usize) > node.threshold)];
+            at = node.next[usize::from(row[node.feature as usize] > node.threshold)];
         }
         place(at)
     }
 
     /// The answer for one row, of a tree whose leaves have one number.
     pub fn value(&self, row: ArrayView1<'_, f64>) -> f64 {
-        self.values[self.leaf(|feature| row[feature])]
+        self.values[self.leaf(row)]
     }
 }
 
 impl Trees {
     pub fn of(features: &[String], outputs: usize, trees: Vec<Tree>) -> Self {
-        Self { features: features.to_vec(), outputs, trees }
+        Self { features: features.to_vec(), outputs, trees, walk: OnceLock::new() }
     }
 
     pub fn change_values(&mut self, change: impl Fn(f64) -> f64) {
@@ -216,18 +190,19 @@ impl Trees {
         asked: impl Fn(usize, usize) -> bool + Sync,
     ) -> Result<Vec<f64>> {
         let columns = x.ncols();
-        // Up to 2 MiB (of many columns: 64 rows), and many rows: each tree of a forest that no cache holds is fetched
+        let walk = self.walk.get_or_init(|| Walk::of(&self.trees, self.features.len()));
+        // Up to 1 MiB (of many columns: 64 rows), and many rows: each tree of a forest that no cache holds is fetched
         // anew for each block.
-        let rows = ((1 << 18) / columns).clamp(64, 8192) / LANES * LANES;
+        let rows = ((1 << 18) / columns).clamp(64, 8192);
         let threads = parallel::worth(x.nrows() * self.trees.len() * 8, threads);
         let blocks = parallel::in_order(x.nrows().div_ceil(rows), threads, |at| {
             let from = at * rows;
             let part = x.slice_axis(Axis(0), Slice::from(from..x.nrows().min(from + rows)));
-            let block = one_after_the_other(part);
+            let ranks = walk.ranks(part);
             let mut leaves = vec![0; part.nrows()];
             let mut sums = vec![0.0; part.nrows() * width];
             for (number, tree) in self.trees.iter().enumerate() {
-                tree.leaves(&block, columns, &mut leaves);
+                walk.leaves(number, &ranks, &mut leaves);
                 let first = number * self.outputs % width;
                 for (row, (sums, leaf)) in sums.chunks_exact_mut(width).zip(&leaves).enumerate() {
                     if asked(number, from + row) {
@@ -240,19 +215,6 @@ impl Trees {
         })?;
         Ok(blocks.concat())
     }
-}
-
-/// The values of the rows one after the other, whatever the layout in memory.
-fn one_after_the_other<'a>(rows: ArrayView2<'a, f64>) -> Cow<'a, [f64]> {
-    if let Some(values) = rows.to_slice() {
-        return Cow::Borrowed(values);
-    }
-    let columns = rows.ncols();
-    let mut values = vec![0.0; rows.len()];
-    for (at, column) in rows.columns().into_iter().enumerate() {
-        values[at..].iter_mut().step_by(columns).zip(column).for_each(|(to, value)| *to = *value);
-    }
-    Cow::Owned(values)
 }
 
 #[cfg(test)]
