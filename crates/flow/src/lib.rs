@@ -1,4 +1,5 @@
-//! What travels between the other crates: names, errors, positions, raw files and record batches.
+//! What travels between the other crates: names, errors, positions, raw files and record batches; and how words and
+//! pages are shown to people.
 //!
 //! Nothing here does I/O of its own beyond opening a spooled file, and nothing knows a source, a
 //! store or SQL.
@@ -13,9 +14,11 @@ mod event;
 mod format;
 pub mod kill;
 mod name;
+pub mod page;
 mod redact;
 mod schema;
 mod window;
+pub mod words;
 
 pub use body::{Body, ReadSeek};
 pub use chunk::{Batches, Chunk, Discarded, Drift, InPlace, Note, Origin, Position, RawFile, Reject, Scope};

@@ -20,7 +20,7 @@ fn summary(report: &Report) -> String {
     let step = report.steps.first();
     let counts = step.and_then(|step| step.windows).unwrap_or_default();
     let WindowCounts { due, loaded, unchanged, .. } = counts;
-    let windows = |count: u64| counted(usize::try_from(count).unwrap_or(usize::MAX), "window");
+    let windows = |count: u64| counted(count, "window");
     let left = windows(counts.left());
     match report.status {
         Status::Failed if stopped(report) => {

@@ -30,12 +30,12 @@ pub async fn run(global: &Global) -> Result<u8> {
     }
     let predictors = match checked.predictors {
         0 => String::new(),
-        some => format!(" and {}", counted(some, "predictor")),
+        some => format!(" and {}", counted(some as u64, "predictor")),
     };
     output::stdout(&format!(
         "{} and {}{predictors}: no problem found\n",
-        counted(checked.sources, "source"),
-        counted(checked.models, "model")
+        counted(checked.sources as u64, "source"),
+        counted(checked.models as u64, "model")
     ));
     if !checked.unplanned.is_empty() {
         output::stdout(&format!(

@@ -1,6 +1,9 @@
 use std::fmt::Write as _;
 
-use lagar_flow::{Blame, Error, Result, TableName, codes};
+use lagar_flow::{
+    Blame, Error, Result, TableName, codes,
+    words::{cut, line, text_width},
+};
 use lagar_orchestrate::{
     ColumnLineage, ColumnNode, Direction, Edge, EdgeKind, Lineage, Node, Workplace, column_lineage, lineage,
 };
@@ -8,9 +11,7 @@ use lagar_orchestrate::{
 use crate::{
     args::{Global, GraphFormat, LineageArgs},
     output::{
-        self, counted,
-        profile::{cut, line, text_width},
-        style_out,
+        self, counted, style_out,
         tree::{self, Line},
     },
 };
@@ -222,7 +223,7 @@ fn about(node: &Node) -> String {
         (None, true) => "no load yet".to_owned(),
         (None, false) => "not released".to_owned(),
     });
-    parts.extend(node.rows.map(|rows| counted(usize::try_from(rows).unwrap_or(usize::MAX), "row")));
+    parts.extend(node.rows.map(|rows| counted(rows, "row")));
     if let Some(kind) = node.source {
         parts.push(format!("{kind} {}", line(node.address.as_deref().unwrap_or_default())));
     }

@@ -105,7 +105,7 @@ fn events(report: &Report) -> String {
         text.push_str(&format!("{table}: {}{end}\n", columns.join(", ")));
     }
     if lines.len() > EVENTS_SHOWN {
-        let more = output::counted(lines.len() - EVENTS_SHOWN, "more event");
+        let more = output::counted((lines.len() - EVENTS_SHOWN) as u64, "more event");
         text.push_str(&format!(
             "{more}: lagar sql \"SELECT * FROM system.events WHERE run_id = '{}'\"\n",
             report.run_id

@@ -94,11 +94,7 @@ fn show(report: &VacuumReport, options: &VacuumOptions) {
     }
     let sum = report.removed_sum();
     let what = if options.dry_run { "would go; nothing was removed" } else { "gone" };
-    output::stdout(&format!(
-        "{}, {} {what}\n",
-        output::counted(usize::try_from(sum.files).unwrap_or(usize::MAX), "file"),
-        bytes(sum.bytes)
-    ));
+    output::stdout(&format!("{}, {} {what}\n", output::counted(sum.files, "file"), bytes(sum.bytes)));
 }
 
 fn is_empty(place: &Place) -> bool {

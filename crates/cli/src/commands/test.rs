@@ -34,7 +34,7 @@ pub async fn run(global: &Global, filter: Option<&str>) -> Result<u8> {
     } else {
         output::stdout(&format!(
             "{} passed, {failed} failed\n",
-            output::counted(results.len() - failed, "test")
+            output::counted((results.len() - failed) as u64, "test")
         ));
     }
     Ok(if failed == 0 { 0 } else { output::EXIT_FAILED })

@@ -10,6 +10,7 @@ pub mod tree;
 
 use std::io::{IsTerminal, Write};
 
+pub use lagar_flow::words::{counted, thousands};
 use lagar_flow::{Blame, Error, Redactor, codes};
 
 use crate::{
@@ -77,11 +78,6 @@ pub fn print_error(error: &Error) {
 /// Says what is no error, but worth a look.
 pub fn warn(text: &str) {
     eprintln!("{}: {}", style("33").paint("warning"), clean(text));
-}
-
-/// `1 source`, `2 sources`
-pub fn counted(count: usize, what: &str) -> String {
-    format!("{} {what}{}", thousands(count as u64), if count == 1 { "" } else { "s" })
 }
 
 /// Text from outside (an answer, a cell) must not steer the terminal.
@@ -200,19 +196,6 @@ impl Write for CleanStderr {
 pub fn stdout(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// `1234567` → `1,234,567`.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// `1536` → `1.5 KiB`.

@@ -1,10 +1,11 @@
 //! The profile of a table as a page for a terminal: two or three lines a column.
 
 use lagar_engine::profile::{ColumnProfile, Histogram, Measure, percent};
+use lagar_flow::words::{counted, cut, grouped, height, line, padded, text_width, thousands};
 use lagar_orchestrate::TableProfile;
 use serde_json::Value as Json;
 
-use super::{Style, bytes, counted, rows::type_name, thousands};
+use super::{Style, bytes, rows::type_name};
 
 /// Without a terminal that says how wide it is.
 const WIDTH: usize = 100;
@@ -15,7 +16,6 @@ const TYPE_MAX: usize = 14;
 const VALUE_MAX: usize = 28;
 /// Bars of a histogram.
 const BARS_MAX: usize = 12;
-const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// The colours of a page.
 pub struct Colours {
@@ -43,8 +43,8 @@ pub fn page(profile: &TableProfile, width: Option<usize>, colours: &Colours) -> 
     if !columns.is_empty() {
         let header = format!(
             "{}  {}  {:>6}  {:>9}  {}",
-            pad("column", grid.name),
-            pad("type", grid.kind),
+            padded("column", grid.name, false),
+            padded("type", grid.kind, false),
             "null",
             "distinct",
             "histogram"
@@ -65,9 +65,8 @@ pub fn facts(profile: &TableProfile) -> Vec<String> {
         let what = if profile.table.starts_with("raw.") { "load" } else { "version" };
         facts.push(format!("{what} {version} of {}", at.format("%Y-%m-%d %H:%M UTC")));
     }
-    let rows = usize::try_from(profile.profile.rows).unwrap_or(usize::MAX);
-    facts.push(counted(rows, "row"));
-    facts.push(counted(profile.profile.columns.len(), "column"));
+    facts.push(counted(profile.profile.rows, "row"));
+    facts.push(counted(profile.profile.columns.len() as u64, "column"));
     facts.extend(profile.bytes.map(bytes));
     facts
 }
@@ -113,9 +112,9 @@ impl Grid<'_> {
         let bars = column.histogram.as_ref().map_or(String::new(), bars);
         let first = format!(
             "{}  {}  {null}  {distinct}  {}",
-            colours.name.paint(&pad(&cut(&line(&column.name), self.name), self.name)),
-            pad(&cut(&type_name(&column.data_type), self.kind), self.kind),
-            colours.bars.paint(&pad(&bars, BARS_MAX)),
+            colours.name.paint(&padded(&cut(&line(&column.name), self.name), self.name, false)),
+            padded(&cut(&type_name(&column.data_type), self.kind), self.kind, false),
+            colours.bars.paint(&padded(&bars, BARS_MAX, false)),
         );
         let used = self.name + self.kind + 6 + 9 + BARS_MAX + 8;
         let room = self.width.saturating_sub(used + 2);
@@ -248,7 +247,7 @@ fn bars(histogram: &Histogram) -> String {
     let most = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
     let bar = |count: &u64| match *count {
         0 => ' ',
-        count => BARS[((count as f64 / most * 8.0).ceil() as usize).clamp(1, 8) - 1],
+        count => height(count as f64 / most),
     };
     counts.iter().map(bar).collect()
 }
@@ -279,10 +278,6 @@ pub fn value(value: &Json) -> String {
     }
 }
 
-fn grouped(digits: &str) -> String {
-    digits.parse().map_or_else(|_| digits.to_owned(), thousands)
-}
-
 /// A number with six digits that count.
 pub fn number(number: f64) -> String {
     if number == 0.0 {
@@ -300,56 +295,6 @@ pub fn number(number: f64) -> String {
     match fraction {
         "" => format!("{sign}{}", grouped(whole)),
         fraction => format!("{sign}{}.{fraction}", grouped(whole)),
-    }
-}
-
-/// In one line and without what steers a terminal or turns the direction of writing.
-pub fn line(text: &str) -> String {
-    let replaced = |c: char| match c {
-        '\n' | '\r' | '\t' => '␤',
-        c if c.is_control() => '\u{fffd}',
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-        c => c,
-    };
-    text.chars().map(replaced).collect()
-}
-
-/// The beginning of a text that is not wider than `width`.
-pub fn cut(text: &str, width: usize) -> String {
-    if text_width(text) <= width {
-        return text.to_owned();
-    }
-    let mut used = 1; // of the dots
-    let fits = |c: &char| {
-        used += char_width(*c);
-        used <= width
-    };
-    let start: String = text.chars().take_while(fits).collect();
-    format!("{}…", start.trim_end())
-}
-
-pub fn pad(text: &str, width: usize) -> String {
-    format!("{text}{}", " ".repeat(width.saturating_sub(text_width(text))))
-}
-
-pub fn text_width(text: &str) -> usize {
-    text.chars().map(char_width).sum()
-}
-
-/// As most terminals draw it.
-fn char_width(c: char) -> usize {
-    match u32::from(c) {
-        0x300..=0x36f | 0x200b..=0x200d | 0xfe00..=0xfe0f => 0,
-        0x1100..=0x115f
-        | 0x2e80..=0xa4cf
-        | 0xac00..=0xd7a3
-        | 0xf900..=0xfaff
-        | 0xfe30..=0xfe6f
-        | 0xff00..=0xff60
-        | 0xffe0..=0xffe6
-        | 0x1f300..=0x1faff
-        | 0x20000..=0x3fffd => 2,
-        _ => 1,
     }
 }
 
@@ -393,13 +338,5 @@ mod tests {
         assert_eq!(value(&json!(-1234567)), "-1,234,567");
         assert_eq!(value(&json!("")), "''");
         assert_eq!(value(&json!("a\nb\u{1b}[31m\u{202e}c")), "a␤b\u{fffd}[31m\u{fffd}c");
-    }
-
-    #[test]
-    fn texts_are_cut_to_what_they_take_on_the_screen() {
-        assert_eq!(cut("abcdef", 6), "abcdef");
-        assert_eq!(cut("abcdefg", 6), "abcde…");
-        assert_eq!(cut("東京都庁舎", 6), "東京…");
-        assert_eq!(text_width(&pad("東京", 6)), 6);
     }
 }

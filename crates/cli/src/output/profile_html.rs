@@ -4,12 +4,15 @@
 use std::fmt::Write as _;
 
 use lagar_engine::profile::{ColumnProfile, Histogram, percent};
+use lagar_flow::{
+    page::{Page, escape},
+    words::{line, thousands},
+};
 use lagar_orchestrate::TableProfile;
 
 use super::{
-    profile::{distinct, facts, line, marks, measure, range, top_values, value},
+    profile::{distinct, facts, marks, measure, range, top_values, value},
     rows::type_name,
-    thousands,
 };
 
 const STYLE: &str = include_str!("profile.css");
@@ -19,32 +22,11 @@ const HEIGHT: f64 = 96.0;
 
 /// The whole page.
 pub fn page(profile: &TableProfile) -> String {
-    let mut html = String::new();
-    let title = escape(&profile.table);
-    let _ = write!(
-        html,
-        r#"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-{STYLE}</style>
-</head>
-<body>
-<header>
-<h1>{title}</h1>
-<p>{}</p>
-"#,
-        escape(&facts(profile).join(" · "))
-    );
+    let mut header = format!("<p>{}</p>\n", escape(&facts(profile).join(" · ")));
     if let Some(filter) = &profile.filter {
-        let _ = writeln!(html, "<p>only rows where <code>{}</code></p>", escape(&line(filter)));
+        let _ = writeln!(header, "<p>only rows where <code>{}</code></p>", escape(&line(filter)));
     }
-    html.push_str("</header>\n");
+    let mut html = String::new();
     overview(&mut html, profile);
     html.push_str("<main>\n");
     for (index, column) in profile.profile.columns.iter().enumerate() {
@@ -56,8 +38,8 @@ pub fn page(profile: &TableProfile) -> String {
             "~ estimated: too many different values to count each; rows, nulls, bounds and means are exact. ",
         );
     }
-    let _ = write!(html, "lagar {}</footer>\n</body>\n</html>\n", env!("CARGO_PKG_VERSION"));
-    html
+    let _ = writeln!(html, "lagar {}</footer>", env!("CARGO_PKG_VERSION"));
+    Page { title: &profile.table, style: STYLE, header: &header, body: &html }.html()
 }
 
 /// All columns at a glance: how full each is, with a way to its card.
@@ -68,7 +50,7 @@ fn overview(html: &mut String, profile: &TableProfile) {
             html,
             "<tr><td><a href=\"#c{index}\">{}</a><td>{}<td>{}<td class=\"n\">{}<td>{}</tr>",
             escape(&line(&column.name)),
-            escape(&type_name(&column.data_type)),
+            escape(&line(&type_name(&column.data_type))),
             shape(column),
             distinct(column),
             filled(column)
@@ -115,7 +97,7 @@ fn card(html: &mut String, index: usize, column: &ColumnProfile) {
         html,
         "<section id=\"c{index}\">\n<h2>{} <small>{}</small></h2>",
         escape(&line(&column.name)),
-        escape(&type_name(&column.data_type))
+        escape(&line(&type_name(&column.data_type)))
     );
     let _ = writeln!(html, "<p class=\"filled\">{}</p>", filled(column));
     html.push_str("<dl>");
@@ -195,34 +177,9 @@ fn frequent(html: &mut String, column: &ColumnProfile) {
     html.push_str("</table>\n");
 }
 
-/// Text as HTML text, also inside of quotation marks.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c if c.is_control() && c != '\n' => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_of_a_text_is_taken_for_html() {
-        assert_eq!(
-            escape("<script>alert(\"1\")</script> & 'x'\u{0}"),
-            "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; &#39;x&#39;\u{fffd}"
-        );
-    }
 
     #[test]
     fn the_style_asks_for_nothing_from_elsewhere() {

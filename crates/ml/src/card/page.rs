@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use lagar_flow::page::{Page, escape};
+
 use super::{
     About, facts,
     facts::Room,
@@ -33,28 +35,6 @@ const LINES: usize = 3;
 /// One self-contained HTML file.
 pub fn page(about: &About<'_>, predictor: &Predictor) -> String {
     let mut html = String::new();
-    let title = escape(&name(about.name));
-    let _ = write!(
-        html,
-        r#"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-{STYLE}</style>
-</head>
-<body>
-<header>
-<h1>{title}</h1>
-<p>{}</p>
-</header>
-"#,
-        escape(&facts::heading(about))
-    );
     beginning(&mut html, about, predictor);
     let sections = sections(about, predictor);
     html.push_str("<nav>");
@@ -72,13 +52,14 @@ pub fn page(about: &About<'_>, predictor: &Predictor) -> String {
         .iter()
         .map(|(library, version)| format!("{} {}", name(library), name(version)))
         .collect();
-    let _ = write!(
+    let _ = writeln!(
         html,
-        "<footer>Fitted with {}. Format {}.</footer>\n</body>\n</html>\n",
+        "<footer>Fitted with {}. Format {}.</footer>",
         escape(&libraries.join(", ")),
         predictor.format_version
     );
-    html
+    let header = format!("<p>{}</p>\n", escape(&facts::heading(about)));
+    Page { title: &name(about.name), style: STYLE, header: &header, body: &html }.html()
 }
 
 fn beginning(html: &mut String, about: &About<'_>, predictor: &Predictor) {
@@ -449,33 +430,12 @@ fn whole(text: &str) -> String {
     escape(text).replace(" %", "\u{a0}%")
 }
 
-/// Text as HTML text, also inside of quotation marks.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c if c.is_control() => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn nothing_of_a_text_is_taken_for_html() {
-        assert_eq!(
-            escape("<script>alert(\"1\")</script> & 'x'\u{0}"),
-            "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; &#39;x&#39;\u{fffd}"
-        );
         assert_eq!(sentence("a `b<` c"), "a <code>b&lt;</code> c");
         assert_eq!(sentence("a ` b"), "a ` b");
         assert_eq!(marked("0.5 ✓"), "0.5<b>✓</b>");

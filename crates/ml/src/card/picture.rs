@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use lagar_flow::page::escape;
+
 use super::{
     model::{Bar, Scale},
-    page::escape,
     words::{fixed, number},
 };
 use crate::judge::Quantiles;

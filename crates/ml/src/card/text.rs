@@ -1,5 +1,7 @@
 //! A predictor as a page for a terminal.
 
+use lagar_flow::words::height;
+
 use super::{
     About, Paint, facts,
     facts::Room,
@@ -22,7 +24,6 @@ const HEAD_MAX: usize = 24;
 const BAR_WIDTH: usize = 24;
 const GAP: &str = "  ";
 
-const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const PARTS: [char; 8] = ['█', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
 /// For a terminal: no line is wider than `width` (100 if it is not given, and at least 40).
@@ -240,7 +241,7 @@ fn blocks(bar: Bar, width: usize) -> String {
 fn line_of(heights: &[f64], width: usize) -> String {
     let each = heights.len().div_ceil(width.max(1)).max(1);
     let means = heights.chunks(each).map(|part| part.iter().sum::<f64>() / part.len() as f64);
-    means.map(|height| HEIGHTS[((height * 8.0).ceil() as usize).clamp(1, 8) - 1]).collect()
+    means.map(height).collect()
 }
 
 #[cfg(test)]

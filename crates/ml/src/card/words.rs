@@ -1,5 +1,7 @@
 //! Numbers for the eye, and text that is what it looks like.
 
+use lagar_flow::words::{char_width, grouped, line};
+pub(super) use lagar_flow::words::{counted, cut, padded, text_width, thousands};
 use serde_json::Value;
 
 /// What stands where nothing is known.
@@ -55,33 +57,6 @@ pub(super) fn fixed(value: f64, decimals: usize) -> String {
     let sign = if value < 0.0 && !is_zero { "-" } else { "" };
     let point = if fraction.is_empty() { "" } else { "." };
     format!("{sign}{}{point}{fraction}", grouped(whole))
-}
-
-/// `1234567` → `1,234,567`
-pub(super) fn thousands(count: u64) -> String {
-    grouped(&count.to_string())
-}
-
-fn grouped(digits: &str) -> String {
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 row`, `2 rows`
-pub(super) fn counted(count: u64, what: &str) -> String {
-    let plural = match what {
-        _ if count == 1 => "",
-        what if what.ends_with("series") => "",
-        what if what.ends_with('s') => "es",
-        _ => "s",
-    };
-    format!("{} {what}{plural}", thousands(count))
 }
 
 /// A share in hundredths: `97.5 %`. What is there at all is not shown as 0, and what is not all not as 100.
@@ -150,36 +125,6 @@ pub(super) fn prose(text: &str) -> String {
     cut(&line(&words.join(" ")), PROSE_MAX)
 }
 
-/// In one line and without what steers a terminal, turns the direction of writing or cannot be seen.
-fn line(text: &str) -> String {
-    let replaced = |c: char| match c {
-        '\n' | '\r' | '\t' => '␤',
-        c if c.is_control() => '\u{fffd}',
-        '\u{61c}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' => '\u{fffd}',
-        '\u{e0000}'..='\u{e0fff}' => '\u{fffd}',
-        c => c,
-    };
-    text.chars().map(replaced).collect()
-}
-
-/// The beginning of a text that is not wider than `width`.
-pub(super) fn cut(text: &str, width: usize) -> String {
-    if text_width(text) <= width {
-        return text.to_owned();
-    }
-    let mut used = 1; // of the dots
-    let fits = |c: &char| {
-        used += char_width(*c);
-        used <= width
-    };
-    let start: String = text.chars().take_while(fits).collect();
-    format!("{}…", start.trim_end())
-}
-
 /// The beginning and the end of a name that is wider than `width`: many differ only at the end.
 pub(super) fn shortened(text: &str, width: usize) -> String {
     if text_width(text) <= width {
@@ -229,32 +174,6 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-pub(super) fn padded(text: &str, width: usize, right: bool) -> String {
-    let room = " ".repeat(width.saturating_sub(text_width(text)));
-    if right { format!("{room}{text}") } else { format!("{text}{room}") }
-}
-
-pub(super) fn text_width(text: &str) -> usize {
-    text.chars().map(char_width).sum()
-}
-
-/// As most terminals draw it.
-fn char_width(c: char) -> usize {
-    match u32::from(c) {
-        0x300..=0x36f | 0xfe00..=0xfe0f => 0,
-        0x1100..=0x115f
-        | 0x2e80..=0xa4cf
-        | 0xac00..=0xd7a3
-        | 0xf900..=0xfaff
-        | 0xfe30..=0xfe6f
-        | 0xff00..=0xff60
-        | 0xffe0..=0xffe6
-        | 0x1f300..=0x1faff
-        | 0x20000..=0x3fffd => 2,
-        _ => 1,
-    }
 }
 
 #[cfg(test)]
@@ -309,10 +228,5 @@ mod tests {
         assert_eq!(wrapped("東京都庁", 5), ["東京", "都庁"]);
         assert_eq!(wrapped("", 5), [""]);
         assert_eq!(listed(&["a".into(), "b".into(), "c".into()], "and"), "a, b and c");
-        assert_eq!(
-            [counted(1, "row"), counted(2_000, "row"), counted(3, "series")],
-            ["1 row", "2,000 rows", "3 series"]
-        );
-        assert_eq!(padded("東", 4, true), "  東");
     }
 }
