@@ -11,7 +11,7 @@ use arrow::{
     datatypes::DataType,
 };
 use lagar_flow::{Error, Result, codes};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2, ShapeBuilder};
 use serde_json::Value;
 
 use crate::{
@@ -93,6 +93,14 @@ struct Fit {
     numbers: Value,
     /// The classes that these rows have, as codes of all classes.
     seen: Vec<u32>,
+}
+
+/// Some of the rows: taken from the table once, however often they are asked for and judged.
+struct Portion {
+    /// Their numbers among all rows.
+    rows: Vec<usize>,
+    truth: Labels,
+    x: Array2<f64>,
 }
 
 impl<'a> Work<'a> {
@@ -257,11 +265,16 @@ impl<'a> Work<'a> {
         Ok(Fit { frame, notes, fitted, numbers, seen })
     }
 
-    /// The answers for the rows with these numbers. Of classification with a column for each of all classes, also
-    /// those that were not learned from.
-    fn answers(&self, fit: &Fit, numbers: &[usize]) -> Result<Output> {
+    /// The rows with these numbers.
+    fn portion(&self, fit: &Fit, numbers: &[usize]) -> Result<Portion> {
         let x = fit.frame.matrix(&rows_of(&self.rows, numbers)?)?;
-        self.spread(fit, fit.fitted.predict(x.view())?)
+        Ok(Portion { rows: numbers.to_vec(), truth: self.labels.take(numbers), x })
+    }
+
+    /// The answers for rows. Of classification with a column for each of all classes, also those that were not
+    /// learned from.
+    fn answers(&self, fit: &Fit, x: ArrayView2<'_, f64>) -> Result<Output> {
+        self.spread(fit, fit.fitted.predict(x)?)
     }
 
     fn spread(&self, fit: &Fit, output: Output) -> Result<Output> {
@@ -299,10 +312,9 @@ impl<'a> Work<'a> {
         let metric = self.metric()?;
         let mut choice = Choice::new(metric);
         for params in tries {
-            let value = self.fit(&params, &self.parts.train).and_then(|fit| {
-                let answers = self.answers(&fit, &self.parts.validate)?;
-                Ok(metric.of(&self.measures(&fit, &answers, &self.parts.validate, None)?))
-            });
+            let value = self
+                .fit(&params, &self.parts.train)
+                .and_then(|fit| Ok(metric.of(&self.measured(&fit, &self.parts.validate)?)));
             choice.add(params, value)?;
         }
         choice.made()
@@ -318,8 +330,9 @@ impl<'a> Work<'a> {
             return Ok(None);
         }
         let fit = self.fit(params, &self.parts.train)?;
-        let Output::Probabilities(rows) = self.answers(&fit, &self.parts.validate)? else { return Ok(None) };
-        let Labels::Classes { codes, .. } = self.labels.take(&self.parts.validate) else { return Ok(None) };
+        let Portion { truth, x, .. } = self.portion(&fit, &self.parts.validate)?;
+        let Output::Probabilities(rows) = self.answers(&fit, x.view())? else { return Ok(None) };
+        let Labels::Classes { codes, .. } = truth else { return Ok(None) };
         let scores = rows.column(1).to_vec();
         let candidates = judge::classification::candidates(&scores);
         let chosen = judge::classification::choose_threshold(&codes, &scores, &candidates, goal)?;
@@ -409,11 +422,8 @@ impl Work<'_> {
         let mut order: Vec<usize> = (0..self.rows.num_rows()).collect();
         order.sort_by(|a, b| shares[*a].total_cmp(&shares[*b]).then(a.cmp(b)));
         let (test, learned) = order.split_at(self.parts.test.len());
-        let fitted = self.fit(params, learned).and_then(|fit| {
-            let answers = self.answers(&fit, test)?;
-            self.measures(&fit, &answers, test, None)
-        });
-        match fitted {
+        let measured = self.fit(params, learned).and_then(|fit| self.measured(&fit, test));
+        match measured {
             Ok(measures) => Ok(natural(&measures)
                 .and_then(|shuffled| guards::future(ordered, shuffled, guards::FUTURE_MARGIN))),
             // A part without one of the classes, and the like: nothing is known.
@@ -424,32 +434,38 @@ impl Work<'_> {
 
     // ---- judging ----
 
-    /// How good the answers for some rows are.
-    fn measures(
+    /// How good the answers for the rows with these numbers are.
+    fn measured(&self, fit: &Fit, numbers: &[usize]) -> Result<Measures> {
+        let rows = self.portion(fit, numbers)?;
+        let answers = self.answers(fit, rows.x.view())?;
+        self.measures(&answers, &rows.truth, || rows.x.view().into(), None)
+    }
+
+    /// How good answers are. `x` gives the rows that they are for: few measures look at them.
+    fn measures<'x>(
         &self,
-        fit: &Fit,
         output: &Output,
-        numbers: &[usize],
+        truth: &Labels,
+        x: impl FnOnce() -> CowArray<'x, f64, Ix2>,
         threshold: Option<f64>,
     ) -> Result<Measures> {
-        let x = || -> Result<Array2<f64>> { fit.frame.matrix(&rows_of(&self.rows, numbers)?) };
-        match (output, self.labels.take(numbers)) {
+        match (output, truth) {
             (Output::Values(values), Labels::Values(truth)) => {
-                judge::regression::regression(&truth, values).map(Measures::Regression)
+                judge::regression::regression(truth, values).map(Measures::Regression)
             }
             (Output::Probabilities(rows), Labels::Classes { names, codes }) => {
-                judge::classification::classification(&codes, names.len(), rows.view(), threshold)
+                judge::classification::classification(codes, names.len(), rows.view(), threshold)
                     .map(Measures::Classification)
             }
             (Output::Scores { scores, outliers }, _) => {
                 judge::outliers::outliers(scores, outliers).map(Measures::Outliers)
             }
             (Output::Groups(groups), _) => {
-                judge::clustering::clustering(x()?.view(), groups, None, SILHOUETTE_ROWS, self.spec.seed)
+                judge::clustering::clustering(x().view(), groups, None, SILHOUETTE_ROWS, self.spec.seed)
                     .map(Measures::Clustering)
             }
             (Output::Components(rows), _) => {
-                judge::reduction::reduction(x()?.view(), rows.view()).map(Measures::Reduction)
+                judge::reduction::reduction(x().view(), rows.view()).map(Measures::Reduction)
             }
             _ => Err(Error::bug("answers that cannot be judged")),
         }
@@ -473,15 +489,12 @@ impl Work<'_> {
                     .into(),
             );
         }
-        let answers = self.answers(fit, rows)?;
-        let measures = self.measures(fit, &answers, rows, threshold)?;
+        let rows = self.portion(fit, rows)?;
+        let answers = self.answers(fit, rows.x.view())?;
+        let measures = self.measures(&answers, &rows.truth, || rows.x.view().into(), threshold)?;
         let mut judged = Judged::new(on);
         if on == JudgedOn::Test {
-            let of_training = self.answers(fit, learned)?;
-            judged.training = Some(self.measures(fit, &of_training, learned, threshold)?);
-            let matrix =
-                |rows: &[usize]| -> Result<Array2<f64>> { fit.frame.matrix(&rows_of(&self.rows, rows)?) };
-            judged.rows_seen_before = guards::duplicates(matrix(learned)?.view(), matrix(rows)?.view())?.rows;
+            self.judge_training(fit, learned, &rows, threshold, &mut judged)?;
             if judged.rows_seen_before > 0 {
                 notes.push(format!(
                     "{} of the test {} alike to one that was learned from",
@@ -500,57 +513,78 @@ impl Work<'_> {
                 ));
             }
         }
-        judged.baselines = self.baselines(fit, learned, rows)?;
-        judged.groups = self.groups(fit, learned, &answers, rows, threshold, notes)?;
-        judged.bias = self.bias(&answers, rows, threshold)?;
-        judged.importance = self.importance(fit, rows, threshold)?;
+        let trivial = self.trivial(learned, &rows.rows);
+        judged.baselines = self.baselines(&trivial, &rows.truth, || rows.x.view().into())?;
+        judged.groups = self.groups(&rows, &answers, &trivial, threshold, notes)?;
+        judged.bias = self.bias(&rows, &answers, threshold)?;
+        judged.importance = self.importance(fit, &rows, threshold)?;
         judged.measures = Some(measures);
         Ok(judged)
     }
 
-    /// Trivial predictors, learned from the same rows and judged by the same.
-    fn baselines(&self, fit: &Fit, learned: &[usize], rows: &[usize]) -> Result<Vec<Baseline>> {
-        let mut baselines = Vec::new();
+    /// How good it is on the rows that it learned from, and how many of those that judge are among them.
+    fn judge_training(
+        &self,
+        fit: &Fit,
+        learned: &[usize],
+        judging: &Portion,
+        threshold: Option<f64>,
+        judged: &mut Judged,
+    ) -> Result<()> {
+        let rows = self.portion(fit, learned)?;
+        let answers = self.answers(fit, rows.x.view())?;
+        let measures = self.measures(&answers, &rows.truth, || rows.x.view().into(), threshold)?;
+        judged.training = Some(measures);
+        judged.rows_seen_before = guards::duplicates(rows.x.view(), judging.x.view())?.rows;
+        Ok(())
+    }
+
+    /// The answers of trivial predictors that learned from the rows `learned`, for `rows`, by their names.
+    fn trivial(&self, learned: &[usize], rows: &[usize]) -> Vec<(String, Output)> {
+        let mut trivial = Vec::new();
         let before = self.spec.baseline_days.map(|days| (days, self.target_before(days)));
-        let add = |name: String, output: Output, baselines: &mut Vec<Baseline>| -> Result<()> {
-            let measures = self.measures(fit, &output, rows, None)?;
-            baselines.push(Baseline { name, measures });
-            Ok(())
-        };
         match (self.labels.take(learned), &self.labels) {
             (Labels::Classes { names, codes }, Labels::Classes { codes: all, .. }) => {
                 let mut shares = vec![0.0; names.len()];
                 codes.iter().for_each(|code| shares[*code as usize] += 1.0 / codes.len() as f64);
                 let prior = Array2::from_shape_fn((rows.len(), names.len()), |(_, class)| shares[class]);
+                trivial.push(("majority".to_owned(), Output::Probabilities(prior.clone())));
                 if let Some((days, before)) = before {
-                    let mut answers = prior.clone();
+                    let mut answers = prior;
                     for (mut answer, row) in answers.rows_mut().into_iter().zip(rows) {
                         if let Some(before) = before[*row] {
                             answer.fill(0.0);
                             answer[all[before] as usize] = 1.0;
                         }
                     }
-                    add(days_before(days), Output::Probabilities(answers), &mut baselines)?;
+                    trivial.push((days_before(days), Output::Probabilities(answers)));
                 }
-                baselines.insert(
-                    0,
-                    Baseline {
-                        name: "majority".into(),
-                        measures: self.measures(fit, &Output::Probabilities(prior), rows, None)?,
-                    },
-                );
             }
             (Labels::Values(values), Labels::Values(all)) => {
                 let mean = values.iter().map(|value| value / values.len() as f64).sum::<f64>();
-                add("mean".into(), Output::Values(vec![mean; rows.len()]), &mut baselines)?;
+                trivial.push(("mean".to_owned(), Output::Values(vec![mean; rows.len()])));
                 if let Some((days, before)) = before {
                     let answers = rows.iter().map(|row| before[*row].map_or(mean, |before| all[before]));
-                    add(days_before(days), Output::Values(answers.collect()), &mut baselines)?;
+                    trivial.push((days_before(days), Output::Values(answers.collect())));
                 }
             }
             _ => {}
         }
-        Ok(baselines)
+        trivial
+    }
+
+    /// Trivial answers, judged as others are.
+    fn baselines<'x>(
+        &self,
+        trivial: &[(String, Output)],
+        truth: &Labels,
+        x: impl Fn() -> CowArray<'x, f64, Ix2>,
+    ) -> Result<Vec<Baseline>> {
+        let baseline = |(name, output): &(String, Output)| {
+            let measures = self.measures(output, truth, &x, None)?;
+            Ok(Baseline { name: name.clone(), measures })
+        };
+        trivial.iter().map(baseline).collect()
     }
 
     /// Of each row the row of the same group so many days before, if there is one.
@@ -589,10 +623,9 @@ impl Work<'_> {
 
     fn groups(
         &self,
-        fit: &Fit,
-        learned: &[usize],
+        rows: &Portion,
         answers: &Output,
-        rows: &[usize],
+        trivial: &[(String, Output)],
         threshold: Option<f64>,
         notes: &mut Vec<String>,
     ) -> Result<Vec<OfGroup>> {
@@ -601,7 +634,7 @@ impl Work<'_> {
         }
         let (names, group) = self.group_of_rows()?;
         let mut places: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-        for (place, row) in rows.iter().enumerate() {
+        for (place, row) in rows.rows.iter().enumerate() {
             places.entry(group[*row]).or_default().push(place);
         }
         let mut largest: Vec<(u32, Vec<usize>)> = places.into_iter().collect();
@@ -616,18 +649,21 @@ impl Work<'_> {
         }
         let mut groups = Vec::new();
         for (group, places) in largest {
-            let of_group: Vec<usize> = places.iter().map(|place| rows[*place]).collect();
-            let measures = self.measures(fit, &taken(answers, &places), &of_group, threshold)?;
-            let baselines = self.baselines(fit, learned, &of_group)?;
+            let truth = rows.truth.take(&places);
+            let x = || CowArray::from(rows_in(&rows.x, &places));
+            let measures = self.measures(&taken(answers, &places), &truth, x, threshold)?;
+            let trivial: Vec<(String, Output)> =
+                trivial.iter().map(|(name, answers)| (name.clone(), taken(answers, &places))).collect();
+            let baselines = self.baselines(&trivial, &truth, x)?;
             groups.push(OfGroup { group: names[group as usize].clone(), measures, baselines });
         }
         Ok(groups)
     }
 
     /// Of two classes and groups.
-    fn bias(&self, answers: &Output, rows: &[usize], threshold: Option<f64>) -> Result<Option<Bias>> {
+    fn bias(&self, rows: &Portion, answers: &Output, threshold: Option<f64>) -> Result<Option<Bias>> {
         let (Output::Probabilities(probabilities), Labels::Classes { names, codes }, true) =
-            (answers, self.labels.take(rows), self.spec.group_by.is_some())
+            (answers, &rows.truth, self.spec.group_by.is_some())
         else {
             return Ok(None);
         };
@@ -640,15 +676,14 @@ impl Work<'_> {
             .map(|class| class == 1)
             .collect();
         let truth: Vec<bool> = codes.iter().map(|code| *code == 1).collect();
-        let of_row: Vec<u32> = rows.iter().map(|row| of_row[*row]).collect();
+        let of_row: Vec<u32> = rows.rows.iter().map(|row| of_row[*row]).collect();
         judge::bias::bias(&truth, &called, &of_row, &groups, self.spec.reference_group.as_deref()).map(Some)
     }
 
-    fn importance(&self, fit: &Fit, rows: &[usize], threshold: Option<f64>) -> Result<Option<Importances>> {
+    fn importance(&self, fit: &Fit, rows: &Portion, threshold: Option<f64>) -> Result<Option<Importances>> {
         if !self.entry.task.has_target() {
             return Ok(None);
         }
-        let x = fit.frame.matrix(&rows_of(&self.rows, rows)?)?;
         let features: Vec<importance::Feature> = fit
             .frame
             .ranges()
@@ -657,13 +692,13 @@ impl Work<'_> {
             .collect();
         let effort = Effort { repeats: SHUFFLES, rows: SHUFFLED_ROWS, seed: self.spec.seed };
         let score = |x: ArrayView2<'_, f64>, places: &[usize]| {
-            let of: Vec<usize> = places.iter().map(|place| rows[*place]).collect();
-            let answers = self.spread(fit, fit.fitted.predict(x)?)?;
-            natural(&self.measures(fit, &answers, &of, threshold)?).ok_or_else(|| {
+            let answers = self.answers(fit, x)?;
+            let truth = rows.truth.take(places);
+            natural(&self.measures(&answers, &truth, || x.into(), threshold)?).ok_or_else(|| {
                 Error::new(codes::PREDICTOR_DATA, "the target is the same in all rows that judge")
             })
         };
-        match importance::importance(x.view(), &features, effort, score) {
+        match importance::importance(rows.x.view(), &features, effort, score) {
             Ok(importances) => Ok(Some(importances)),
             Err(error) if error.code() == codes::PREDICTOR_DATA => Ok(None),
             Err(error) => Err(error),
@@ -760,6 +795,11 @@ fn codes_of(raw: &Raw) -> Vec<Option<u32>> {
     let place: BTreeMap<&str, u32> =
         distinct.into_iter().enumerate().map(|(place, text)| (text, place as u32)).collect();
     texts.iter().map(|text| text.map(|text| place[text])).collect()
+}
+
+/// The rows in these places, which lie in memory as those of [`Frame::matrix`].
+fn rows_in(x: &Array2<f64>, places: &[usize]) -> Array2<f64> {
+    Array2::from_shape_fn((places.len(), x.ncols()).f(), |(row, column)| x[[places[row], column]])
 }
 
 /// The answers in these places.

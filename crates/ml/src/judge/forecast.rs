@@ -121,7 +121,8 @@ pub struct Picture {
     pub upper: Vec<f64>,
 }
 
-/// How good the forecasts of an algorithm are.
+/// How good the forecasts of an algorithm are. This is no variant of [`super::Measures`], which are of one set of rows
+/// each: here are steps and series, and each of them stands beside its own baselines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Judged {
     pub algorithm: String,
