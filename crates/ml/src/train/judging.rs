@@ -1,0 +1,485 @@
+//! The second half of training: is anything given away, how good is it beside trivial predictors, and may it become
+//! current.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::{
+    array::{Array, AsArray, StringArray},
+    compute::cast,
+    datatypes::DataType,
+};
+use lagar_flow::{Error, Result, codes};
+use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2, ShapeBuilder};
+use serde_json::Value;
+
+use super::{Fit, Portion, Work};
+use crate::{
+    algorithm::{Output, Target},
+    choice::Verdict,
+    frame::Raw,
+    judge::{
+        self, Measures,
+        bias::Bias,
+        guards::{self, Column},
+        importance::{self, Effort, Importances},
+    },
+    judged::{Baseline, Judged, JudgedOn, OfGroup},
+    predictor::{Predictor, Scorer},
+    split::{rows_of, shares},
+    target::{Labels, column, counted},
+};
+
+/// How often each feature is shuffled, and of how many rows.
+const SHUFFLES: usize = 5;
+const SHUFFLED_ROWS: usize = 10_000;
+/// Rows whose silhouette is taken.
+const SILHOUETTE_ROWS: usize = 2_000;
+/// Groups that are judged apart: the largest.
+const GROUPS_MAX: usize = 50;
+
+impl Work<'_> {
+    // ---- guards ----
+
+    /// # Errors
+    /// [`codes::PREDICTOR_LEAK`]: features that determine the target, and are not allowed to.
+    pub(super) fn refuse_leaks(&self) -> Result<()> {
+        let rows = rows_of(&self.rows, &self.parts.train)?;
+        let labels = self.labels.take(&self.parts.train);
+        let target = match &labels {
+            Labels::Values(values) => Target::Values(values),
+            Labels::Classes { names, codes } => Target::Classes { codes, count: names.len() },
+            Labels::None => return Ok(()),
+        };
+        let checked: Vec<&String> =
+            self.features.iter().filter(|feature| !self.spec.allow_leak.contains(feature)).collect();
+        let raw =
+            checked.iter().map(|name| Raw::of(name, column(&rows, name)?)).collect::<Result<Vec<_>>>()?;
+        let codes: Vec<Vec<Option<u32>>> = raw.iter().map(codes_of).collect();
+        let columns = raw.iter().zip(&codes).map(|(raw, codes)| match raw {
+            Raw::Numbers(values) => Column::Numbers(values),
+            Raw::Texts(_) => Column::Categories(codes),
+        });
+        let features: Vec<(&str, Column<'_>)> =
+            checked.iter().map(|name| name.as_str()).zip(columns).collect();
+        let leaks = guards::leaks(&features, target, self.spec.seed)?;
+        let Some(leak) = leaks.first() else { return Ok(()) };
+        let named: Vec<&str> = leaks.iter().map(|leak| leak.feature.as_str()).collect();
+        let target = self.spec.target.as_deref().unwrap_or_default();
+        let what = match named.as_slice() {
+            [one] => format!(
+                "the feature `{one}` gives `{target}` away (it says {:.1} % of it)",
+                leak.score * 100.0
+            ),
+            more => format!("the features {} give `{target}` away", more.join(", ")),
+        };
+        Err(Error::new(codes::PREDICTOR_LEAK, what).hint(format!(
+            "leave out what is not known when the predictor is asked; if it is, say so: `allow_leak: [{}]`",
+            named.join(", ")
+        )))
+    }
+
+    /// Whether a feature seems to know what comes after its row: the same predictor, judged by rows that lie between
+    /// those that it learned from.
+    fn future(&self, params: &Value, ordered: Option<f64>) -> Result<Option<guards::Future>> {
+        let (Some(ordered), true) = (ordered, self.moments.is_some()) else { return Ok(None) };
+        let names: Vec<&String> = self.features.iter().chain(&self.spec.target).collect();
+        let columns = names.into_iter().map(|name| Ok((name.as_str(), column(&self.rows, name)?)));
+        let shares = shares(&columns.collect::<Result<Vec<_>>>()?, self.rows.num_rows())?;
+        let mut order: Vec<usize> = (0..self.rows.num_rows()).collect();
+        order.sort_by(|a, b| shares[*a].total_cmp(&shares[*b]).then(a.cmp(b)));
+        let (test, learned) = order.split_at(self.parts.test.len());
+        let measured = self.fit(params, learned).and_then(|fit| self.measured(&fit, test));
+        match measured {
+            Ok(measures) => Ok(natural(&measures)
+                .and_then(|shuffled| guards::future(ordered, shuffled, guards::FUTURE_MARGIN))),
+            // A part without one of the classes, and the like: nothing is known.
+            Err(error) if error.code() == codes::PREDICTOR_DATA => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    // ---- judging ----
+
+    /// How good the answers for the rows with these numbers are.
+    pub(super) fn measured(&self, fit: &Fit, numbers: &[usize]) -> Result<Measures> {
+        let rows = self.portion(fit, numbers)?;
+        let answers = self.answers(fit, rows.x.view())?;
+        self.measures(&answers, &rows.truth, || rows.x.view().into(), None)
+    }
+
+    /// How good answers are. `x` gives the rows that they are for: few measures look at them.
+    fn measures<'x>(
+        &self,
+        output: &Output,
+        truth: &Labels,
+        x: impl FnOnce() -> CowArray<'x, f64, Ix2>,
+        threshold: Option<f64>,
+    ) -> Result<Measures> {
+        match (output, truth) {
+            (Output::Values(values), Labels::Values(truth)) => {
+                judge::regression::regression(truth, values).map(Measures::Regression)
+            }
+            (Output::Probabilities(rows), Labels::Classes { names, codes }) => {
+                judge::classification::classification(codes, names.len(), rows.view(), threshold)
+                    .map(Measures::Classification)
+            }
+            (Output::Scores { scores, outliers }, _) => {
+                judge::outliers::outliers(scores, outliers).map(Measures::Outliers)
+            }
+            (Output::Groups(groups), _) => {
+                judge::clustering::clustering(x().view(), groups, None, SILHOUETTE_ROWS, self.spec.seed)
+                    .map(Measures::Clustering)
+            }
+            (Output::Components(rows), _) => {
+                judge::reduction::reduction(x().view(), rows.view()).map(Measures::Reduction)
+            }
+            _ => Err(Error::bug("answers that cannot be judged")),
+        }
+    }
+
+    pub(super) fn judge(
+        &self,
+        fit: &Fit,
+        learned: &[usize],
+        threshold: Option<f64>,
+        params: &Value,
+        notes: &mut Vec<String>,
+    ) -> Result<Judged> {
+        let (on, rows) = match self.parts.test.is_empty() {
+            true => (JudgedOn::Training, learned),
+            false => (JudgedOn::Test, &self.parts.test[..]),
+        };
+        if on == JudgedOn::Training && self.spec.split.test > 0.0 {
+            notes.push(
+                "there are too few rows to keep some for judging: the measures are of the rows learned from"
+                    .into(),
+            );
+        }
+        let rows = self.portion(fit, rows)?;
+        let answers = self.answers(fit, rows.x.view())?;
+        let measures = self.measures(&answers, &rows.truth, || rows.x.view().into(), threshold)?;
+        let mut judged = Judged::new(on);
+        if on == JudgedOn::Test {
+            self.judge_training(fit, learned, &rows, threshold, &mut judged)?;
+            if judged.rows_seen_before > 0 {
+                notes.push(format!(
+                    "{} of the test {} alike to one that was learned from",
+                    counted(judged.rows_seen_before, "row"),
+                    if judged.rows_seen_before == 1 { "is" } else { "are" }
+                ));
+            }
+            if self.entry.task.has_target() {
+                judged.future = self.future(params, natural(&measures))?;
+            }
+            if let Some(future) = judged.future.as_ref().filter(|future| future.likely) {
+                notes.push(format!(
+                    "a feature may know the future: judged by rows between those learned from it has {:.3}, by later \
+                     ones {:.3}",
+                    future.shuffled, future.ordered
+                ));
+            }
+        }
+        let trivial = self.trivial(learned, &rows.rows);
+        judged.baselines = self.baselines(&trivial, &rows.truth, || rows.x.view().into())?;
+        judged.groups = self.groups(&rows, &answers, &trivial, threshold, notes)?;
+        judged.bias = self.bias(&rows, &answers, threshold)?;
+        judged.importance = self.importance(fit, &rows, threshold)?;
+        judged.measures = Some(measures);
+        Ok(judged)
+    }
+
+    /// How good it is on the rows that it learned from, and how many of those that judge are among them.
+    fn judge_training(
+        &self,
+        fit: &Fit,
+        learned: &[usize],
+        judging: &Portion,
+        threshold: Option<f64>,
+        judged: &mut Judged,
+    ) -> Result<()> {
+        let rows = self.portion(fit, learned)?;
+        let answers = self.answers(fit, rows.x.view())?;
+        let measures = self.measures(&answers, &rows.truth, || rows.x.view().into(), threshold)?;
+        judged.training = Some(measures);
+        judged.rows_seen_before = guards::duplicates(rows.x.view(), judging.x.view())?.rows;
+        Ok(())
+    }
+
+    /// The answers of trivial predictors that learned from the rows `learned`, for `rows`, by their names.
+    fn trivial(&self, learned: &[usize], rows: &[usize]) -> Vec<(String, Output)> {
+        let mut trivial = Vec::new();
+        let before = self.spec.baseline_days.map(|days| (days, self.target_before(days)));
+        match (self.labels.take(learned), &self.labels) {
+            (Labels::Classes { names, codes }, Labels::Classes { codes: all, .. }) => {
+                let mut shares = vec![0.0; names.len()];
+                codes.iter().for_each(|code| shares[*code as usize] += 1.0 / codes.len() as f64);
+                let prior = Array2::from_shape_fn((rows.len(), names.len()), |(_, class)| shares[class]);
+                trivial.push(("majority".to_owned(), Output::Probabilities(prior.clone())));
+                if let Some((days, before)) = before {
+                    let mut answers = prior;
+                    for (mut answer, row) in answers.rows_mut().into_iter().zip(rows) {
+                        if let Some(before) = before[*row] {
+                            answer.fill(0.0);
+                            answer[all[before] as usize] = 1.0;
+                        }
+                    }
+                    trivial.push((days_before(days), Output::Probabilities(answers)));
+                }
+            }
+            (Labels::Values(values), Labels::Values(all)) => {
+                let mean = values.iter().map(|value| value / values.len() as f64).sum::<f64>();
+                trivial.push(("mean".to_owned(), Output::Values(vec![mean; rows.len()])));
+                if let Some((days, before)) = before {
+                    let answers = rows.iter().map(|row| before[*row].map_or(mean, |before| all[before]));
+                    trivial.push((days_before(days), Output::Values(answers.collect())));
+                }
+            }
+            _ => {}
+        }
+        trivial
+    }
+
+    /// Trivial answers, judged as others are.
+    fn baselines<'x>(
+        &self,
+        trivial: &[(String, Output)],
+        truth: &Labels,
+        x: impl Fn() -> CowArray<'x, f64, Ix2>,
+    ) -> Result<Vec<Baseline>> {
+        let baseline = |(name, output): &(String, Output)| {
+            let measures = self.measures(output, truth, &x, None)?;
+            Ok(Baseline { name: name.clone(), measures })
+        };
+        trivial.iter().map(baseline).collect()
+    }
+
+    /// Of each row the row of the same group so many days before, if there is one.
+    fn target_before(&self, days: u32) -> Vec<Option<usize>> {
+        let Some(moments) = &self.moments else { return vec![None; self.rows.num_rows()] };
+        let time = self.spec.time.as_ref().and_then(|time| self.rows.column_by_name(time));
+        let day = match time.is_some_and(|time| time.data_type().is_integer()) {
+            true => 1,
+            false => 86_400_000_000,
+        };
+        let groups = self.group_of_rows().unwrap_or_else(|_| (Vec::new(), vec![0; moments.len()]));
+        let at: BTreeMap<(u32, i64), usize> =
+            moments.iter().enumerate().map(|(row, moment)| ((groups.1[row], *moment), row)).collect();
+        let before = |row: usize| {
+            let then = moments[row].checked_sub(i64::from(days).checked_mul(day)?)?;
+            at.get(&(groups.1[row], then)).copied()
+        };
+        (0..moments.len()).map(before).collect()
+    }
+
+    /// The names of the groups, and the group of each row.
+    fn group_of_rows(&self) -> Result<(Vec<String>, Vec<u32>)> {
+        let Some(name) = &self.spec.group_by else { return Ok((Vec::new(), vec![0; self.rows.num_rows()])) };
+        let texts = cast(column(&self.rows, name)?, &DataType::Utf8).map_err(|error| {
+            Error::new(codes::PREDICTOR_DATA, format!("`group_by: {name}` has no text form"))
+                .caused_by(&error)
+        })?;
+        let texts: &StringArray = texts.as_string();
+        let name_of = |row: usize| if texts.is_valid(row) { texts.value(row) } else { "null" };
+        let names: BTreeSet<&str> = (0..texts.len()).map(name_of).collect();
+        let place: BTreeMap<&str, u32> =
+            names.iter().enumerate().map(|(place, name)| (*name, place as u32)).collect();
+        let groups = (0..texts.len()).map(|row| place[name_of(row)]).collect();
+        Ok((names.into_iter().map(str::to_owned).collect(), groups))
+    }
+
+    fn groups(
+        &self,
+        rows: &Portion,
+        answers: &Output,
+        trivial: &[(String, Output)],
+        threshold: Option<f64>,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<OfGroup>> {
+        if self.spec.group_by.is_none() {
+            return Ok(Vec::new());
+        }
+        let (names, group) = self.group_of_rows()?;
+        let mut places: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for (place, row) in rows.rows.iter().enumerate() {
+            places.entry(group[*row]).or_default().push(place);
+        }
+        let mut largest: Vec<(u32, Vec<usize>)> = places.into_iter().collect();
+        if largest.len() > GROUPS_MAX {
+            notes.push(format!(
+                "of {} groups the {GROUPS_MAX} with the most rows are judged apart",
+                largest.len()
+            ));
+            largest.sort_by_key(|(group, places)| (std::cmp::Reverse(places.len()), *group));
+            largest.truncate(GROUPS_MAX);
+            largest.sort();
+        }
+        let mut groups = Vec::new();
+        for (group, places) in largest {
+            let truth = rows.truth.take(&places);
+            let x = || CowArray::from(rows_in(&rows.x, &places));
+            let measures = self.measures(&taken(answers, &places), &truth, x, threshold)?;
+            let trivial: Vec<(String, Output)> =
+                trivial.iter().map(|(name, answers)| (name.clone(), taken(answers, &places))).collect();
+            let baselines = self.baselines(&trivial, &truth, x)?;
+            groups.push(OfGroup { group: names[group as usize].clone(), measures, baselines });
+        }
+        Ok(groups)
+    }
+
+    /// Of two classes and groups.
+    fn bias(&self, rows: &Portion, answers: &Output, threshold: Option<f64>) -> Result<Option<Bias>> {
+        let (Output::Probabilities(probabilities), Labels::Classes { names, codes }, true) =
+            (answers, &rows.truth, self.spec.group_by.is_some())
+        else {
+            return Ok(None);
+        };
+        if names.len() != 2 {
+            return Ok(None);
+        }
+        let (groups, of_row) = self.group_of_rows()?;
+        let called: Vec<bool> = judge::classification::answers(probabilities.view(), threshold)
+            .into_iter()
+            .map(|class| class == 1)
+            .collect();
+        let truth: Vec<bool> = codes.iter().map(|code| *code == 1).collect();
+        let of_row: Vec<u32> = rows.rows.iter().map(|row| of_row[*row]).collect();
+        judge::bias::bias(&truth, &called, &of_row, &groups, self.spec.reference_group.as_deref()).map(Some)
+    }
+
+    fn importance(&self, fit: &Fit, rows: &Portion, threshold: Option<f64>) -> Result<Option<Importances>> {
+        if !self.entry.task.has_target() {
+            return Ok(None);
+        }
+        let features: Vec<importance::Feature> = fit
+            .frame
+            .ranges()
+            .into_iter()
+            .map(|(name, columns)| importance::Feature { name, columns })
+            .collect();
+        let effort = Effort { repeats: SHUFFLES, rows: SHUFFLED_ROWS, seed: self.spec.seed };
+        let score = |x: ArrayView2<'_, f64>, places: &[usize]| {
+            let answers = self.answers(fit, x)?;
+            let truth = rows.truth.take(places);
+            natural(&self.measures(&answers, &truth, || x.into(), threshold)?).ok_or_else(|| {
+                Error::new(codes::PREDICTOR_DATA, "the target is the same in all rows that judge")
+            })
+        };
+        match importance::importance(rows.x.view(), &features, effort, score) {
+            Ok(importances) => Ok(Some(importances)),
+            Err(error) if error.code() == codes::PREDICTOR_DATA => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn verdict(&self, predictor: &Predictor) -> Result<Verdict> {
+        if self.spec.promote.is_none() {
+            return Ok(Verdict::unasked());
+        }
+        if predictor.judged.on != JudgedOn::Test {
+            return Ok(Verdict::unjudged());
+        }
+        let metric = self.metric()?;
+        let own = predictor.judged.measures.as_ref().and_then(|measures| metric.of(measures));
+        let baselines = predictor.judged.baselines.iter();
+        let baselines: Vec<(String, Option<f64>)> =
+            baselines.map(|baseline| (baseline.name.clone(), metric.of(&baseline.measures))).collect();
+        let before = match self.lesson.before {
+            Some(before) => Some(self.value_of(before, metric)?),
+            None => None,
+        };
+        Ok(Verdict::of(metric, own, &baselines, before))
+    }
+
+    /// The measure of another version on the test rows, or why it cannot be judged by them.
+    fn value_of(
+        &self,
+        other: &Predictor,
+        metric: &judge::Metric,
+    ) -> Result<std::result::Result<f64, String>> {
+        let no = |why: &str| Ok(Err(why.to_owned()));
+        if other.task != self.entry.task {
+            return no("it answers another question");
+        }
+        if other.target.as_ref().map(|target| &target.name) != self.spec.target.as_ref() {
+            return no("it has another target");
+        }
+        if other.learned_from.split_by != self.split_by {
+            return no("its rows were split in another way, it may have learned from those that judge now");
+        }
+        let rows = rows_of(&self.rows, &self.parts.test)?;
+        let scorer = Scorer::new(other.clone())?;
+        let answered = scorer.output(&rows);
+        let output = match answered {
+            Ok(output) => output,
+            Err(error) if error.code() == codes::PREDICTOR_DATA => return no(error.message()),
+            Err(error) => return Err(error),
+        };
+        let output = match (output, &self.labels) {
+            (Output::Probabilities(theirs), Labels::Classes { names, .. }) => {
+                let mut all = Array2::zeros((theirs.nrows(), names.len()));
+                for (column, class) in other.classes().iter().enumerate() {
+                    // A class that no row has any more: its share goes to nobody.
+                    if let Some(place) = names.iter().position(|name| name == class) {
+                        all.column_mut(place).assign(&theirs.column(column));
+                    }
+                }
+                Output::Probabilities(all)
+            }
+            (output, _) => output,
+        };
+        let threshold = other.target.as_ref().and_then(|target| target.threshold);
+        let truth = self.labels.take(&self.parts.test);
+        let measures = match (&output, truth) {
+            (Output::Values(values), Labels::Values(truth)) => {
+                Measures::Regression(judge::regression::regression(&truth, values)?)
+            }
+            (Output::Probabilities(rows), Labels::Classes { names, codes }) => Measures::Classification(
+                judge::classification::classification(&codes, names.len(), rows.view(), threshold)?,
+            ),
+            _ => return no("its answers are of another kind"),
+        };
+        Ok(metric.of(&measures).ok_or_else(|| format!("its `{}` is not defined", metric.name)))
+    }
+}
+
+fn days_before(days: u32) -> String {
+    if days == 1 { "1 day before".to_owned() } else { format!("{days} days before") }
+}
+
+/// A measure of which 1 is the best: balanced accuracy, or R².
+fn natural(measures: &Measures) -> Option<f64> {
+    match measures {
+        Measures::Classification(classes) => Some(classes.balanced_accuracy),
+        Measures::Regression(numbers) => numbers.r2,
+        _ => None,
+    }
+}
+
+fn codes_of(raw: &Raw) -> Vec<Option<u32>> {
+    let Raw::Texts(texts) = raw else { return Vec::new() };
+    let distinct: BTreeSet<&str> = texts.iter().flatten().collect();
+    let place: BTreeMap<&str, u32> =
+        distinct.into_iter().enumerate().map(|(place, text)| (text, place as u32)).collect();
+    texts.iter().map(|text| text.map(|text| place[text])).collect()
+}
+
+/// The rows in these places, which lie in memory as those of [`crate::frame::Frame::matrix`].
+fn rows_in(x: &Array2<f64>, places: &[usize]) -> Array2<f64> {
+    Array2::from_shape_fn((places.len(), x.ncols()).f(), |(row, column)| x[[places[row], column]])
+}
+
+/// The answers in these places.
+fn taken(answers: &Output, places: &[usize]) -> Output {
+    fn pick<T: Clone>(all: &[T], places: &[usize]) -> Vec<T> {
+        places.iter().map(|place| all[*place].clone()).collect()
+    }
+    match answers {
+        Output::Values(values) => Output::Values(pick(values, places)),
+        Output::Probabilities(rows) => Output::Probabilities(rows.select(Axis(0), places)),
+        Output::Components(rows) => Output::Components(rows.select(Axis(0), places)),
+        Output::Groups(groups) => Output::Groups(pick(groups, places)),
+        Output::Scores { scores, outliers } => {
+            Output::Scores { scores: pick(scores, places), outliers: pick(outliers, places) }
+        }
+    }
+}
