@@ -311,7 +311,7 @@ impl fmt::Debug for Entry {
 }
 
 /// The line in [`ALGORITHMS`] of an algorithm that learns from rows.
-pub(crate) const fn rows<A: Algorithm>() -> Entry {
+pub const fn rows<A: Algorithm>() -> Entry {
     Entry {
         name: A::NAME,
         task: A::TASK,
@@ -333,7 +333,7 @@ pub(crate) const fn rows<A: Algorithm>() -> Entry {
 }
 
 /// The line in [`ALGORITHMS`] of an algorithm that learns from series.
-pub(crate) const fn series<A: Forecaster>() -> Entry {
+pub const fn series<A: Forecaster>() -> Entry {
     Entry {
         name: A::NAME,
         task: Task::Forecast,
