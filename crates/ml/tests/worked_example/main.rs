@@ -58,6 +58,6 @@ fn the_example_is_fitted_stored_loaded_asked_and_judged() {
     // Off by 2, 1, 0 and 3; a mean explains nothing.
     let measures = Measures::Regression(judge::regression::regression(&known, &[3.0; 4]).unwrap());
     let figures = ["mae", "max_error", "r2"].map(|name| judge::metric(&measures, name).unwrap());
-    let off = figures.iter().zip([1.5, 3.0, 0.0]).map(|(figure, expected)| (figure - expected).abs());
+    let off = figures.iter().zip([1.5_f64, 3.0, 0.0]).map(|(figure, expected)| (figure - expected).abs());
     assert!(off.fold(0.0, f64::max) < 1e-12, "{figures:?}");
 }
