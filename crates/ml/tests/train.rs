@@ -193,6 +193,41 @@ fn a_feature_from_the_future_is_told() {
     );
 }
 
+/// 100 days, of which the last 15 judge. A value is of one day alone but for those in `twice`: (day, the day before
+/// that had it, too).
+fn days_with_doubles(twice: &[(usize, usize)]) -> RecordBatch {
+    let mut random = Xoshiro256Plus::seed_from_u64(23);
+    let mut values: Vec<f64> = (0..100i32).map(f64::from).collect();
+    let chance: Vec<f64> = (0..100).map(|_| random.gen_range(0.0..1.0)).collect();
+    twice.iter().for_each(|(day, before)| values[*day] = values[*before]);
+    table(vec![
+        ("day", Arc::new(Date32Array::from((0..100).collect::<Vec<i32>>())) as ArrayRef),
+        ("x", Arc::new(Float64Array::from(values))),
+        ("y", Arc::new(Float64Array::from(chance))),
+    ])
+}
+
+#[test]
+fn rows_of_the_test_that_were_learned_from_are_counted_and_told() {
+    let keys = json!({"algorithm": "linear", "from": "refined.x", "target": "y", "time": "day"});
+    let cases: [(&[(usize, usize)], u64, &str); 4] = [
+        (&[], 0, ""),
+        // Rows of the test that are alike to each other, and rows learned from that are.
+        (&[(91, 90), (30, 29)], 0, ""),
+        (&[(99, 3)], 1, "1 row of the test is alike to one that was learned from"),
+        // The validation rows, 70 to 84, are learned from, too.
+        (&[(85, 3), (86, 3), (99, 75)], 3, "3 rows of the test are alike to one that was learned from"),
+    ];
+    for (twice, rows, told) in cases {
+        let predictor = learn(&spec(keys.clone()), &days_with_doubles(twice)).unwrap().predictor;
+        assert_eq!(predictor.learned_from.rows_test, 15);
+        assert_eq!(predictor.judged.rows_seen_before, rows, "{twice:?}");
+        let notes: Vec<String> =
+            predictor.notes.iter().filter(|note| note.contains("alike")).cloned().collect();
+        assert_eq!(notes.join("; "), told, "{twice:?}");
+    }
+}
+
 #[test]
 fn nulls_text_and_infinities_are_refused_by_name() {
     let rows = city(60, 5);
