@@ -262,6 +262,79 @@ mod tests {
         assert_eq!(super::bias(&[], &[], &[], &[], None).unwrap_err().code(), codes::PREDICTOR_DATA);
     }
 
+    /// By hand, of 10 and 5 rows.
+    #[test]
+    fn rates_and_disparities_are_those_worked_out_by_hand() {
+        let rows = |tp, fp, tn, fn_| {
+            let each = [(true, true, tp), (false, true, fp), (false, false, tn), (true, false, fn_)];
+            each.into_iter().flat_map(|(truth, called, times)| std::iter::repeat_n((truth, called), times))
+        };
+        let all: Vec<((bool, bool), u32)> =
+            rows(3, 1, 4, 2).map(|row| (row, 0)).chain(rows(2, 1, 1, 1).map(|row| (row, 1))).collect();
+        let truth: Vec<bool> = all.iter().map(|((truth, _), _)| *truth).collect();
+        let called: Vec<bool> = all.iter().map(|((_, called), _)| *called).collect();
+        let groups: Vec<u32> = all.iter().map(|(_, group)| *group).collect();
+        let bias = bias(&truth, &called, &groups, &names(), Some("a")).unwrap();
+        assert_eq!((bias.reference.as_str(), bias.total_entities, bias.k), ("a", 15, 7));
+        let [a, b] = &bias.groups[..] else { panic!("{:?}", bias.groups) };
+        let counts = |g: &Group| [g.group_size, g.tp, g.fp, g.tn, g.fn_, g.pp, g.pn];
+        assert_eq!([counts(a), counts(b)], [[10, 3, 1, 4, 2, 4, 6], [5, 2, 1, 1, 1, 3, 2]]);
+        let same = |rates: &Rates, expected: [(&str, f64); 11]| {
+            for ((name, rate), (expected_name, expected)) in rates.named().into_iter().zip(expected) {
+                assert_eq!(name, expected_name);
+                assert!((rate.unwrap() - expected).abs() < 1e-12, "{name}: {rate:?} and {expected}");
+            }
+        };
+        same(
+            &a.rates,
+            [
+                ("tpr", 3.0 / 5.0),
+                ("tnr", 4.0 / 5.0),
+                ("for", 2.0 / 6.0),
+                ("fdr", 1.0 / 4.0),
+                ("fpr", 1.0 / 5.0),
+                ("fnr", 2.0 / 5.0),
+                ("npv", 4.0 / 6.0),
+                ("precision", 3.0 / 4.0),
+                ("ppr", 4.0 / 7.0),
+                ("pprev", 4.0 / 10.0),
+                ("prev", 5.0 / 10.0),
+            ],
+        );
+        same(
+            &b.rates,
+            [
+                ("tpr", 2.0 / 3.0),
+                ("tnr", 1.0 / 2.0),
+                ("for", 1.0 / 2.0),
+                ("fdr", 1.0 / 3.0),
+                ("fpr", 1.0 / 2.0),
+                ("fnr", 1.0 / 3.0),
+                ("npv", 1.0 / 2.0),
+                ("precision", 2.0 / 3.0),
+                ("ppr", 3.0 / 7.0),
+                ("pprev", 3.0 / 5.0),
+                ("prev", 3.0 / 5.0),
+            ],
+        );
+        same(
+            &b.disparities,
+            [
+                ("tpr", 10.0 / 9.0),
+                ("tnr", 5.0 / 8.0),
+                ("for", 3.0 / 2.0),
+                ("fdr", 4.0 / 3.0),
+                ("fpr", 5.0 / 2.0),
+                ("fnr", 5.0 / 6.0),
+                ("npv", 3.0 / 4.0),
+                ("precision", 8.0 / 9.0),
+                ("ppr", 3.0 / 4.0),
+                ("pprev", 3.0 / 2.0),
+                ("prev", 6.0 / 5.0),
+            ],
+        );
+    }
+
     #[test]
     fn they_are_written_under_the_names_of_aequitas() {
         let bias = measured(None).unwrap();
