@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_kind_of_a_newer_version_keeps_its_name() {
-        for name in ["column_new", "row_discarded", "psi_drift"] {
+        for name in ["column_new", "row_discarded", "feature_drifted", "psi_drift"] {
             let kind: EventKind = serde_json::from_value(name.into()).unwrap();
             assert_eq!(serde_json::to_value(&kind).unwrap(), name);
             assert_eq!(matches!(kind, EventKind::Other(_)), name == "psi_drift");
@@ -212,6 +212,10 @@ mod tests {
             (
                 event(EventKind::RowDiscarded, Some("int"), Some("int"), Some(3)),
                 "`x` (int): 3 rows that do not fit are in quarantine",
+            ),
+            (
+                event(EventKind::FeatureDrifted, Some("predictors.p"), Some("psi 0.41"), Some(900)),
+                "`x` is not distributed as what `predictors.p` learned from (psi 0.41)",
             ),
             (event(EventKind::Other("late".into()), None, None, Some(4)), "late `x`: 4"),
         ] {

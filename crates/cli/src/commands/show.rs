@@ -1,13 +1,13 @@
-use lagar_flow::{Error, Name, Result, TableName, Zone, codes, schema_of};
-use lagar_orchestrate::{Reader, Workplace};
+use lagar_flow::{Error, Event, Name, Result, TableName, Zone, codes, schema_of};
+use lagar_orchestrate::{History, Reader, Workplace};
 
 use crate::{
     args::Global,
     output::{self, bytes, rows::type_name, table::listing, thousands},
 };
 
-/// The latest drifts that are worth a line.
-const DRIFTS_SHOWN: usize = 10;
+/// The latest events that are worth a line.
+const EVENTS_SHOWN: usize = 10;
 
 pub async fn run(global: &Global, table: &str) -> Result<u8> {
     let workplace = super::open_to_read(global).await?;
@@ -75,7 +75,7 @@ async fn source(global: &Global, workplace: &Workplace, name: &TableName) -> Res
         .iter()
         .rev()
         .flat_map(|load| load.events.iter().map(|event| (load.number, event)))
-        .take(DRIFTS_SHOWN)
+        .take(EVENTS_SHOWN)
         .map(|(load, event)| {
             vec![
                 load.to_string(),
@@ -98,6 +98,7 @@ async fn model(global: &Global, workplace: &Workplace, name: &TableName) -> Resu
     let rows: u64 = table.files.iter().map(|file| file.rows).sum();
     let size: u64 = table.files.iter().map(|file| file.bytes).sum();
     let inputs = table.meta.as_ref().map(|meta| meta.inputs.clone()).unwrap_or_default();
+    let events = events_of(workplace, name).await;
     if global.json {
         let columns: Vec<_> = table
             .schema
@@ -107,7 +108,7 @@ async fn model(global: &Global, workplace: &Workplace, name: &TableName) -> Resu
             .collect();
         let line = serde_json::json!({
             "table": name, "version": table.version, "rows": rows, "bytes": size, "files": table.files.len(),
-            "columns": columns, "inputs": inputs, "partition_by": table.partition_by,
+            "columns": columns, "inputs": inputs, "partition_by": table.partition_by, "events": events,
         });
         output::stdout(&format!("{line}\n"));
         return Ok(0);
@@ -139,7 +140,39 @@ async fn model(global: &Global, workplace: &Workplace, name: &TableName) -> Resu
         .collect();
     output::stdout("\n");
     output::stdout(&listing(&["column", "type", "meaning"], columns, &[]));
+    let events: Vec<_> = events
+        .iter()
+        .map(|event| {
+            vec![
+                event.at.format("%Y-%m-%d %H:%M:%S").to_string(),
+                event.kind.to_string(),
+                global.secrets.text(&event.to_string()),
+            ]
+        })
+        .collect();
+    if !events.is_empty() {
+        output::stdout("\n");
+        output::stdout(&listing(&["at", "event", "what happened"], events, &[]));
+    }
     Ok(0)
+}
+
+/// What happened to a table last. The history is a memory aid: without it the rest is no less true, and who only
+/// looks makes none.
+async fn events_of(workplace: &Workplace, name: &TableName) -> Vec<Event> {
+    let read = async {
+        if !History::is_in(&workplace.project.state_dir()?) {
+            return Ok(Vec::new());
+        }
+        workplace.history().await?.events().await
+    };
+    let read: Result<Vec<Event>> = read.await;
+    let events = read.unwrap_or_else(|error| {
+        output::warn(&format!("the events of {name} are not shown: {error}"));
+        Vec::new()
+    });
+    let table = name.to_string();
+    events.into_iter().rev().filter(|event| event.table == table).take(EVENTS_SHOWN).collect()
 }
 
 fn missing(workplace: &Workplace, name: &TableName) -> Error {
