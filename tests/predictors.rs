@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Place, fixtures,
     http::{self, Server},
-    step,
+    root, step,
 };
 
 /// Days of a place that is loud at weekends; `days` of them, `shift` is added to each value.
@@ -246,6 +246,161 @@ fn a_version_that_is_not_good_enough_is_not_asked() {
     let report = place.run(&[]);
     assert!(step(&report, "predictors.loud")["notes"].to_string().contains("not promoted"), "{report}");
     assert_eq!(step(&report, "refined.asked")["inputs"]["predictors.loud"], 2);
+}
+
+/// Rows that are asked and are not like those that were learned from: an event of the table that asks.
+#[test]
+fn features_that_drifted_are_told_where_a_user_looks() {
+    let place = place();
+    let days_yaml = "sources: {days: {type: file, url: days.csv}}";
+    let both = "sources: {days: {type: file, url: days.csv}, later: {type: file, url: later.csv}}";
+    place.write("lagar.yaml", YAML.replace(days_yaml, both));
+    place.write("later.csv", days(140, 0.0));
+    place.write("trusted/later.sql", "SELECT day, place, weekday FROM raw.later WHERE _newest");
+    let asked =
+        "SELECT day, place, predict('loud') AS loud, predict_proba('loud') AS share FROM trusted.later";
+    place.write("refined/asked.sql", asked);
+    let events = "SELECT table_name, kind, column_name, before, count FROM system.events";
+    // The same rows: nothing happened.
+    let report = place.run(&[]);
+    assert_eq!(step(&report, "refined.asked")["events"], json!([]));
+    assert!(place.rows(events).is_empty());
+    assert!(!place.lagar(&["show", "refined.asked"]).stdout.contains("drift"));
+
+    // Sundays only, in both places as before.
+    let is_sunday = |line: &&str| line.starts_with("day,") || line.split(',').nth(3) == Some("6");
+    let sundays: String = days(700, 0.0).lines().filter(is_sunday).map(|line| format!("{line}\n")).collect();
+    place.write("later.csv", sundays);
+    let done = place.lagar(&["run", "--json"]);
+    let told = "`weekday` is not distributed as what `predictors.loud` learned from (psi ";
+    done.says(0, &[&format!("refined.asked: {told}")]);
+    let report = done.json();
+    assert_eq!(step(&report, "predictors.loud")["status"], "nothing_new", "it learned from other rows");
+    let told_of = step(&report, "refined.asked")["events"].as_array().unwrap();
+    assert_eq!(told_of.len(), 1, "{told_of:?}");
+    let event = &told_of[0];
+    assert_eq!((&event["kind"], &event["column"]), (&json!("feature_drifted"), &json!("weekday")));
+    assert_eq!((&event["table"], &event["before"]), (&json!("refined.asked"), &json!("predictors.loud")));
+    let psi: f64 = event["after"].as_str().unwrap().strip_prefix("psi ").unwrap().parse().unwrap();
+    assert!(psi > 0.25, "{event}");
+    let in_sql = json!({
+        "table_name": "refined.asked", "kind": "feature_drifted", "column_name": "weekday",
+        "before": "predictors.loud", "count": 200,
+    });
+    assert_eq!(place.rows(events), [in_sql.clone()]);
+    let shown = place.lagar(&["show", "refined.asked"]);
+    shown.says(0, &[]);
+    assert!(shown.stdout.contains("feature_drifted") && shown.stdout.contains(told), "{}", shown.stdout);
+    let shown = place.lagar(&["show", "refined.asked", "--json"]).json();
+    let listed = shown["events"].as_array().unwrap();
+    assert_eq!((listed.len(), &listed[0]["after"]), (1, &event["after"]));
+    // It is an event of this table, and of this run.
+    assert!(!place.lagar(&["show", "trusted.later"]).stdout.contains("drift"));
+    assert_eq!(place.run(&[])["status"], "nothing_new");
+    assert_eq!(place.rows(events), [in_sql]);
+    // Without the history the rest is shown all the same, and none is made.
+    let history = place.project.join(".lagar/history.db");
+    fs::remove_file(&history).unwrap();
+    place.lagar(&["show", "refined.asked"]).says(0, &[]);
+    assert!(!history.exists());
+}
+
+/// Homes, customers, sales and noise as the examples of docs/predictors.md have them.
+fn guide() -> Place {
+    let place = Place::project(&[
+        ("refined/homes.sql", "SELECT area, age, price FROM raw.homes WHERE _newest"),
+        (
+            "refined/customers.sql",
+            "SELECT id, tenure, calls, bill, plan, churned FROM raw.customers WHERE _newest",
+        ),
+        ("refined/sales.sql", "SELECT day, sold FROM raw.sales WHERE _newest"),
+        (
+            "refined/noise_features.sql",
+            "SELECT day, borough, lag_1, cases, high FROM raw.noise WHERE _newest",
+        ),
+        ("refined/noise_daily.sql", "SELECT day, borough, cases FROM raw.noise WHERE _newest"),
+    ]);
+    let (mut homes, mut customers, mut sales, mut noise) = (
+        String::from("area,age,price\n"),
+        String::from("id,tenure,calls,bill,plan,churned\n"),
+        String::from("day,sold\n"),
+        String::from("day,borough,lag_1,cases,high\n"),
+    );
+    // As by chance, and always the same.
+    let chance = |row: usize, of: usize| row * 7919 % 997 % of;
+    let date =
+        |day: usize| chrono::NaiveDate::from_ymd_opt(2024, 1, 1).unwrap() + chrono::Days::new(day as u64);
+    for row in 0..300 {
+        let (area, age) = (20 + row * 37 % 160, row * 13 % 60);
+        let price = 60_000 + 3_000 * area - 800 * age + 100 * chance(row, 997);
+        homes.push_str(&format!("{area},{age},{price}\n"));
+        let (tenure, calls) = (chance(row + 1000, 10), chance(row + 2000, 8));
+        let plan = ["basic", "plus", "max"][row % 3];
+        let churned = 2 * calls + chance(row, 13) > tenure + 8;
+        let bill = 10 + 3 * calls + chance(row + 3000, 7);
+        customers.push_str(&format!("{row},{tenure},{calls},{bill},{plan},{churned}\n"));
+    }
+    for day in 0..90 {
+        sales.push_str(&format!("{},{}\n", date(day), 100 + day + chance(day, 20)));
+    }
+    for (place, usual) in [("bronx", 100), ("queens", 60)] {
+        let mut before = String::new();
+        for day in 0..210 {
+            let weekend = if day % 7 >= 5 { usual / 2 } else { 0 };
+            let cases = usual + weekend + chance(day + usual, 41);
+            noise.push_str(&format!("{},{place},{before},{cases},{}\n", date(day), cases > usual + 40));
+            before = cases.to_string();
+        }
+    }
+    for (file, rows) in
+        [("homes.csv", homes), ("customers.csv", customers), ("sales.csv", sales), ("noise.csv", noise)]
+    {
+        place.write(file, rows);
+    }
+    place
+}
+
+/// Each YAML of docs/predictors.md is a project that runs, and its predictors answer under the names of the page.
+#[test]
+fn the_examples_of_the_guide_run() {
+    const SOURCES: &str = "name: guide
+sources:
+  homes: {type: file, url: homes.csv}
+  customers: {type: file, url: customers.csv}
+  sales: {type: file, url: sales.csv}
+  noise: {type: file, url: noise.csv}
+";
+    let page = fs::read_to_string(root().join("docs/predictors.md")).unwrap();
+    let examples: Vec<&str> =
+        page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let &[noise, tasks, ahead] = examples.as_slice() else { panic!("other examples: {examples:?}") };
+    let place = guide();
+    for example in [noise, ahead, tasks] {
+        place.write("lagar.yaml", format!("{SOURCES}{example}"));
+        place.lagar(&["check"]).says(0, &[]);
+        let report = place.run(&[]);
+        assert_eq!(report["status"], "ok", "{report}");
+    }
+    let columns = |name: &str| -> Vec<String> {
+        let done = place.lagar(&["predictors", "score", name, "--format", "json"]);
+        done.says(0, &[]);
+        let rows: Value = serde_json::from_str(&done.stdout).unwrap();
+        rows[0].as_object().unwrap().keys().cloned().collect()
+    };
+    let expected: [(&str, &[&str]); 6] = [
+        ("price", &["area", "age", "price", "price_prediction"]),
+        (
+            "churn",
+            &["id", "tenure", "calls", "bill", "plan", "churned", "churn_prediction", "churn_probability"],
+        ),
+        ("segments", &["id", "tenure", "calls", "bill", "plan", "churned", "segments_prediction"]),
+        ("axes", &["id", "tenure", "calls", "bill", "plan", "churned", "axes_prediction"]),
+        ("odd", &["id", "tenure", "calls", "bill", "plan", "churned", "odd_prediction", "odd_probability"]),
+        ("sales_ahead", &["day", "step", "value", "lower", "upper"]),
+    ];
+    for (name, expected) in expected {
+        assert_eq!(columns(name), expected, "{name}");
+    }
 }
 
 #[test]
