@@ -136,6 +136,31 @@ fn a_query_comes_from_stdin_too() {
 }
 
 #[test]
+fn a_query_may_begin_with_a_comment() {
+    let place = small();
+    for sql in [
+        "-- a comment\nSELECT 1 AS n",
+        "--\nSELECT 1 AS n",
+        "--all = of it\nSELECT 1 AS n",
+        "/* - */ SELECT 1 AS n",
+    ] {
+        for args in [["sql", sql, "--format", "csv"], ["sql", "--format", "csv", sql]] {
+            let done = place.lagar(&args);
+            assert_eq!((done.code, done.stdout.as_str()), (0, "n\n1\n"), "{args:?}: {}", done.stderr);
+        }
+    }
+    place.lagar(&["sql", "-- a comment\nSELECT nam FROM trusted.items"]).says(2, &["nam", "name"]);
+    place.lagar(&["sql", "-- a comment, and no more"]).says(2, &["there is no SQL"]);
+    // What looks like a flag is one, also an unknown one.
+    place.lagar(&["sql", "--jsn", "SELECT 1"]).says(2, &["--jsn", "--json"]);
+    place.lagar(&["sql", "SELECT 1", "--nothing=like it"]).says(2, &["--nothing"]);
+    assert_eq!(place.lagar(&["sql", "--json", "SELECT 1 AS n"]).stdout, "[{\"n\":1}]\n");
+    let help = place.lagar(&["sql", "--help"]);
+    assert!(help.code == 0 && help.stdout.contains("Usage: lagar sql"), "{}", help.stdout);
+    place.lagar(&["profile", "trusted.items", "--where", "-- the first\nid = 1"]).says(0, &[]);
+}
+
+#[test]
 fn sql_only_reads() {
     let place = small();
     let target = place.dir.path().join("out.csv");

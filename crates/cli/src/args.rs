@@ -1,6 +1,6 @@
 //! The command line. What each command does is in `commands/`, one file each.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use chrono::NaiveDate;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -21,6 +21,28 @@ pub struct Args {
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Args {
+    /// The command line of this process.
+    pub fn of_process() -> Result<Self, clap::Error> {
+        Self::try_parse_from(std::env::args_os().map(text_is_no_flag))
+    }
+}
+
+/// SQL may begin with a comment, and clap takes what begins with `--` for a flag: with a space in front it does
+/// not. No name of a flag has white space; what stands behind its `=` may.
+fn text_is_no_flag(arg: OsString) -> OsString {
+    let is_text = arg.to_str().is_some_and(|text| {
+        let name = text.split_once('=').map_or(text, |(name, _)| name);
+        text.starts_with("--") && name.contains(char::is_whitespace)
+    });
+    if !is_text {
+        return arg;
+    }
+    let mut text = OsString::from(" ");
+    text.push(arg);
+    text
 }
 
 /// What every command takes.

@@ -7,8 +7,6 @@ mod signals;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// Rows are made on one thread and let go on another; glibc's arenas keep a fifth more memory for it
 /// (`benches/README.md`). Its settings are in `.cargo/config.toml`.
 #[cfg(not(target_env = "msvc"))]
@@ -16,7 +14,7 @@ use clap::Parser;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let args = match args::Args::try_parse() {
+    let args = match args::Args::of_process() {
         Ok(args) => args,
         Err(error) => {
             // Help and version go to stdout and are not errors; clap knows which is which.
