@@ -99,6 +99,25 @@ fn json_has_what_the_rows_have() {
 }
 
 #[test]
+fn what_is_written_like_null_is_what_the_functions_make_null() {
+    let place = orders();
+    let yaml = fs::read_to_string(place.project.join("lagar.yaml")).unwrap();
+    let sql = "SELECT count(*) AS n FROM raw.orders WHERE note IS NOT NULL AND null_tokens(note) IS NULL";
+    for (tokens, count) in
+        [("", 180), ("null_tokens: ['note 10', 'x']\n", 1), ("null_tokens: ['nan', 'note 0']\n", 181)]
+    {
+        place.write("lagar.yaml", format!("{yaml}{tokens}"));
+        assert_eq!(place.rows(sql), [json!({"n": count})], "{tokens}");
+        let profile = place.lagar(&["profile", "raw.orders", "--json"]).json();
+        assert_eq!(column(&profile, "note")["null_tokens"], count, "{tokens}");
+    }
+    // A model that is suggested keeps what its own functions would.
+    let done = place.lagar(&["profile", "raw.orders", "--columns", "id,note", "--suggest", "--json"]);
+    done.says(0, &[]);
+    assert_eq!(done.json()["dropped"], json!({"note": "90.5 % null"}));
+}
+
+#[test]
 fn the_page_fits_the_terminal() {
     let place = orders();
     for width in [80, 120] {

@@ -20,8 +20,9 @@ use lagar_flow::{Batches, Error, Result};
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use crate::NullTokens;
 use column::Column;
-pub use looks::{Looks, NULL_TOKENS};
+pub use looks::Looks;
 use sketch::Counts;
 pub use suggest::{Decision, Rule, Suggestion, percent, suggest};
 
@@ -50,7 +51,7 @@ pub struct ColumnProfile {
     pub data_type: DataType,
     pub rows: u64,
     pub nulls: u64,
-    /// Texts that stand for a missing value: see [`NULL_TOKENS`]. They are no nulls.
+    /// Texts that stand for a missing value, as the project's [`NullTokens`] say. They are no nulls.
     pub null_tokens: u64,
     /// Values that are not a number; they are in no bound, mean and histogram.
     pub nan: u64,
@@ -96,6 +97,9 @@ pub struct TopValue {
     /// How often it comes; at least, if it is not exact.
     pub count: u64,
     pub is_exact: bool,
+    /// It stands for a missing value.
+    #[serde(skip)]
+    pub is_null_token: bool,
 }
 
 /// What a histogram counts.
@@ -120,15 +124,16 @@ pub struct Histogram {
     pub is_exact: bool,
 }
 
-/// Reads all of `batches`, the columns on `threads` threads.
+/// Reads all of `batches`, the columns on `threads` threads. `tokens` are the texts that mean null.
 ///
 /// # Errors
 /// Those of the query.
-pub async fn profile(mut batches: Batches, threads: usize) -> Result<Profile> {
+pub async fn profile(mut batches: Batches, tokens: &NullTokens, threads: usize) -> Result<Profile> {
     let fields = batches.schema.fields().clone();
     let room = (COUNTED_BYTES_MAX / fields.len().max(1)).min(COLUMN_BYTES_MAX);
     let begin = |field: &std::sync::Arc<arrow::datatypes::Field>| {
-        Column::new(field.name(), field.data_type(), TOP_MAX, Counts::new(COUNTED_VALUES_MAX, room))
+        let counts = Counts::new(COUNTED_VALUES_MAX, room);
+        Column::new(field.name(), field.data_type(), tokens.clone(), TOP_MAX, counts)
     };
     let mut columns: Vec<Column> = fields.iter().map(begin).collect();
     let mut rows = 0;

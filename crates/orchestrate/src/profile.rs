@@ -83,7 +83,8 @@ pub async fn profile(workplace: &Workplace, table: &str, options: &ProfileOption
         true => error.context("--where"),
         false => error,
     })?;
-    let profile = profile::profile(query.batches, workplace.project.limits.threads).await?;
+    let project = &workplace.project;
+    let profile = profile::profile(query.batches, &project.null_tokens, project.limits.threads).await?;
     Ok(TableProfile { table: table.to_owned(), filter: options.filter.clone(), profile, ..about })
 }
 

@@ -21,7 +21,7 @@ pub fn project_schema() -> Value {
         "timezone": {"type": "string", "default": "UTC", "description": "A name such as America/Bogota: the times of the windows of sources are those of its clocks. SQL works in UTC."},
         "dialect": {"enum": ["datafusion"], "description": "The SQL of the models."},
         "null_tokens": {"type": ["array", "null"], "items": {"type": "string"},
-                        "description": "Texts that mean null for null_tokens(), clean(), try_int() and the like, in place of the usual ones."},
+                        "description": "Texts that mean null for null_tokens(), clean(), try_int() and the like, and for `lagar profile`, in place of the usual ones."},
         "limits": limits,
         "steps_table": {"type": ["string", "null"], "pattern": "^refined\\.[a-z][a-z0-9_]*$",
                         "description": "A table, such as refined.steps, that each run adds a row for each of its steps to."},

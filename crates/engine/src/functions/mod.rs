@@ -32,7 +32,8 @@ pub(crate) use listing::listing;
 use misfits::Tally;
 pub(crate) use misfits::{Tallies, counted};
 
-/// What stands for "nothing" in the data that people publish.
+/// What stands for "nothing" in the data that people publish, unless the project says otherwise. Profiles go by
+/// it too, so that what one calls null the functions make null.
 const NULL_TOKENS: &[&str] = &["", ".", "N/A", "n/a", "Na", "nan", "NaN"];
 
 /// Texts that mean null.
@@ -56,7 +57,7 @@ impl NullTokens {
         &self.0
     }
 
-    fn has(&self, text: &str) -> bool {
+    pub(crate) fn has(&self, text: &str) -> bool {
         let text = text.trim();
         self.0.iter().any(|token| token == text)
     }

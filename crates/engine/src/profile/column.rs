@@ -15,6 +15,7 @@ use super::{
     sketch::{Counts, HyperLogLog, Spread},
     value::{Value, hash_of, head},
 };
+use crate::NullTokens;
 
 /// Steps of a histogram, at most.
 const STEPS_MAX: usize = 24;
@@ -26,6 +27,8 @@ pub(super) struct Column {
     name: String,
     data_type: DataType,
     kind: Kind,
+    /// Texts that mean null.
+    tokens: NullTokens,
     top_max: usize,
     rows: u64,
     nulls: u64,
@@ -85,7 +88,13 @@ fn kind_of(data_type: &DataType) -> Kind {
 }
 
 impl Column {
-    pub(super) fn new(name: &str, data_type: &DataType, top_max: usize, counts: Counts) -> Self {
+    pub(super) fn new(
+        name: &str,
+        data_type: &DataType,
+        tokens: NullTokens,
+        top_max: usize,
+        counts: Counts,
+    ) -> Self {
         let data_type = match data_type {
             DataType::Dictionary(_, values) => values.as_ref().clone(),
             plain => plain.clone(),
@@ -94,6 +103,7 @@ impl Column {
             name: name.to_owned(),
             kind: kind_of(&data_type),
             data_type,
+            tokens,
             top_max,
             rows: 0,
             nulls: 0,
@@ -204,7 +214,7 @@ impl Column {
         }
         self.remember(hash_of(text), || Value::text(start));
         if let Some(many) = &mut self.many {
-            many.looks.add(text, 1);
+            many.looks.add(text, 1, &self.tokens);
         }
     }
 
@@ -286,7 +296,7 @@ impl Column {
             if let Value::Text(text) = &entry.value
                 && self.kind == Kind::Text
             {
-                looks.add(text, entry.count);
+                looks.add(text, entry.count, &self.tokens);
             }
         }
         let (min, max) = between(&numbers);
@@ -344,9 +354,9 @@ impl Column {
             Some(many) => many.distinct.estimate(),
             None => self.counts.len() as u64,
         };
-        let tokens = match (&self.many, self.kind) {
-            (None, Kind::Text) => self.tokens(),
-            _ => 0,
+        let tokens = match &self.many {
+            None => self.counts.each().filter(|(_, entry)| self.is_null_token(&entry.value)).count() as u64,
+            Some(_) => 0,
         };
         let looks = (self.kind == Kind::Text).then(|| self.looks());
         let json = |value: &Option<Value>| value.as_ref().map(|value| value.to_json(&self.data_type));
@@ -376,10 +386,9 @@ impl Column {
         (is_number && self.mean.count > 0).then_some(self.mean.mean)
     }
 
-    /// The ways in which a missing value is written.
-    fn tokens(&self) -> u64 {
-        let is_token = |value: &Value| matches!(value, Value::Text(text) if is_null_token(text));
-        self.counts.each().filter(|(_, entry)| is_token(&entry.value)).count() as u64
+    /// Whether it is a way in which a missing value is written.
+    fn is_null_token(&self, value: &Value) -> bool {
+        self.kind == Kind::Text && matches!(value, Value::Text(text) if is_null_token(text, &self.tokens))
     }
 
     fn looks(&self) -> Looks {
@@ -389,7 +398,7 @@ impl Column {
         let mut looks = Looks::default();
         for (_, entry) in self.counts.each() {
             match &entry.value {
-                Value::Text(text) => looks.add(text, entry.count),
+                Value::Text(text) => looks.add(text, entry.count, &self.tokens),
                 Value::Whole(_) | Value::Float(_) => {}
             }
         }
@@ -412,6 +421,7 @@ impl Column {
             value: value.to_json(&self.data_type),
             count,
             is_exact: exact,
+            is_null_token: self.is_null_token(value),
         });
         top.collect()
     }

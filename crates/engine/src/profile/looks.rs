@@ -3,8 +3,8 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use serde::Serialize;
 
-/// Texts that stand for a missing value, spaces around them aside.
-pub const NULL_TOKENS: &[&str] = &["", ".", "N/A", "n/a", "Na", "nan", "NaN", "null", "NULL"];
+use super::value::TEXT_CHARS_MAX;
+use crate::NullTokens;
 
 /// Longer texts are texts.
 const CHARS_MAX: usize = 40;
@@ -22,7 +22,7 @@ pub(super) enum Look {
 /// How many texts of a column look like what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Looks {
-    /// They stand for a missing value: see [`NULL_TOKENS`].
+    /// They stand for a missing value.
     pub null_tokens: u64,
     pub int: u64,
     /// Numbers that are no `int`.
@@ -35,8 +35,8 @@ pub struct Looks {
 }
 
 impl Looks {
-    pub(super) fn add(&mut self, text: &str, count: u64) {
-        let place = match look(text) {
+    pub(super) fn add(&mut self, text: &str, count: u64, tokens: &NullTokens) {
+        let place = match look(text, tokens) {
             Look::NullToken => &mut self.null_tokens,
             Look::Int => &mut self.int,
             Look::Double => &mut self.double,
@@ -53,19 +53,21 @@ impl Looks {
     }
 }
 
-pub(super) fn is_null_token(text: &str) -> bool {
-    text.len() <= CHARS_MAX && NULL_TOKENS.contains(&text.trim())
+/// Whether the functions that clean take it for null. Of a longer text only the beginning may be left, which is
+/// another one.
+pub(super) fn is_null_token(text: &str, tokens: &NullTokens) -> bool {
+    text.len() < TEXT_CHARS_MAX && tokens.has(text)
 }
 
 /// A number with a leading zero is a code (a zip code, an account) and stays a text.
-pub(super) fn look(text: &str) -> Look {
+pub(super) fn look(text: &str, tokens: &NullTokens) -> Look {
+    if is_null_token(text, tokens) {
+        return Look::NullToken;
+    }
     if text.len() > CHARS_MAX {
         return Look::Text;
     }
     let text = text.trim();
-    if NULL_TOKENS.contains(&text) {
-        return Look::NullToken;
-    }
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text).as_bytes();
     match digits {
         [b'0', b'0'..=b'9', ..] => return Look::Text,
@@ -103,7 +105,7 @@ mod tests {
             ("", Look::NullToken),
             ("  nan ", Look::NullToken),
             (".", Look::NullToken),
-            ("null", Look::NullToken),
+            ("null", Look::Text),
             ("NAN", Look::Text),
             ("21117067", Look::Int),
             ("-3", Look::Int),
@@ -126,8 +128,24 @@ mod tests {
             ("1 AVENUE", Look::Text),
             ("1,234", Look::Text),
         ] {
-            assert_eq!(look(text), expected, "{text:?}");
+            assert_eq!(look(text, &NullTokens::default()), expected, "{text:?}");
         }
-        assert_eq!(look(&" ".repeat(1 << 20)), Look::Text);
+        assert_eq!(look(&" ".repeat(1 << 20), &NullTokens::default()), Look::Text);
+    }
+
+    #[test]
+    fn what_stands_for_null_is_said_by_the_project() {
+        let long = "not known to the clerk who filled in this form";
+        let own = NullTokens::new(["null".to_owned(), "0".to_owned(), long.to_owned()]);
+        for (text, expected) in [
+            ("null", Look::NullToken),
+            (" 0 ", Look::NullToken),
+            (long, Look::NullToken),
+            ("nan", Look::Text),
+            ("", Look::Text),
+            ("1", Look::Int),
+        ] {
+            assert_eq!(look(text, &own), expected, "{text:?}");
+        }
     }
 }

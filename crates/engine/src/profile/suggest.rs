@@ -54,7 +54,7 @@ impl Rule {
             return Decision::Keep;
         }
         let nulls = if share > 0.0 { format!(", {} % null", percent(share)) } else { String::new() };
-        let first = column.top.iter().find(|top| !is_missing(&top.value));
+        let first = column.top.iter().find(|top| !top.is_null_token);
         Decision::Drop(match (column.distinct_values, first) {
             (0, _) | (_, None) => format!("no value{nulls}"),
             (1, Some(only)) => format!("always {}{nulls}", shown(&only.value)),
@@ -109,7 +109,7 @@ pub fn suggest(table: &str, about: &str, profile: &Profile, rule: Rule) -> Optio
     let _ = writeln!(sql, "-- Columns decided by `lagar profile {table} --suggest` on {about}:");
     let _ = writeln!(
         sql,
-        "-- dropped with more than {} % null or at most {} different value{}; texts such as 'N/A' count as null.",
+        "-- dropped with more than {} % null or at most {} different value{}; null tokens count as null.",
         percent(rule.null_share),
         rule.distinct,
         if rule.distinct == 1 { "" } else { "s" }
@@ -193,10 +193,6 @@ pub fn percent(share: f64) -> String {
     };
     let text = format!("{:.1}", tenths / 10.0);
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
-}
-
-fn is_missing(value: &Json) -> bool {
-    value.as_str().is_some_and(super::looks::is_null_token)
 }
 
 fn shown(value: &Json) -> String {

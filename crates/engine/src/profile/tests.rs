@@ -9,13 +9,13 @@ use arrow::{
 use serde_json::json;
 
 use super::*;
-use crate::testing::Place;
+use crate::{Engine, Limits, testing::Place};
 
 /// The profile of a query's rows.
 async fn of(sql: &str) -> Profile {
     let place = Place::new().await;
     let query = place.engine.session().query(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-    profile(query.batches, 2).await.unwrap()
+    profile(query.batches, &NullTokens::default(), 2).await.unwrap()
 }
 
 /// The profile of one column, given in batches.
@@ -24,7 +24,8 @@ async fn of_column(batches: Vec<ArrayRef>) -> ColumnProfile {
     let rows =
         batches.into_iter().map(|array| Ok(RecordBatch::try_new(schema.clone(), vec![array]).unwrap()));
     let stream = Box::pin(futures::stream::iter(rows.collect::<Vec<_>>()));
-    profile(Batches { schema: schema.clone(), stream }, 2).await.unwrap().columns.pop().unwrap()
+    let batches = Batches { schema: schema.clone(), stream };
+    profile(batches, &NullTokens::default(), 2).await.unwrap().columns.pop().unwrap()
 }
 
 fn top(column: &ColumnProfile) -> Vec<(Json, u64)> {
@@ -183,6 +184,27 @@ async fn looks_are_counted_alike_by_value_and_by_sketch() {
     }
 }
 
+/// What a profile calls written like null the functions make null, and nothing else.
+#[tokio::test]
+async fn profiles_and_functions_know_the_same_null_tokens() {
+    let texts =
+        "(VALUES ('null'), ('NULL'), ('nan'), (' N/A'), (''), ('  '), ('.'), ('-'), ('x'), (NULL)) AS t(c)";
+    let own = NullTokens::new(["-".to_owned(), "null".to_owned()]);
+    for (tokens, expected) in [(NullTokens::default(), 5), (own, 2)] {
+        let dir = tempfile::tempdir().unwrap();
+        let spill_dir = dir.path().join("spill");
+        let limits = Limits { memory_bytes: 1 << 24, spill_bytes: 1 << 24, spill_dir, threads: 1 };
+        let session = Engine::with_null_tokens(limits, &tokens).unwrap().session();
+        let read = session.query(&format!("SELECT c FROM {texts}")).await.unwrap();
+        let column = profile(read.batches, &tokens, 2).await.unwrap().columns.pop().unwrap();
+        let nulls = session.query(&format!("SELECT null_tokens(c) AS c FROM {texts}")).await.unwrap();
+        let cleaned = profile(nulls.batches, &tokens, 2).await.unwrap().columns.pop().unwrap();
+        assert_eq!((column.null_tokens, column.nulls), (expected, 1));
+        assert_eq!((cleaned.nulls, cleaned.null_tokens), (expected + 1, 0));
+        assert_eq!(column.distinct_values, cleaned.distinct);
+    }
+}
+
 #[tokio::test]
 async fn a_histogram_of_days_has_steps_of_the_same_days() {
     let profile = of("SELECT arrow_cast(arrow_cast(value, 'Int32'), 'Date32') AS day FROM generate_series(0, 30) AS t(value)").await;
@@ -239,7 +261,7 @@ async fn columns_go_with_their_reason_and_stay_with_their_type() {
     let expected = r#"-- raw.t, cleaned: one row a row of raw.t.
 --
 -- Columns decided by `lagar profile raw.t --suggest` on 2 rows:
--- dropped with more than 50 % null or at most 1 different value; texts such as 'N/A' count as null.
+-- dropped with more than 50 % null or at most 1 different value; null tokens count as null.
 SELECT
     try_int(id) AS id,             -- int, each value once, never null
     -- dropped: gone: 100 % null

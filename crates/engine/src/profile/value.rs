@@ -14,7 +14,7 @@ use arrow::{
 use serde_json::Value as Json;
 
 /// Of a longer text only its beginning is kept: it is for the eye.
-const TEXT_CHARS_MAX: usize = 200;
+pub(super) const TEXT_CHARS_MAX: usize = 200;
 
 /// One value.
 #[derive(Debug, Clone, PartialEq)]
