@@ -52,7 +52,9 @@ impl<'a> Merge<'a> {
     }
 
     /// The newest of the rows of each key in [`SELECTED`], which has `columns`. `dropping`: it has behind them
-    /// the column of a [`crate::checks::drop_query`]; a row that fails a check takes no other's place.
+    /// the column of a [`crate::checks::drop_query`], and all rows that fail a check are given out with it: they
+    /// are left out before the newest is chosen, and take no other's place. `latest` carries out both in one
+    /// pass over the rows.
     pub fn newest(&self, columns: &[String], dropping: bool) -> String {
         let all = list(columns);
         let order = self.order(&[LOAD_ORDER, HASH]);
@@ -229,7 +231,7 @@ fn value_of(value: &str, data_type: &DataType) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::BTreeMap, sync::Arc};
 
     use arrow::{
         array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray},
@@ -238,8 +240,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        model,
-        testing::{Place, rows},
+        Strategy, model,
+        testing::{Place, rows, shown},
     };
 
     /// Rows with every pair of `a` and `b`, each against each: `old[k]` and `new[k]`.
@@ -296,6 +298,48 @@ mod tests {
         session.add_rows(STAGED, REWRITTEN, vec![old.slice(100, 50)], old.schema()).unwrap();
         let merged = rows(&session, &merge.rewrite(&columns, &["a".to_owned()], true)).await;
         assert_eq!(merged.len(), count - 100);
+    }
+
+    /// All rows that fail a check come out, and of the others the newest; nothing is sorted for it.
+    #[tokio::test]
+    async fn rows_that_fail_a_check_are_left_out_before_the_newest_is_chosen() {
+        let front = "/*---\nmaterialize: merge\nkey: [k]\nlatest_by: [a]\n---*/\n";
+        let model = model::parse("trusted/t.sql", &format!("{front}SELECT k, a FROM raw.x")).unwrap();
+        let sql = Merge::of(&model.front).newest(&["k", "a"].map(str::to_owned), true);
+        let selected = "SELECT value % 17 AS k, value * 37 % 101 AS a, \
+             CASE WHEN value * 37 % 101 > 90 THEN 'high' WHEN value % 17 = 3 THEN 'key' END AS _failed_check \
+             FROM generate_series(1, 500) AS t(value)";
+        let mut newest: BTreeMap<i32, i32> = BTreeMap::new();
+        let mut expected = Vec::new();
+        for (k, a) in (1..=500).map(|value| (value % 17, value * 37 % 101)) {
+            match (k, a) {
+                (_, 91..) => expected.push(format!("{k}|{a}|high")),
+                (3, _) => expected.push(format!("{k}|{a}|key")),
+                _ => {
+                    let newest = newest.entry(k).or_insert(a);
+                    *newest = a.max(*newest);
+                }
+            }
+        }
+        assert!(newest.len() == 16 && expected.len() > 60, "{newest:?} {expected:?}");
+        expected.extend(newest.into_iter().map(|(k, a)| format!("{k}|{a}|NULL")));
+        expected.sort_unstable();
+
+        let place = Place::new().await;
+        for ours in [true, false] {
+            let mut session = place.engine.session();
+            if !ours {
+                session.without_rule("keep_latest");
+            }
+            session.stage_query(SELECTED, selected).await.unwrap();
+            let plan = session.inspect(&format!("EXPLAIN {sql}"), Strategy::Default).await.unwrap();
+            let plan = shown(&plan.collect().await.unwrap()).join("\n");
+            assert_eq!(plan.contains("KeepLatestExec"), ours, "{plan}");
+            assert_eq!(plan.contains("SortExec"), !ours, "{plan}");
+            let mut found = rows(&session, &sql).await;
+            found.sort_unstable();
+            assert_eq!(found, expected, "{plan}");
+        }
     }
 
     #[test]

@@ -6,12 +6,16 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, RecordBatch},
+    array::{Array, ArrayRef, RecordBatch},
+    buffer::BooleanBuffer,
     compute::SortOptions,
     row::{RowConverter, Rows as RowBytes, SortField},
 };
 use datafusion::{
-    common::{Statistics, internal_datafusion_err, internal_err, tree_node::TreeNodeRecursion},
+    common::{
+        Statistics, cast::as_boolean_array, internal_datafusion_err, internal_err,
+        tree_node::TreeNodeRecursion,
+    },
     error::{DataFusionError, Result as DfResult},
     execution::{
         SendableRecordBatchStream, TaskContext,
@@ -57,6 +61,7 @@ pub(super) struct KeepLatestExec {
     input: Arc<dyn ExecutionPlan>,
     keys: Vec<Arc<dyn PhysicalExpr>>,
     order: Vec<PhysicalSortExpr>,
+    spared: Option<Arc<dyn PhysicalExpr>>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
     reading: Mutex<Option<Reading>>,
@@ -81,11 +86,13 @@ struct Read {
 }
 
 impl KeepLatestExec {
-    /// Of the rows of `input` with equal `keys`, the one that is first in `order`, of equal ones the last.
+    /// Of the rows of `input` with equal `keys`, the one that is first in `order`, of equal ones the last; and
+    /// all rows for which `spared` holds, which must be a condition on the keys.
     pub fn new(
         input: Arc<dyn ExecutionPlan>,
         keys: Vec<Arc<dyn PhysicalExpr>>,
         order: Vec<PhysicalSortExpr>,
+        spared: Option<Arc<dyn PhysicalExpr>>,
     ) -> Self {
         // As a filter: some rows of each partition, in their order.
         let properties = PlanProperties::new(
@@ -98,6 +105,7 @@ impl KeepLatestExec {
             input,
             keys,
             order,
+            spared,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
             reading: Mutex::new(None),
@@ -165,6 +173,7 @@ impl KeepLatestExec {
             order_bytes: converter(&mut self.order.iter().map(|sort| (&sort.expr, sort.options)))?,
             keys: self.keys.clone(),
             order: self.order.iter().map(|sort| sort.expr.clone()).collect(),
+            spared: self.spared.clone(),
         })
     }
 }
@@ -175,6 +184,7 @@ struct Compared {
     key_bytes: RowConverter,
     order: Vec<Arc<dyn PhysicalExpr>>,
     order_bytes: RowConverter,
+    spared: Option<Arc<dyn PhysicalExpr>>,
 }
 
 impl Compared {
@@ -186,6 +196,17 @@ impl Compared {
         let (keys, order) = (values(&self.keys)?, values(&self.order)?);
         let order = if order.is_empty() { None } else { Some(self.order_bytes.convert_columns(&order)?) };
         Ok((self.key_bytes.convert_columns(&keys)?, order))
+    }
+
+    /// The rows that are not compared; what is not known to hold does not.
+    fn spared(&self, batch: &RecordBatch) -> DfResult<Option<BooleanBuffer>> {
+        let Some(spared) = &self.spared else { return Ok(None) };
+        let holds = spared.evaluate(batch)?.into_array(batch.num_rows())?;
+        let holds = as_boolean_array(&holds)?;
+        Ok(Some(match holds.nulls() {
+            Some(known) => holds.values() & known.inner(),
+            None => holds.values().clone(),
+        }))
     }
 }
 
@@ -206,7 +227,9 @@ impl Reader {
                 continue;
             }
             let (keys, order) = self.compared.of(&batch)?;
-            self.index.insert(self.partition, self.rows.count(), &keys, order.as_ref())?;
+            let spared = self.compared.spared(&batch)?;
+            let first = self.rows.count();
+            self.index.insert(self.partition, first, &keys, order.as_ref(), spared.as_ref())?;
             self.rows.push(batch, self.index.dead(self.partition))?;
             // An input in memory never lets go by itself, and a query that was dropped has to end.
             tokio::task::yield_now().await;
@@ -237,7 +260,11 @@ impl DisplayAs for KeepLatestExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         let keys: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
         let order: Vec<String> = self.order.iter().map(ToString::to_string).collect();
-        write!(f, "KeepLatestExec: key=[{}], order=[{}]", keys.join(", "), order.join(", "))
+        write!(f, "KeepLatestExec: key=[{}], order=[{}]", keys.join(", "), order.join(", "))?;
+        match &self.spared {
+            Some(spared) => write!(f, ", all where {spared}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -271,7 +298,8 @@ impl ExecutionPlan for KeepLatestExec {
         &self,
         visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
     ) -> DfResult<TreeNodeRecursion> {
-        for expr in self.keys.iter().chain(self.order.iter().map(|sort| &sort.expr)) {
+        let order = self.order.iter().map(|sort| &sort.expr);
+        for expr in self.keys.iter().chain(order).chain(&self.spared) {
             if visit(expr)? == TreeNodeRecursion::Stop {
                 return Ok(TreeNodeRecursion::Stop);
             }
@@ -286,7 +314,7 @@ impl ExecutionPlan for KeepLatestExec {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let [input] = <[Arc<dyn ExecutionPlan>; 1]>::try_from(children)
             .map_err(|children| internal_datafusion_err!("KeepLatest of {} inputs", children.len()))?;
-        Ok(Arc::new(Self::new(input, self.keys.clone(), self.order.clone())))
+        Ok(Arc::new(Self::new(input, self.keys.clone(), self.order.clone(), self.spared.clone())))
     }
 
     fn with_new_children(

@@ -7,6 +7,7 @@ use std::{
 
 use arrow::{
     array::{ArrayRef, AsArray, BinaryArray, RecordBatch, UInt64Array},
+    buffer::BooleanBuffer,
     datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type},
     row::Rows as RowBytes,
 };
@@ -107,19 +108,23 @@ impl Index {
         &self.dead[partition]
     }
 
-    /// Takes the rows of a batch, of which the first has the number `first`.
+    /// Takes the rows of a batch, of which the first has the number `first`. Those that are `spared` meet no
+    /// other: they are never dead.
     pub fn insert(
         &self,
         partition: usize,
         first: u64,
         keys: &RowBytes,
         order: Option<&RowBytes>,
+        spared: Option<&BooleanBuffer>,
     ) -> DfResult<()> {
         let hashes: Vec<u64> = keys.iter().map(|key| hash_of(key.as_ref())).collect();
         let part = || Vec::with_capacity(hashes.len() / SHARDS * 2);
         let mut parts: Vec<Vec<u32>> = std::iter::repeat_with(part).take(SHARDS).collect();
-        for (row, hash) in (0..).zip(&hashes) {
-            parts[part_of(*hash, 0)].push(row);
+        for (row, hash) in (0_u32..).zip(&hashes) {
+            if spared.is_none_or(|spared| !spared.value(row as usize)) {
+                parts[part_of(*hash, 0)].push(row);
+            }
         }
         let mut beaten = Vec::new();
         // Each partition begins elsewhere, so that they seldom wait for one another.

@@ -14,6 +14,10 @@
 //! 2. When all have ended, each partition gives out its rows that are not dead, in the order in which they
 //!    came. Values are copied once, and not at all where a batch has no dead row.
 //!
+//! **Rows that stay anyhow.** In `rn = 1 OR condition`, where the condition is about the key alone, all rows for which
+//! it holds are kept: they meet no other row, and their keys need no memory. So a merge leaves out what fails a check of
+//! severity `drop` before it chooses the newest.
+//!
 //! **Ties.** Of rows of one key that are equal in all of ORDER BY, the one that comes last is kept: the
 //! one in the later partition of the input, and in it the later row. Over one input in one order the
 //! result is always the same. Which partition a file is in is up to who reads it, so whoever wants ties

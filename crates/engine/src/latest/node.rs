@@ -19,22 +19,29 @@ use datafusion::{
 
 use super::exec::KeepLatestExec;
 
-/// Of the rows of `input` with equal `keys`, the one that is first in `order`.
+/// Of the rows of `input` with equal `keys`, the one that is first in `order`; and all rows for which `spared`
+/// holds, a condition on the keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
 pub(super) struct KeepLatestNode {
     input: LogicalPlan,
     keys: Vec<Expr>,
     order: Vec<SortExpr>,
+    spared: Option<Expr>,
 }
 
 impl KeepLatestNode {
     /// `None` if a key or an order is of a type that cannot be compared byte by byte.
-    pub fn new(input: LogicalPlan, keys: Vec<Expr>, order: Vec<SortExpr>) -> Option<Self> {
+    pub fn new(
+        input: LogicalPlan,
+        keys: Vec<Expr>,
+        order: Vec<SortExpr>,
+        spared: Option<Expr>,
+    ) -> Option<Self> {
         let schema = input.schema();
         let fields = keys.iter().chain(order.iter().map(|sort| &sort.expr)).map(|expr| expr.get_type(schema));
         let fields: Vec<SortField> =
             fields.map(|data_type| data_type.map(SortField::new).ok()).collect::<Option<_>>()?;
-        RowConverter::supports_fields(&fields).then_some(Self { input, keys, order })
+        RowConverter::supports_fields(&fields).then_some(Self { input, keys, order, spared })
     }
 }
 
@@ -52,26 +59,32 @@ impl UserDefinedLogicalNodeCore for KeepLatestNode {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        self.keys.iter().chain(self.order.iter().map(|sort| &sort.expr)).cloned().collect()
+        let order = self.order.iter().map(|sort| &sort.expr);
+        self.keys.iter().chain(order).chain(&self.spared).cloned().collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let keys: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
         let order: Vec<String> = self.order.iter().map(ToString::to_string).collect();
-        write!(f, "KeepLatest: key=[{}], order=[{}]", keys.join(", "), order.join(", "))
+        write!(f, "KeepLatest: key=[{}], order=[{}]", keys.join(", "), order.join(", "))?;
+        match &self.spared {
+            Some(spared) => write!(f, ", all where {spared}"),
+            None => Ok(()),
+        }
     }
 
     fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> DfResult<Self> {
         let [input] = <[LogicalPlan; 1]>::try_from(inputs).map_err(|inputs| {
             datafusion::common::internal_datafusion_err!("KeepLatest of {} inputs", inputs.len())
         })?;
-        if exprs.len() != self.keys.len() + self.order.len() {
+        if exprs.len() != self.keys.len() + self.order.len() + usize::from(self.spared.is_some()) {
             return internal_err!("KeepLatest with {} expressions", exprs.len());
         }
+        let spared = if self.spared.is_some() { exprs.pop() } else { None };
         let order = exprs.split_off(self.keys.len());
         let order =
             self.order.iter().zip(order).map(|(sort, expr)| SortExpr { expr, ..sort.clone() }).collect();
-        Ok(Self { input, keys: exprs, order })
+        Ok(Self { input, keys: exprs, order, spared })
     }
 
     /// Columns that nobody reads behind us need not be kept.
@@ -106,6 +119,7 @@ impl ExtensionPlanner for NodePlanner {
             Ok(PhysicalSortExpr::new(planned(&sort.expr)?, options))
         });
         let order = order.collect::<DfResult<Vec<_>>>()?;
-        Ok(Some(Arc::new(KeepLatestExec::new(physical.clone(), keys, order))))
+        let spared = node.spared.as_ref().map(planned).transpose()?;
+        Ok(Some(Arc::new(KeepLatestExec::new(physical.clone(), keys, order, spared))))
     }
 }

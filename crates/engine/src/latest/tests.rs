@@ -110,6 +110,11 @@ fn rewritten() -> Vec<String> {
         "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY src DESC, o DESC NULLS LAST, id DESC) AS rn FROM (SELECT *, 1 AS src FROM trusted.a UNION ALL SELECT *, 2 AS src FROM trusted.b)) WHERE rn = 1",
         "SELECT id FROM trusted.t WHERE id IN (SELECT id FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY id) AS rn FROM trusted.t) WHERE rn = 1)",
         "SELECT id FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY id) AS rn FROM trusted.t) WHERE rn = 1 ORDER BY id DESC LIMIT 5",
+        // Of some keys all rows.
+        "SELECT id FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY id) AS rn FROM trusted.t) WHERE rn = 1 OR k = 3",
+        "SELECT id, k AS other FROM (SELECT *, row_number() OVER (PARTITION BY k, s ORDER BY o DESC NULLS LAST, id DESC) AS rn FROM trusted.t) WHERE s IS NOT NULL OR rn = 1",
+        "SELECT s, nested FROM (SELECT *, row_number() OVER (PARTITION BY s, k ORDER BY id) AS rn FROM trusted.t) WHERE k > 5 OR rn < 2 OR s = 'a'",
+        "SELECT id FROM (SELECT *, row_number() OVER (PARTITION BY f ORDER BY id) AS rn FROM trusted.t) WHERE rn = 1 OR f > 0 AND f < 2",
     ]
     .map(str::to_owned)
     .into();
@@ -199,7 +204,24 @@ async fn what_is_not_the_first_row_of_each_key_is_left_alone() {
     ] {
         queries.push(format!("SELECT * FROM (SELECT *, {number} AS rn FROM trusted.t) WHERE {condition}"));
     }
+    for condition in [
+        // Not of the key alone, not the same each time, or about the number too.
+        "rn = 1 OR id = 3",
+        "rn = 1 OR k = id",
+        "rn = 1 OR random() < 0.5",
+        "rn = 1 OR k = 3 AND random() < 0.5",
+        "rn = 1 OR rn = 2",
+        "rn = 1 OR k = rn",
+        "rn = 2 OR k = 3",
+        "(rn = 1 OR k = 3) AND id > 5",
+    ] {
+        queries.push(format!("SELECT id FROM (SELECT *, {number} AS rn FROM trusted.t) WHERE {condition}"));
+    }
     queries.extend([
+        // The number of rows that stay anyhow is read.
+        format!("SELECT id, rn FROM (SELECT *, {number} AS rn FROM trusted.t) WHERE rn = 1 OR k = 3"),
+        format!("SELECT id, rn + 1 AS next FROM (SELECT *, {number} AS rn FROM trusted.t) WHERE rn = 1 OR k = 3"),
+        format!("SELECT id FROM (SELECT id, k, rn, rn * 2 AS twice FROM (SELECT *, {number} AS rn FROM trusted.t)) WHERE (rn = 1 OR k = 3) AND twice < 5"),
         // Used where the filter does not reach.
         format!("SELECT * FROM (SELECT *, {number} AS rn FROM trusted.t)"),
         format!("SELECT rn, count(*) AS n FROM (SELECT *, {number} AS rn FROM trusted.t) GROUP BY rn HAVING count(*) = 1"),
