@@ -21,6 +21,7 @@ mod load_order;
 mod memory;
 pub mod merge;
 pub mod model;
+mod not_in;
 mod parser;
 mod predict;
 pub mod profile;

@@ -39,6 +39,7 @@ use crate::{
     load_order::in_load_order,
     memory::{self, Limits},
     merge::STAGED,
+    not_in::NullsOfNotIn,
     predict::{self, Asked},
     quarantine::QuarantineTable,
     query::{self, Query},
@@ -138,11 +139,14 @@ impl Engine {
 
 /// DataFusion's optimizer rules, and ours among them.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let mut rules = Optimizer::new().rules;
+    let rules = Optimizer::new().rules.into_iter();
+    let mut rules: Vec<_> = rules.map(filter_pushdown::above_aggregates).collect();
     let mut insert = |near: &str, behind: usize, rule| {
         let place = rules.iter().position(|rule: &Arc<dyn OptimizerRule + Send + Sync>| rule.name() == near);
         rules.insert(place.map_or(rules.len(), |place| place + behind), rule);
     };
+    // IN (SELECT …) is no join yet.
+    insert("decorrelate_predicate_subquery", 0, Arc::new(NullsOfNotIn));
     // Filters have come to their windows.
     insert("push_down_filter", 1, Arc::new(KeepLatest));
     // Expressions are as simple as they become, and not yet taken apart.
