@@ -189,6 +189,14 @@ pub trait Fitted: Send + Sync {
     /// Only defects.
     fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Output>;
 
+    /// Whether these numbers fit each other, a matrix of `columns` columns (at least one) and a target of `classes`
+    /// classes (0: it has none). A record may have been written by hand, or be damaged: [`Fitted::predict`] must not
+    /// panic on what this lets through.
+    ///
+    /// # Errors
+    /// What does not fit, for people.
+    fn check(&self, columns: usize, classes: usize) -> Result<(), String>;
+
     /// What people can read from it.
     fn explain(&self) -> Explanation {
         Explanation::default()
@@ -298,9 +306,12 @@ pub struct Entry {
 /// What was learned, and its numbers as they are stored.
 type Stored = (Box<dyn Fitted>, Value);
 
+/// From what is stored, the columns of the matrix and the classes of the target.
+type Load = fn(&Value, usize, usize) -> Result<Box<dyn Fitted>>;
+
 #[derive(Clone, Copy)]
 enum Learn {
-    Rows { fit: fn(&Value, &Training<'_>) -> Result<Stored>, load: fn(&Value) -> Result<Box<dyn Fitted>> },
+    Rows { fit: fn(&Value, &Training<'_>) -> Result<Stored>, load: Load },
     Series { forecast: fn(&Value, &Series<'_>, usize, f64) -> Result<Forecast> },
 }
 
@@ -324,8 +335,9 @@ pub const fn rows<A: Algorithm>() -> Entry {
                 let numbers = serde_json::to_value(&fitted).map_err(|e| stored(A::NAME, &e))?;
                 Ok((Box::new(fitted), numbers))
             },
-            load: |numbers| {
+            load: |numbers, columns, classes| {
                 let fitted = A::Fitted::deserialize(numbers).map_err(|e| stored(A::NAME, &e))?;
+                fitted.check(columns, classes).map_err(|what| misfit(A::NAME, &what))?;
                 Ok(Box::new(fitted))
             },
         },
@@ -371,6 +383,11 @@ fn stored(algorithm: &str, error: &serde_json::Error) -> Error {
         .caused_by(error)
 }
 
+fn misfit(algorithm: &str, what: &str) -> Error {
+    let what = format!("the numbers of a `{algorithm}` do not fit together: {what}");
+    Error::new(codes::PREDICTOR_STORED, what)
+}
+
 impl Entry {
     /// The parameters with every default filled in.
     ///
@@ -391,13 +408,13 @@ impl Entry {
         }
     }
 
-    /// What was stored.
+    /// What was stored, for a matrix of `columns` columns and a target of `classes` classes (0: it has none).
     ///
     /// # Errors
-    /// [`codes::PREDICTOR_STORED`] if the numbers are not those of this algorithm.
-    pub fn load(&self, numbers: &Value) -> Result<Box<dyn Fitted>> {
+    /// [`codes::PREDICTOR_STORED`] if the numbers are not those of this algorithm, or do not fit together.
+    pub fn load(&self, numbers: &Value, columns: usize, classes: usize) -> Result<Box<dyn Fitted>> {
         match self.learn {
-            Learn::Rows { load, .. } => load(numbers),
+            Learn::Rows { load, .. } => load(numbers, columns, classes),
             Learn::Series { .. } => Err(Error::bug(format!("`{}` learns from series", self.name))),
         }
     }

@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
+    checks::as_many,
     kd_tree::KdTree,
     points::{Points, by_coordinates, each_row, larger_first},
 };
@@ -171,6 +172,11 @@ impl Dense {
 impl Fitted for Dense {
     fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Output> {
         Ok(Output::Groups(each_row(x, |row| self.group(row))))
+    }
+
+    fn check(&self, columns: usize, _: usize) -> Result<(), String> {
+        as_many("sizes", self.sizes.len(), "groups", self.dense.len())?;
+        self.dense.iter().try_for_each(|group| group.check("dense row in a group", columns))
     }
 
     fn explain(&self) -> Explanation {

@@ -5,6 +5,7 @@ use ndarray::{Array2, ArrayView2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::shared::checks::known_classes;
 use super::trees::forest::{self, MaxFeatures, Plan, Rule};
 use super::trees::stored::Trees;
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
@@ -95,6 +96,11 @@ impl Fitted for ClassTrees {
         let rows = Array2::from_shape_vec((x.nrows(), self.classes), sums)
             .map_err(|error| lagar_flow::Error::bug("not a sum for each class").caused_by(&error))?;
         Ok(Output::Probabilities(rows))
+    }
+
+    fn check(&self, columns: usize, classes: usize) -> Result<(), String> {
+        known_classes(self.classes, classes)?;
+        self.trees.check_mean(columns, classes)
     }
 
     fn explain(&self) -> Explanation {

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::k_means::{k_means, start, too_few};
+use super::shared::checks::as_many;
 use super::shared::points::{Points, each_row, larger_first};
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
 use crate::parallel::in_order;
@@ -280,6 +281,18 @@ impl Fitted for Mixture {
             let likeliest = (0..logs.len()).reduce(|best, at| if logs[at] > logs[best] { at } else { best });
             likeliest.map(|group| group as u32)
         })))
+    }
+
+    fn check(&self, columns: usize, _: usize) -> Result<(), String> {
+        if self.components.is_empty() {
+            return Err("there is no component".to_owned());
+        }
+        self.components.iter().try_for_each(|component| {
+            as_many("means", component.mean.len(), "columns", columns)?;
+            as_many("lines of a covariance", component.lower.len(), "columns", columns)?;
+            let mut lines = component.lower.iter().zip(1..);
+            lines.try_for_each(|(line, columns)| as_many("numbers of a line", line.len(), "columns", columns))
+        })
     }
 
     /// The Bayesian information criterion (Schwarz, 1978) is smaller for the better number of components.

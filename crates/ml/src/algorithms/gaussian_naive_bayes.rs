@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
-    checks::{above_zero, classes},
+    checks::{above_zero, as_many, classes, known_classes},
     probabilities::{of_rows, softmax},
     scale::Scale,
 };
@@ -102,6 +102,15 @@ impl Fitted for Normals {
             scores.iter_mut().zip(&self.classes).for_each(|(score, class)| *score = class.score(&scaled));
             softmax(scores);
         }))
+    }
+
+    fn check(&self, columns: usize, classes: usize) -> Result<(), String> {
+        known_classes(self.classes.len(), classes)?;
+        self.scale.check(columns)?;
+        self.classes.iter().try_for_each(|class| {
+            as_many("means", class.means.len(), "columns", columns)?;
+            as_many("variances", class.variances.len(), "columns", columns)
+        })
     }
 }
 

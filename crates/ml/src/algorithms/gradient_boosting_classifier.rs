@@ -4,6 +4,7 @@ use lagar_flow::Result;
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
+use super::shared::checks::{as_many, known_classes};
 use super::trees::boost::{Loss, Params, boost, probabilities};
 use super::trees::forest::importances;
 use super::trees::stored::Trees;
@@ -62,6 +63,17 @@ impl Fitted for BoostedClasses {
             row.iter_mut().zip(scores).for_each(|(to, probability)| *to = probability);
         }
         Ok(Output::Probabilities(rows))
+    }
+
+    fn check(&self, columns: usize, classes: usize) -> Result<(), String> {
+        known_classes(self.classes, classes)?;
+        let scores = if classes > 2 { classes } else { 1 };
+        as_many("bases", self.base.len(), "scores", scores)?;
+        let trees = self.trees.len();
+        if !trees.is_multiple_of(scores) {
+            return Err(format!("there are {trees} trees for {scores} scores, each of which has as many"));
+        }
+        self.trees.check(columns, 1)
     }
 
     fn explain(&self) -> Explanation {

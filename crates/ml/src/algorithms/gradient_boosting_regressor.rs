@@ -54,6 +54,10 @@ impl Fitted for BoostedValue {
         Ok(Output::Values(sums))
     }
 
+    fn check(&self, columns: usize, _: usize) -> Result<(), String> {
+        self.trees.check(columns, 1)
+    }
+
     fn explain(&self) -> Explanation {
         let mut figures = vec![("trees".to_owned(), self.trees.len() as f64)];
         figures.extend(importances(self.trees.features(), &self.importance));

@@ -206,6 +206,13 @@ impl Fitted for Isolation {
         Ok(Output::Scores { scores, outliers })
     }
 
+    fn check(&self, columns: usize, _: usize) -> Result<(), String> {
+        if self.usual_path <= 0.0 {
+            return Err(format!("the usual path is {} splits long", self.usual_path));
+        }
+        self.trees.check_mean(columns, 1)
+    }
+
     fn explain(&self) -> Explanation {
         let figures =
             vec![("threshold".to_owned(), self.threshold), ("usual path".to_owned(), self.usual_path)];

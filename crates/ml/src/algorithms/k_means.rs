@@ -12,6 +12,7 @@ use rand_xoshiro::Xoshiro256Plus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::shared::checks::as_many;
 use super::shared::points::{Points, each_row, larger_first, squared_distance};
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
 use crate::parallel::in_order;
@@ -254,6 +255,11 @@ impl Centers {
 impl Fitted for Centers {
     fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Output> {
         Ok(Output::Groups(each_row(x, |row| Some(self.centers.nearest(row).0 as u32))))
+    }
+
+    fn check(&self, columns: usize, _: usize) -> Result<(), String> {
+        self.centers.check("centre", columns)?;
+        as_many("sizes", self.sizes.len(), "centres", self.centers.len())
     }
 
     fn explain(&self) -> Explanation {

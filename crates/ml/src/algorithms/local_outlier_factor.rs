@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
+    checks::rows_of_columns,
     kd_tree::{Found, KdTree},
     points::{Points, each_row},
 };
@@ -139,6 +140,15 @@ impl Fitted for Factors {
         let scores = each_row(x, |row| self.score(tree, row));
         let outliers = scores.iter().map(|score| *score > self.threshold).collect();
         Ok(Output::Scores { scores, outliers })
+    }
+
+    fn check(&self, columns: usize, _: usize) -> Result<(), String> {
+        rows_of_columns("a known row", self.known.iter().map(|known| known.row.as_slice()), columns)?;
+        let rows = self.known.len();
+        match (1..rows).contains(&self.neighbors) {
+            true => Ok(()),
+            false => Err(format!("{} neighbours are asked among {rows} rows", self.neighbors)),
+        }
     }
 
     fn explain(&self) -> Explanation {

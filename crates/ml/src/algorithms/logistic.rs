@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
-    checks::{above_zero, at_least_one, classes},
+    checks::{above_zero, as_many, at_least_one, classes, known_classes},
     minimise::minimise,
     probabilities::{of_rows, softmax},
     scale::Scale,
@@ -187,6 +187,17 @@ impl Fitted for Scores {
             score(&scaled, self.weights.iter().map(Vec::as_slice), scores);
             softmax(scores);
         }))
+    }
+
+    fn check(&self, columns: usize, classes: usize) -> Result<(), String> {
+        known_classes(self.classes, classes)?;
+        self.scale.check(columns)?;
+        as_many("names", self.features.len(), "columns", columns)?;
+        let scored = if classes == 2 { 1 } else { classes };
+        as_many("lists of weights", self.weights.len(), "classes with a score", scored)?;
+        self.weights.iter().try_for_each(|weights| {
+            as_many("weights", weights.len(), "columns and the intercept", columns.saturating_add(1))
+        })
     }
 
     /// Of the columns as they are.

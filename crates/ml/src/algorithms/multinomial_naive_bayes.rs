@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
-    checks::{above_zero, classes},
+    checks::{above_zero, as_many, classes, known_classes},
     probabilities::{of_rows, softmax},
     scale::FAR,
     weights::{finite, named},
@@ -111,6 +111,13 @@ impl Fitted for Counts {
             scores.iter_mut().zip(&self.classes).for_each(|(score, class)| *score = class.score(row, unit));
             softmax(scores);
         }))
+    }
+
+    fn check(&self, columns: usize, classes: usize) -> Result<(), String> {
+        known_classes(self.classes.len(), classes)?;
+        as_many("names", self.features.len(), "columns", columns)?;
+        let own = |class: &Class| as_many("weights", class.weights.len(), "columns", columns);
+        self.classes.iter().try_for_each(own)
     }
 
     /// Of two classes the difference between the second and the first.

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
-    checks::{at_least_one, classes},
+    checks::{as_many, at_least_one, classes, known_classes},
     probabilities::{of_rows, to_one},
     scale::Scale,
 };
@@ -216,6 +216,25 @@ impl Fitted for Rows {
             self.search(&scaled, 0, self.codes.len(), &mut found);
             self.vote(&found, votes);
         }))
+    }
+
+    fn check(&self, columns: usize, classes: usize) -> Result<(), String> {
+        known_classes(self.classes, classes)?;
+        self.scale.check(columns)?;
+        let rows = self.codes.len();
+        as_many("values", self.values.len(), "rows and columns", rows.saturating_mul(columns))?;
+        as_many("places", self.places.len(), "rows", rows)?;
+        as_many("columns that part", self.columns.len(), "rows", rows)?;
+        if !(1..=rows).contains(&self.k) {
+            return Err(format!("{} neighbours are asked of {rows} rows", self.k));
+        }
+        if let Some(code) = self.codes.iter().find(|code| **code as usize >= classes) {
+            return Err(format!("a row is of class {code}, and there are {classes}"));
+        }
+        match self.columns.iter().find(|column| **column as usize >= columns) {
+            Some(column) => Err(format!("rows are parted by column {column}, and there are {columns}")),
+            None => Ok(()),
+        }
     }
 
     fn explain(&self) -> Explanation {

@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
+    checks::rows_of_columns,
     kd_tree::KdTree,
     points::{Points, by_coordinates, each_row, larger_first, squared_distance},
 };
@@ -309,6 +310,15 @@ impl Fitted for Valleys {
             let known = &self.known[nearest];
             if distance.sqrt() <= known.width { known.group } else { None }
         })))
+    }
+
+    fn check(&self, columns: usize, _: usize) -> Result<(), String> {
+        rows_of_columns("a known row", self.known.iter().map(|known| known.row.as_slice()), columns)?;
+        let groups = self.sizes.len();
+        match self.known.iter().filter_map(|known| known.group).find(|group| *group as usize >= groups) {
+            Some(group) => Err(format!("a row is in group {group}, and there are {groups}")),
+            None => Ok(()),
+        }
     }
 
     fn explain(&self) -> Explanation {

@@ -13,6 +13,7 @@ use ndarray::{Array2, ArrayView2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::shared::checks::as_many;
 use super::shared::points::{Points, each_row};
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
 
@@ -207,6 +208,17 @@ impl Fitted for Components {
         Ok(Output::Components(
             values.map_err(|error| Error::bug("components are missing").caused_by(&error))?,
         ))
+    }
+
+    fn check(&self, columns: usize, _: usize) -> Result<(), String> {
+        as_many("means", self.mean.len(), "columns", columns)?;
+        self.directions.check("direction", columns)?;
+        let directions = self.directions.len();
+        if directions > columns {
+            return Err(format!("there are {directions} directions of {columns} columns"));
+        }
+        as_many("deviations", self.deviations.len(), "directions", directions)?;
+        as_many("ratios", self.ratios.len(), "directions", directions)
     }
 
     fn explain(&self) -> Explanation {

@@ -105,6 +105,10 @@ impl Fitted for Components {
         self.line.predict(x)
     }
 
+    fn check(&self, columns: usize, classes: usize) -> Result<(), String> {
+        self.line.check(columns, classes)
+    }
+
     fn explain(&self) -> Explanation {
         let figures = vec![("components".to_owned(), self.components as f64)];
         Explanation { figures, ..self.line.explain() }

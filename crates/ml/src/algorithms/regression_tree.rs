@@ -78,6 +78,10 @@ impl Fitted for ValueTrees {
         Ok(Output::Values(sums))
     }
 
+    fn check(&self, columns: usize, _: usize) -> Result<(), String> {
+        self.trees.check_mean(columns, 1)
+    }
+
     fn explain(&self) -> Explanation {
         let mut figures = vec![("leaves".to_owned(), self.trees.leaves() as f64)];
         figures.extend(self.out_of_bag_r2.map(|part| ("out-of-bag R2".to_owned(), part)));

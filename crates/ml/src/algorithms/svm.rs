@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
-    checks::{above_zero, at_least_one, classes},
+    checks::{above_zero, as_many, at_least_one, classes, known_classes},
     minimise::minimise,
     probabilities::{of_rows, to_one},
     scale::Scale,
@@ -239,6 +239,18 @@ impl Fitted for Decisions {
             classes.iter_mut().for_each(|class| *class = 1.0 / (*class - others));
             to_one(classes);
         }))
+    }
+
+    fn check(&self, columns: usize, classes: usize) -> Result<(), String> {
+        known_classes(self.classes, classes)?;
+        as_many("names", self.features.len(), "columns", columns)?;
+        let pairs = (classes - 1).saturating_mul(classes) / 2;
+        as_many("decisions", self.pairs.len(), "pairs of classes", pairs)?;
+        if let Some(pair) = self.pairs.iter().find(|pair| pair.first >= classes || pair.second >= classes) {
+            let (first, second) = (pair.first, pair.second);
+            return Err(format!("a decision is between the classes {first} and {second} of {classes}"));
+        }
+        self.vectors.check(columns, self.pairs.iter().map(|pair| &pair.machine))
     }
 
     /// Coefficients of the decision between two classes by a linear kernel, of the columns as they are.

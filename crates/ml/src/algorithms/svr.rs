@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{
-    checks::{above_zero, at_least_one},
+    checks::{above_zero, as_many, at_least_one},
     scale::{Scale, moments},
     smo::Problem,
     support::{Effort, Kernel, Machine, Shape, Vectors},
@@ -116,6 +116,11 @@ impl Fitted for Curve {
             self.mean + self.deviation * self.machine.decide(&similar)
         });
         Ok(Output::Values(values.collect()))
+    }
+
+    fn check(&self, columns: usize, _: usize) -> Result<(), String> {
+        as_many("names", self.features.len(), "columns", columns)?;
+        self.vectors.check(columns, [&self.machine])
     }
 
     /// Coefficients of a linear kernel, of the columns as they are.

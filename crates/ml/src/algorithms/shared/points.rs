@@ -6,6 +6,7 @@ use lagar_flow::{Error, Result, codes};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
+use super::checks::as_many;
 use crate::algorithm::Training;
 
 /// Rows of equal length, without a gap between them. They are stored as a list of rows.
@@ -49,6 +50,14 @@ impl Points {
             return Err(Error::new(codes::PREDICTOR_DATA, message).hint("scale the columns with `scale`"));
         }
         Ok(Self { columns: training.x.ncols(), values: training.x.iter().copied().collect() })
+    }
+
+    /// Whether there are rows, of so many columns.
+    pub(crate) fn check(&self, what: &str, columns: usize) -> Result<(), String> {
+        match self.len() {
+            0 => Err(format!("there is no {what}")),
+            _ => as_many(&format!("numbers of a {what}"), self.columns, "columns", columns),
+        }
     }
 
     pub(crate) fn with_capacity(rows: usize, columns: usize) -> Self {

@@ -5,7 +5,7 @@ use lagar_flow::{Error, Result, codes};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-use super::points::each_row;
+use super::{checks::as_many, points::each_row};
 use crate::algorithm::{Explanation, Fitted, Output, Training};
 
 /// Where the values of a column are usual.
@@ -73,6 +73,10 @@ impl Fitted for Ranges {
         let scores = each_row(x, |row| self.score(row));
         let outliers = scores.iter().map(|score| *score > self.threshold).collect();
         Ok(Output::Scores { scores, outliers })
+    }
+
+    fn check(&self, columns: usize, _: usize) -> Result<(), String> {
+        as_many("ranges", self.columns.len(), "columns", columns)
     }
 
     /// The values of each column from which on rows are outliers.

@@ -4,6 +4,8 @@
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
+use super::checks::as_many;
+
 /// How far from the mean a value is taken to be at most, in deviations: its square and sums of such squares are
 /// still numbers.
 pub(crate) const FAR: f64 = 1e100;
@@ -37,6 +39,12 @@ impl Scale {
     /// [`Scale::each`] if `standardize`, otherwise [`Scale::together`].
     pub(crate) fn of(x: ArrayView2<'_, f64>, standardize: bool) -> Self {
         if standardize { Self::each(x) } else { Self::together(x) }
+    }
+
+    /// Whether it is for so many columns.
+    pub(crate) fn check(&self, columns: usize) -> Result<(), String> {
+        as_many("means", self.means.len(), "columns", columns)?;
+        as_many("deviations", self.deviations.len(), "columns", columns)
     }
 
     /// The largest deviation; 1 if all columns are constant.

@@ -5,7 +5,12 @@ use ndarray::{Array2, ArrayView1};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{scale::Scale, smo::Problem, weights::finite};
+use super::{
+    checks::{as_many, rows_of_columns},
+    scale::Scale,
+    smo::Problem,
+    weights::finite,
+};
 use crate::parallel::in_order;
 
 /// How alike two rows are.
@@ -93,6 +98,15 @@ impl Machine {
         Ok(machine)
     }
 
+    /// Whether it compares with rows that are among so many.
+    pub(crate) fn check(&self, rows: usize) -> Result<(), String> {
+        as_many("weights", self.weights.len(), "rows of a machine", self.rows.len())?;
+        match self.rows.iter().find(|row| **row >= rows) {
+            Some(row) => Err(format!("a machine compares with row {row}, and there are {rows}")),
+            None => Ok(()),
+        }
+    }
+
     /// `similar`: how alike a row is to each of the rows.
     pub(crate) fn decide(&self, similar: &[f64]) -> f64 {
         let sum: f64 = self.rows.iter().zip(&self.weights).map(|(row, weight)| similar[*row] * weight).sum();
@@ -138,6 +152,17 @@ impl Vectors {
             }
         };
         Self { scale, kernel, support: support.len(), vectors }
+    }
+
+    /// Whether they are for so many columns, and the machines compare with them.
+    pub(crate) fn check<'a>(
+        &self,
+        columns: usize,
+        machines: impl IntoIterator<Item = &'a Machine>,
+    ) -> Result<(), String> {
+        self.scale.check(columns)?;
+        rows_of_columns("a vector", self.vectors.iter().map(Vec::as_slice), columns)?;
+        machines.into_iter().try_for_each(|machine| machine.check(self.vectors.len()))
     }
 
     /// How alike a row is to each of them, for [`Machine::decide`].

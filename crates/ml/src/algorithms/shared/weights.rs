@@ -4,7 +4,7 @@ use lagar_flow::{Error, Result, codes};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-use super::scale::Scale;
+use super::{checks::as_many, scale::Scale};
 use crate::algorithm::{Coefficient, Explanation, Fitted, Output};
 
 /// `y = intercept + Σ coefficient · x`.
@@ -46,6 +46,11 @@ impl Line {
 impl Fitted for Line {
     fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Output> {
         Ok(Output::Values(self.values(x)))
+    }
+
+    fn check(&self, columns: usize, _: usize) -> Result<(), String> {
+        as_many("coefficients", self.coefficients.len(), "columns", columns)?;
+        as_many("names", self.features.len(), "columns", columns)
     }
 
     fn explain(&self) -> Explanation {

@@ -6,6 +6,7 @@ use lagar_flow::Result;
 use ndarray::{ArrayView1, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::super::shared::checks::as_many;
 use super::walk::Walk;
 use crate::parallel;
 
@@ -164,6 +165,21 @@ impl Trees {
 
     pub fn len(&self) -> usize {
         self.trees.len()
+    }
+
+    /// Whether they are for so many columns, and each of their leaves answers so many numbers. That a tree can be
+    /// walked was looked at when it was read.
+    pub fn check(&self, columns: usize, outputs: usize) -> Result<(), String> {
+        as_many("names", self.features.len(), "columns", columns)?;
+        as_many("numbers of a leaf", self.outputs, "answers", outputs)
+    }
+
+    /// As [`Trees::check`], and there must be one at least: the answer is their mean.
+    pub fn check_mean(&self, columns: usize, outputs: usize) -> Result<(), String> {
+        match self.trees.is_empty() {
+            true => Err("there is no tree".to_owned()),
+            false => self.check(columns, outputs),
+        }
     }
 
     pub fn features(&self) -> &[String] {
