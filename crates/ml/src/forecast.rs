@@ -76,7 +76,7 @@ pub enum Step {
 /// The columns of the forecasts that `spec` makes from a table with `columns`.
 ///
 /// # Errors
-/// [`codes::CONFIG`]: the table lacks a column; [`codes::PREDICTOR_DATA`]: the target is not of numbers.
+/// [`codes::CONFIG`]: the table lacks a column, or the target is not of numbers.
 pub fn columns(spec: &Spec, columns: &SchemaRef) -> Result<SchemaRef> {
     let field = |name: &String| {
         columns
@@ -84,11 +84,8 @@ pub fn columns(spec: &Spec, columns: &SchemaRef) -> Result<SchemaRef> {
             .map(|field| field.clone().with_nullable(true))
             .map_err(|_| Error::new(codes::CONFIG, format!("`{}` has no column `{name}`", spec.from)))
     };
-    let target = spec.target.as_ref().map(field).transpose()?;
-    if let Some(target) = target.filter(|target| !target.data_type().is_numeric()) {
-        let what =
-            format!("`target: {}` is a {}: only numbers are forecast", target.name(), target.data_type());
-        return Err(Error::new(codes::PREDICTOR_DATA, what));
+    if let Some(target) = spec.target.as_ref().map(field).transpose()? {
+        LabelKind::of(target.name(), target.data_type(), Task::Forecast)?;
     }
     let mut fields = spec.series.iter().chain(&spec.time).map(field).collect::<Result<Vec<Field>>>()?;
     for taken in [STEP, VALUE, LOWER, UPPER] {

@@ -11,7 +11,7 @@ use arrow::{
     compute::{DatePart as Part, cast, date_part},
     datatypes::{DataType, Float64Type, Int32Type, TimeUnit, TimestampMicrosecondType},
 };
-use lagar_flow::{Error, Result, codes};
+use lagar_flow::{Code, Error, Result, codes};
 use ndarray::{Array2, ShapeBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,21 +42,27 @@ impl Kind {
     /// # Errors
     /// [`codes::PREDICTOR_DATA`]: nothing can be learned from such a column.
     pub(crate) fn of(name: &str, data_type: &DataType) -> Result<Self> {
+        Kind::known(data_type).ok_or_else(|| no_kind(codes::PREDICTOR_DATA, name, data_type))
+    }
+
+    /// `None`: nothing can be learned from such a column.
+    fn known(data_type: &DataType) -> Option<Self> {
         match data_type {
-            t if t.is_numeric() => Ok(Kind::Number),
-            DataType::Boolean => Ok(Kind::Boolean),
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Ok(Kind::Text),
-            DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => Ok(Kind::Time),
-            DataType::Dictionary(_, values) => Kind::of(name, values),
+            t if t.is_numeric() => Some(Kind::Number),
+            DataType::Boolean => Some(Kind::Boolean),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(Kind::Text),
+            DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => Some(Kind::Time),
+            DataType::Dictionary(_, values) => Kind::known(values),
             // A column in which nothing stands has no type that matters.
-            DataType::Null => Ok(Kind::Number),
-            other => Err(Error::new(
-                codes::PREDICTOR_DATA,
-                format!("the feature `{name}` is a {other}: nothing can be learned from that"),
-            )
-            .hint("leave it out of `features`, or take it apart in the SQL that makes the table")),
+            DataType::Null => Some(Kind::Number),
+            _ => None,
         }
     }
+}
+
+fn no_kind(code: Code, name: &str, data_type: &DataType) -> Error {
+    Error::new(code, format!("the feature `{name}` is a {data_type}: nothing can be learned from that"))
+        .hint("leave it out of `features`, or take it apart in the SQL that makes the table")
 }
 
 /// How a column of the table becomes columns of the matrix.
@@ -179,8 +185,8 @@ impl Frame {
     /// returned: what people should know.
     ///
     /// # Errors
-    /// [`codes::PREDICTOR_DATA`]: nulls, text without an encoding, and the like; [`codes::CONFIG`]: what was asked
-    /// does not fit the columns.
+    /// [`codes::PREDICTOR_DATA`]: nulls and the like; [`codes::CONFIG`]: what was asked does not fit the columns, such
+    /// as text without an encoding.
     pub(crate) fn learn(
         asked: &Asked<'_>,
         rows: &RecordBatch,
@@ -199,6 +205,28 @@ impl Frame {
                 Some(matrix.columns().into_iter().map(|c| scaling(asked.scale, c.iter().copied())).collect());
         }
         Ok((frame, notes))
+    }
+
+    /// Whether its parts fit together: it may have been written by hand, or be damaged.
+    ///
+    /// # Errors
+    /// What does not fit, for people.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        for feature in &self.features {
+            feature.check().map_err(|what| format!("the feature `{}` {what}", feature.name))?;
+        }
+        let width: usize = self.features.iter().map(Feature::width).sum();
+        if width == 0 {
+            return Err("the frame makes no column".to_owned());
+        }
+        let Some(scaling) = &self.scaling else { return Ok(()) };
+        if scaling.len() != width {
+            return Err(format!("{} columns are scaled of {width}", scaling.len()));
+        }
+        match scaling.iter().find(|scaling| scaling.over <= 0.0) {
+            Some(scaling) => Err(format!("a column is divided by {}", scaling.over)),
+            None => Ok(()),
+        }
     }
 
     /// The names of the matrix' columns, such as `borough=bronx` or `day.month`.
@@ -270,6 +298,88 @@ fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
         .ok_or_else(|| Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is missing")))
 }
 
+/// The kind of a column with that type, which can be the feature that is asked for.
+///
+/// # Errors
+/// [`codes::CONFIG`]: what is asked for does not fit the type, or is missing.
+pub(crate) fn asked_kind(
+    name: &str,
+    data_type: &DataType,
+    encode: Option<&Encode>,
+    impute: Option<&Impute>,
+) -> Result<Kind> {
+    let wrong = |what: String| Error::new(codes::CONFIG, what);
+    let kind = Kind::known(data_type).ok_or_else(|| no_kind(codes::CONFIG, name, data_type))?;
+    match (encode, kind) {
+        (Some(Encode::Parts(parts)), _) if parts.is_empty() => return Err(no_parts(name)),
+        (Some(Encode::Parts(_)), kind) if kind != Kind::Time => {
+            let what = format!("`encode: {name}` asks for parts of a date, and the column is a {data_type}");
+            return Err(wrong(what).hint("leave it out, or name `one_hot`, `ordinal` or `target`"));
+        }
+        (None, Kind::Text) => {
+            return Err(wrong(format!("the feature `{name}` is text")).hint(format!(
+                "declare what it becomes: `encode: {{{name}: one_hot}}` (or ordinal, target)"
+            )));
+        }
+        (None, Kind::Time) => {
+            return Err(wrong(format!("the feature `{name}` is a date"))
+                .hint(format!("declare its parts: `encode: {{{name}: [month, day_of_week]}}`")));
+        }
+        _ => {}
+    }
+    if let Some(impute) = impute {
+        let by_value = matches!(encode, Some(Encode::By(_)));
+        asked_missing(name, kind, by_value, impute, data_type)?;
+    }
+    Ok(kind)
+}
+
+/// A list of parts of a date in which none stands.
+pub(crate) fn no_parts(name: &str) -> Error {
+    Error::new(codes::CONFIG, format!("`encode: {name}` names no part of a date"))
+        .hint(format!("name some: `encode: {{{name}: [month, day_of_week]}}`"))
+}
+
+/// Whether what stands in place of null is of the kind of the values.
+fn asked_missing(
+    name: &str,
+    kind: Kind,
+    by_value: bool,
+    impute: &Impute,
+    data_type: &DataType,
+) -> Result<()> {
+    let text = by_value || kind == Kind::Text;
+    let fits = match impute {
+        Impute::Text(_) | Impute::By(Imputer::MostFrequent) if text => true,
+        Impute::Number(_) | Impute::Bool(_) if by_value => true,
+        _ if text => false,
+        Impute::Number(constant) => kind == Kind::Number && constant.is_finite(),
+        Impute::Bool(_) => kind == Kind::Boolean,
+        Impute::By(_) => matches!(kind, Kind::Number | Kind::Boolean),
+        Impute::Text(_) => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    let what = match impute {
+        Impute::Text(_) => "text",
+        Impute::Number(constant) if !constant.is_finite() => "not finite",
+        Impute::Number(_) => "a number",
+        Impute::Bool(_) => "true or false",
+        Impute::By(Imputer::Mean) => "a mean",
+        Impute::By(Imputer::Median) => "a median",
+        Impute::By(Imputer::MostFrequent) => "the most frequent value",
+    };
+    let values = if by_value { ", encoded by its values" } else { "" };
+    let what = format!("`impute: {name}` is {what}, and the column is a {data_type}{values}");
+    Err(Error::new(codes::CONFIG, what).hint(match (text, kind) {
+        (true, _) => "possible here: a constant or `most_frequent`",
+        (_, Kind::Number) => "possible here: a number, `mean`, `median` or `most_frequent`",
+        (_, Kind::Boolean) => "possible here: `true`, `false`, `mean`, `median` or `most_frequent`",
+        _ => "no part of a date stands in place of null: leave the rows out in the SQL that makes the table",
+    }))
+}
+
 fn learn_feature(
     asked: &Asked<'_>,
     name: &str,
@@ -279,7 +389,7 @@ fn learn_feature(
 ) -> Result<Feature> {
     let plain = without_dictionary(name, column)?;
     let column = &plain;
-    let kind = Kind::of(name, column.data_type())?;
+    let kind = asked_kind(name, column.data_type(), asked.encode.get(name), asked.impute.get(name))?;
     let mut feature = Feature {
         name: name.to_owned(),
         kind,
@@ -291,32 +401,13 @@ fn learn_feature(
     if let Some(impute) = asked.impute.get(name) {
         feature.missing = Some(learn_missing(name, kind, by_value, impute, column)?);
     }
-    feature.encoding = match (asked.encode.get(name), kind) {
-        (Some(Encode::Parts(parts)), Kind::Time) => {
-            if parts.is_empty() {
-                return Err(Error::new(codes::CONFIG, format!("`encode: {name}` names no part of a date")));
-            }
-            Encoding::Parts { parts: parts.clone() }
-        }
-        (Some(Encode::Parts(_)), _) => {
-            let what =
-                format!("`encode: {name}` asks for parts of a date, and it is a {}", column.data_type());
-            return Err(Error::new(codes::CONFIG, what));
-        }
-        (Some(Encode::By(encoder)), _) => {
+    feature.encoding = match asked.encode.get(name) {
+        Some(Encode::Parts(parts)) => Encoding::Parts { parts: parts.clone() },
+        Some(Encode::By(encoder)) => {
             let texts = feature.texts(column)?;
             learn_encoding(*encoder, name, &texts, target, notes)?
         }
-        (None, Kind::Number | Kind::Boolean) => Encoding::Number,
-        (None, Kind::Text) => {
-            return Err(Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is text")).hint(
-                format!("declare what it becomes: `encode: {{{name}: one_hot}}` (or ordinal, target)"),
-            ));
-        }
-        (None, Kind::Time) => {
-            return Err(Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is a date"))
-                .hint(format!("declare its parts: `encode: {{{name}: [month, day_of_week]}}`")));
-        }
+        None => Encoding::Number,
     };
     if kind == Kind::Number
         && column.null_count() == column.len()
@@ -329,7 +420,7 @@ fn learn_feature(
     Ok(feature)
 }
 
-/// What stands in place of null: what was asked for, learned from `column`.
+/// What stands in place of null: what was asked for and fits, learned from `column`.
 fn learn_missing(
     name: &str,
     kind: Kind,
@@ -344,22 +435,13 @@ fn learn_missing(
         )
         .hint(format!("leave it out, or give a constant: `impute: {{{name}: 0}}`"))
     };
-    let wrong = |what: &str| {
-        Error::new(
-            codes::CONFIG,
-            format!("`impute: {name}` is {what}, and the column is a {}", column.data_type()),
-        )
-    };
     let text = by_value || kind == Kind::Text;
     match impute {
-        Impute::Text(constant) if text => Ok(Missing::Text(constant.clone())),
+        Impute::Text(constant) => Ok(Missing::Text(constant.clone())),
         Impute::Number(constant) if by_value => Ok(Missing::Text(constant.to_string())),
         Impute::Bool(constant) if by_value => Ok(Missing::Text(constant.to_string())),
-        Impute::Number(constant) if kind == Kind::Number => match constant.is_finite() {
-            true => Ok(Missing::Number(*constant)),
-            false => Err(wrong("not finite")),
-        },
-        Impute::Bool(constant) if kind == Kind::Boolean => Ok(Missing::Number(f64::from(*constant))),
+        Impute::Number(constant) => Ok(Missing::Number(*constant)),
+        Impute::Bool(constant) => Ok(Missing::Number(f64::from(*constant))),
         Impute::By(Imputer::MostFrequent) if text => {
             let texts = texts_of(name, column)?;
             let mut counts = BTreeMap::<&str, u64>::new();
@@ -369,7 +451,7 @@ fn learn_missing(
             let most = counts.iter().rev().max_by_key(|(_, count)| **count);
             most.map(|(value, _)| Missing::Text((*value).to_owned())).ok_or_else(nothing)
         }
-        Impute::By(imputer) if matches!(kind, Kind::Number | Kind::Boolean) => {
+        Impute::By(imputer) => {
             let numbers = numbers_of(name, column)?;
             let mut known: Vec<f64> = numbers.iter().flatten().filter(|value| !value.is_nan()).collect();
             if known.is_empty() {
@@ -393,10 +475,6 @@ fn learn_missing(
             };
             Ok(Missing::Number(value))
         }
-        Impute::By(_) => Err(wrong("a mean or median")),
-        Impute::Text(_) => Err(wrong("text")),
-        Impute::Number(_) => Err(wrong("a number")),
-        Impute::Bool(_) => Err(wrong("true or false")),
     }
 }
 
@@ -435,15 +513,19 @@ fn learn_encoding(
         }
         Encoder::Ordinal => Ok(Encoding::Ordinal { categories: owned(&mut counts.into_keys()) }),
         Encoder::Target => {
-            let target = target.ok_or_else(|| {
-                let what = format!("`encode: {name}` asks for the target's mean");
-                Error::new(codes::CONFIG, what).hint("that needs a target of numbers, or of two classes")
-            })?;
+            // How many classes there are is known from the rows only.
+            let target = target.ok_or_else(|| no_target_mean(codes::PREDICTOR_DATA, name))?;
             let (values, other) = target_means(texts, target, |_| true);
             let values = values.into_iter().map(|(value, mean)| (value.to_owned(), mean)).collect();
             Ok(Encoding::Target { values, other })
         }
     }
+}
+
+/// There is no mean of the target by which a column could be encoded.
+pub(crate) fn no_target_mean(code: Code, name: &str) -> Error {
+    Error::new(code, format!("`encode: {name}` asks for the target's mean"))
+        .hint("that needs a target of numbers, or of two classes")
 }
 
 /// The mean of the target for each value, drawn towards the mean of all rows where few rows say it, and that mean.
@@ -491,6 +573,26 @@ fn scaling(scale: Scale, values: impl Iterator<Item = f64> + Clone) -> Scaling {
 }
 
 impl Feature {
+    /// Whether its parts fit together. Values are looked for in lists that are in order.
+    fn check(&self) -> Result<(), String> {
+        let fits = match &self.encoding {
+            Encoding::Number => matches!(self.kind, Kind::Number | Kind::Boolean),
+            Encoding::Parts { .. } => self.kind == Kind::Time,
+            Encoding::OneHot { .. } | Encoding::Ordinal { .. } | Encoding::Target { .. } => true,
+        };
+        if !fits {
+            return Err("has an encoding that is not for its kind".to_owned());
+        }
+        let in_order = match &self.encoding {
+            Encoding::OneHot { categories } | Encoding::Ordinal { categories } => {
+                categories.is_sorted_by(|a, b| a < b)
+            }
+            Encoding::Target { values, .. } => values.is_sorted_by(|a, b| a.0 < b.0),
+            Encoding::Number | Encoding::Parts { .. } => true,
+        };
+        if in_order { Ok(()) } else { Err("has values that are not in order, each once".to_owned()) }
+    }
+
     fn width(&self) -> usize {
         match &self.encoding {
             Encoding::Number | Encoding::Ordinal { .. } | Encoding::Target { .. } => 1,

@@ -3,7 +3,10 @@
 //! [`Predictor`] is what stands in `refined/_predictors/<name>/<version>.json` under `predictor`. [`Scorer`] answers
 //! with it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::{
@@ -125,13 +128,10 @@ pub enum LabelKind {
 
 impl LabelKind {
     /// # Errors
-    /// [`codes::PREDICTOR_DATA`]: such a column cannot be a target.
+    /// [`codes::CONFIG`]: such a column cannot be a target.
     pub(crate) fn of(name: &str, data_type: &DataType, task: Task) -> Result<Self> {
         let wrong = || {
-            Error::new(
-                codes::PREDICTOR_DATA,
-                format!("`target: {name}` is a {data_type}: `{task}` cannot learn it"),
-            )
+            Error::new(codes::CONFIG, format!("`target: {name}` is a {data_type}: `{task}` cannot learn it"))
         };
         match (data_type, task) {
             (t, Task::Regression | Task::Forecast) if t.is_numeric() => Ok(LabelKind::Number),
@@ -143,7 +143,10 @@ impl LabelKind {
             (DataType::Dictionary(_, values), _) => LabelKind::of(name, values, task),
             (t, Task::Classification) if t.is_floating() => Err(wrong()
                 .hint("classes are text, whole numbers or true and false; for numbers take a regression")),
-            _ => Err(wrong()),
+            (_, Task::Regression | Task::Forecast) => {
+                Err(wrong().hint("it learns numbers: make one in the SQL of the table, or take a classifier"))
+            }
+            _ => Err(wrong().hint("classes are text, whole numbers or true and false")),
         }
     }
 }
@@ -162,7 +165,8 @@ pub struct Tried {
 pub enum Question {
     /// The answer: a number, a class, a group, whether it is an outlier, or the list of components.
     Answer,
-    /// Of two classes the probability of the second, of more a struct with that of each; of outliers the score.
+    /// Of two classes the probability of the second, of more a struct with that of each. Of outliers the score, which
+    /// is no probability.
     Probability,
 }
 
@@ -170,7 +174,7 @@ pub enum Question {
 /// the target's column. `classes`: `None` while nobody knows them.
 ///
 /// # Errors
-/// [`codes::CONFIG`]: this task has no such answer. [`codes::PREDICTOR_DATA`]: the target cannot be learned.
+/// [`codes::CONFIG`]: this task has no such answer, or the target cannot be learned.
 pub fn answer_type(
     question: Question,
     task: Task,
@@ -188,8 +192,7 @@ fn typed(
     classes: Option<&[String]>,
 ) -> Result<DataType> {
     match (task, question) {
-        (Task::Forecast, _) => Err(Error::new(codes::CONFIG, "this predictor makes forecasts")
-            .hint("read them as a table: `SELECT * FROM forecast('name')`")),
+        (Task::Forecast, _) => Err(only_forecasts()),
         (Task::Regression, Question::Answer) => Ok(DataType::Float64),
         (Task::Classification, Question::Answer) => Ok(match kind {
             Some(LabelKind::Boolean) => DataType::Boolean,
@@ -213,11 +216,18 @@ fn typed(
     }
 }
 
+fn only_forecasts() -> Error {
+    Error::new(codes::CONFIG, "this predictor makes forecasts")
+        .hint("read them as a table: `SELECT * FROM forecast('name')`")
+}
+
 /// A predictor that can be asked.
 pub struct Scorer {
     predictor: Predictor,
     frame: Frame,
     fitted: Box<dyn Fitted>,
+    /// The classes as they are answered; `None` if it knows none.
+    names: Option<ArrayRef>,
 }
 
 impl std::fmt::Debug for Scorer {
@@ -259,31 +269,83 @@ impl Predictor {
     pub fn classes(&self) -> &[String] {
         self.target.as_ref().map_or(&[], |target| &target.classes)
     }
+
+    /// Whether what is asked for rows fits together, but for what was fitted: it may have been written by hand, or be
+    /// damaged.
+    ///
+    /// # Errors
+    /// What does not fit, for people.
+    fn check(&self, frame: &Frame) -> Result<(), String> {
+        frame.check()?;
+        if frame.columns() != self.columns {
+            return Err("the columns are not those of the frame".to_owned());
+        }
+        if self.task.has_target() && self.target.is_none() {
+            return Err(format!("{} has a target, and there is none", self.task));
+        }
+        for (name, distribution) in &self.distributions {
+            let feature = frame.features.iter().find(|feature| feature.name == *name);
+            let feature = feature.ok_or_else(|| format!("`{name}` has a distribution and is no feature"))?;
+            let fits = distribution.check(feature.kind != Kind::Text);
+            fits.map_err(|what| format!("the distribution of `{name}` {what}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The classes of a target as they are answered: at least two, each once.
+fn names_of(target: &TargetColumn) -> Result<ArrayRef, String> {
+    let distinct: BTreeSet<&String> = target.classes.iter().collect();
+    let count = target.classes.len();
+    if count < 2 || distinct.len() < count {
+        return Err(format!("the target has {count} classes, {} of them different", distinct.len()));
+    }
+    let names = StringArray::from_iter_values(&target.classes);
+    let to = match target.kind {
+        LabelKind::Text => return Ok(Arc::new(names)),
+        LabelKind::Boolean => DataType::Boolean,
+        LabelKind::Integer | LabelKind::Number => DataType::Int64,
+    };
+    match arrow::compute::cast(&names, &to) {
+        Ok(typed) if typed.null_count() == 0 => Ok(typed),
+        _ => Err(format!("a class of the target is no {}", lagar_flow::type_word(&to))),
+    }
 }
 
 impl Scorer {
     /// # Errors
     /// [`codes::PREDICTOR_STORED`] if what was stored does not fit together; [`codes::CONFIG`] for forecasts.
     pub fn new(predictor: Predictor) -> Result<Self> {
+        const WAY_OUT: &str =
+            "train it again, or make another version current with `lagar predictors promote`";
+        let misfit = |what: String| {
+            Error::new(codes::PREDICTOR_STORED, format!("what was stored does not fit together: {what}"))
+                .hint(WAY_OUT)
+        };
         let entry = algorithm(&predictor.algorithm).map_err(|error| {
             Error::new(codes::PREDICTOR_STORED, format!("its algorithm is unknown: {}", error.message()))
                 .hint("use the Lagar that wrote it, or a newer one")
         })?;
+        if predictor.task != entry.task {
+            let (algorithm, its, task) = (entry.name, entry.task, predictor.task);
+            return Err(misfit(format!("`{algorithm}` is for {its}, and the task is {task}")));
+        }
         if predictor.task == Task::Forecast {
-            typed(Question::Answer, Task::Forecast, None, None)?;
+            return Err(match predictor.forecasts {
+                Some(_) => only_forecasts(),
+                None => misfit("there are no `forecasts`".to_owned()),
+            });
         }
-        let frame = predictor
-            .frame
-            .clone()
-            .ok_or_else(|| Error::new(codes::PREDICTOR_STORED, "the predictor has no `frame`"))?;
-        if frame.columns() != predictor.columns {
-            return Err(Error::new(
-                codes::PREDICTOR_STORED,
-                "the columns of the predictor are not those of its frame",
-            ));
-        }
-        let fitted = entry.load(&predictor.fitted)?;
-        Ok(Self { predictor, frame, fitted })
+        let frame = predictor.frame.clone().ok_or_else(|| misfit("there is no `frame`".to_owned()))?;
+        predictor.check(&frame).map_err(misfit)?;
+        let names = match predictor.task {
+            Task::Classification => predictor.target.as_ref().map(names_of).transpose().map_err(misfit)?,
+            _ => None,
+        };
+        let classes = names.as_ref().map_or(0, |names| names.len());
+        let fitted = entry.load(&predictor.fitted, predictor.columns.len(), classes);
+        let fitted = fitted.map_err(|error| error.hint(WAY_OUT))?;
+        Ok(Self { predictor, frame, fitted, names })
     }
 
     pub fn predictor(&self) -> &Predictor {
@@ -321,6 +383,12 @@ impl Scorer {
             (Output::Scores { outliers, .. }, Question::Answer) => Arc::new(BooleanArray::from(outliers)),
             (Output::Scores { scores, .. }, Question::Probability) => Arc::new(Float64Array::from(scores)),
             (Output::Components(rows), _) => {
+                // The places in a list are counted in 31 bits.
+                if i32::try_from(rows.len()).is_err() {
+                    let (rows, columns) = rows.dim();
+                    let what = format!("{rows} lists of {columns} components are too many at once");
+                    return Err(Error::new(codes::PREDICTOR_DATA, what).hint("ask for fewer rows at once"));
+                }
                 let item = Arc::new(Field::new_list_field(DataType::Float64, false));
                 let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(rows.ncols(), rows.nrows()));
                 let values = Float64Array::from_iter_values(rows.iter().copied());
@@ -376,17 +444,9 @@ impl Scorer {
     }
 
     fn labels(&self, classes: &[u32]) -> Result<ArrayRef> {
-        let target = self.predictor.target.as_ref();
-        let target =
-            target.ok_or_else(|| Error::new(codes::PREDICTOR_STORED, "the predictor has no `target`"))?;
-        let names = StringArray::from_iter_values(&target.classes);
-        let names: ArrayRef = match target.kind {
-            LabelKind::Text => Arc::new(names),
-            LabelKind::Boolean => cast(&names, &DataType::Boolean)?,
-            LabelKind::Integer | LabelKind::Number => cast(&names, &DataType::Int64)?,
-        };
+        let names = self.names.as_ref().ok_or_else(|| Error::bug("classes without names"))?;
         let classes = UInt32Array::from(classes.to_vec());
-        arrow::compute::take(&names, &classes, None)
+        arrow::compute::take(names, &classes, None)
             .map_err(|error| Error::new(codes::PREDICTOR_STORED, "a class has no name").caused_by(&error))
     }
 
@@ -404,15 +464,6 @@ impl Scorer {
             drifts.extend(Raw::of(name, column)?.drift(distribution)?.map(|drift| (name.clone(), drift)));
         }
         Ok(drifts)
-    }
-}
-
-fn cast(names: &StringArray, to: &DataType) -> Result<ArrayRef> {
-    let cast = arrow::compute::cast(names, to)
-        .map_err(|error| Error::new(codes::PREDICTOR_STORED, "a class has another type").caused_by(&error))?;
-    match cast.null_count() {
-        0 => Ok(cast),
-        _ => Err(Error::new(codes::PREDICTOR_STORED, "a class has another type")),
     }
 }
 

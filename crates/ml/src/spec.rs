@@ -9,8 +9,14 @@ use serde_json::Value;
 
 use crate::{
     algorithm::{Entry, Task, algorithm},
+    frame::{no_parts, no_target_mean},
     judge::{self, classification::Goal},
 };
+
+mod misfits;
+mod read;
+
+pub(crate) use misfits::without_validation;
 
 /// What to learn, from which table, and how it is judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -104,7 +110,7 @@ fn no_params(params: &Value) -> bool {
 }
 
 /// Which columns are learned from.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Features {
     /// All that have no other part to play.
@@ -140,7 +146,7 @@ impl Default for Split {
 }
 
 /// How a column becomes numbers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Encode {
     By(Encoder),
@@ -181,7 +187,7 @@ pub enum DatePart {
 }
 
 /// What stands in place of null.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Impute {
     By(Imputer),
@@ -215,6 +221,11 @@ pub enum Scale {
 pub struct Promote {
     /// A measure of the task, such as `balanced_accuracy`, `rmse` or `mase`.
     pub metric: String,
+}
+
+fn target_is_feature(target: &str) -> Error {
+    let what = format!("`{target}` is the target and a feature: it would give itself away");
+    Error::new(codes::CONFIG, what).hint("take it out of `features`")
 }
 
 /// Shares of validation and test rows that still leave something to learn from.
@@ -320,7 +331,52 @@ impl Spec {
         if self.reference_group.is_some() && self.group_by.is_none() {
             wrong(&["reference_group"], config("`reference_group` needs `group_by`".to_owned()));
         }
+        self.columns_in_two_parts(&mut wrong);
+        for (column, encode) in &self.encode {
+            match encode {
+                Encode::Parts(parts) if parts.is_empty() => {
+                    wrong(&["encode", column.as_str()], no_parts(column));
+                }
+                Encode::By(Encoder::Target) if !entry.task.has_target() => {
+                    wrong(&["encode", column.as_str()], no_target_mean(codes::CONFIG, column));
+                }
+                _ => {}
+            }
+        }
+        if self.search.values().any(|values| values.len() > 1) {
+            if judge::metrics(entry.task).next().is_none() {
+                let what = format!("`search` compares by a metric, and {} has none", entry.task);
+                wrong(&["search"], config(what).hint("set the parameters under `params`"));
+            } else if validate == 0.0 && !forecast {
+                wrong(&["search"], without_validation(self.split));
+            }
+        }
+        for (name, is_zero) in
+            [("sample", self.sample == Some(0)), ("baseline_days", self.baseline_days == Some(0))]
+        {
+            if is_zero {
+                wrong(&[name], config(format!("`{name}` is at least 1")));
+            }
+        }
         problems
+    }
+
+    /// A column that is the target is nothing else.
+    fn columns_in_two_parts(&self, wrong: &mut impl FnMut(&[&str], Error)) {
+        let features: &[String] = match &self.features {
+            Features::Named(features) => features,
+            Features::Rest | Features::Except { .. } => &[],
+        };
+        if let Some(target) = self.target.as_ref().filter(|target| features.contains(target)) {
+            wrong(&["features"], target_is_feature(target));
+        }
+        for (key, column) in [("target", &self.target), ("time", &self.time)] {
+            if let Some(column) = column.as_ref().filter(|column| self.series.contains(column)) {
+                let what = format!("`series` names `{column}`, which is the `{key}`");
+                let error = Error::new(codes::CONFIG, what);
+                wrong(&["series"], error.hint("name the columns that tell series apart"));
+            }
+        }
     }
 
     /// Every combination of parameters to try, complete; one if nothing is searched.
@@ -354,7 +410,7 @@ impl Spec {
     /// The columns of a table with `columns` that are learned from.
     ///
     /// # Errors
-    /// [`codes::CONFIG`]: a column that the spec names does not exist.
+    /// [`codes::CONFIG`]: a column that the spec names does not exist, or is the target and a feature.
     pub fn feature_columns(&self, columns: &[String]) -> Result<Vec<String>> {
         let apart = [self.target.as_ref(), self.time.as_ref()];
         let mut apart: Vec<&String> =
@@ -386,8 +442,7 @@ impl Spec {
             });
         }
         if let Some(target) = self.target.as_ref().filter(|target| features.contains(target)) {
-            let what = format!("`{target}` is the target and a feature: it would give itself away");
-            return Err(Error::new(codes::PREDICTOR_LEAK, what).hint("take it out of `features`"));
+            return Err(target_is_feature(target));
         }
         if features.is_empty() && self.horizon.is_none() {
             return Err(Error::new(

@@ -2,7 +2,7 @@
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array},
-    compute::{cast, take_record_batch},
+    compute::{can_cast_types, cast, take_record_batch},
     datatypes::{DataType, Float64Type, TimestampMicrosecondType},
 };
 use lagar_flow::{Error, Result, codes};
@@ -22,7 +22,7 @@ impl Parts {
     /// By time: the last rows are the test, those before them the validation. Rows of one moment stay together.
     ///
     /// # Errors
-    /// [`codes::PREDICTOR_DATA`]: the column is no time, or has nulls.
+    /// As [`moments`].
     pub fn by_time(name: &str, time: &ArrayRef, split: Split) -> Result<Self> {
         let moments = moments(name, time)?;
         let mut sorted = moments.clone();
@@ -66,10 +66,13 @@ impl Parts {
     }
 }
 
-/// Microseconds since 1970 of each row.
-pub(crate) fn moments(name: &str, time: &ArrayRef) -> Result<Vec<i64>> {
+/// Whether rows can be put in order by a column of that type.
+///
+/// # Errors
+/// [`codes::CONFIG`]: they cannot.
+pub(crate) fn check_time(name: &str, data_type: &DataType) -> Result<()> {
     let is_time = matches!(
-        time.data_type(),
+        data_type,
         DataType::Date32
             | DataType::Date64
             | DataType::Timestamp(..)
@@ -78,11 +81,32 @@ pub(crate) fn moments(name: &str, time: &ArrayRef) -> Result<Vec<i64>> {
             | DataType::Int32
             | DataType::Int64
     );
-    let wrong = |what: String| Error::new(codes::PREDICTOR_DATA, what);
-    if !is_time {
-        let what = format!("`time: {name}` is a {}, no date, timestamp or whole number", time.data_type());
-        return Err(wrong(what).hint("make one of it in the SQL that makes the table"));
+    if is_time {
+        return Ok(());
     }
+    let what = format!("`time: {name}` is a {data_type}, no date, timestamp or whole number");
+    Err(Error::new(codes::CONFIG, what).hint("make one of it in the SQL that makes the table"))
+}
+
+/// Whether rows can be told apart by a column of that type.
+///
+/// # Errors
+/// [`codes::CONFIG`]: they cannot. `key`: where the column is named.
+pub(crate) fn check_text_form(key: &str, name: &str, data_type: &DataType) -> Result<()> {
+    if can_cast_types(data_type, &DataType::Utf8) {
+        return Ok(());
+    }
+    let what = format!("`{key}: {name}` is a {data_type}, which has no text form");
+    Err(Error::new(codes::CONFIG, what).hint("make one in the SQL that makes the table"))
+}
+
+/// Microseconds since 1970 of each row.
+///
+/// # Errors
+/// [`codes::CONFIG`]: the column is no time; [`codes::PREDICTOR_DATA`]: it has nulls.
+pub(crate) fn moments(name: &str, time: &ArrayRef) -> Result<Vec<i64>> {
+    check_time(name, time.data_type())?;
+    let wrong = |what: String| Error::new(codes::PREDICTOR_DATA, what);
     if time.null_count() > 0 {
         return Err(wrong(format!("`time: {name}` is null in {} of {} rows", time.null_count(), time.len())));
     }

@@ -38,7 +38,8 @@ impl Labels {
     /// Those of `rows`, in all of which the target is there.
     ///
     /// # Errors
-    /// [`codes::PREDICTOR_DATA`]: the column cannot be a target of this task, or has values that are not finite.
+    /// [`codes::CONFIG`]: the column cannot be a target of this task; [`codes::PREDICTOR_DATA`]: it has values that are
+    /// not finite.
     pub fn of(rows: &RecordBatch, target: Option<&str>, task: Task) -> Result<(Self, Option<LabelKind>)> {
         let Some(name) = target else { return Ok((Labels::None, None)) };
         let column = column(rows, name)?;

@@ -19,7 +19,7 @@ use crate::{
     frame::{Asked, Frame, Raw},
     judge,
     predictor::{FORMAT_VERSION, LearnedFrom, Predictor, TargetColumn, Tried, libraries},
-    spec::Spec,
+    spec::{Spec, without_validation},
     split::{Parts, moments, rows_of},
     target::{Labels, column, counted, rows_with_target},
 };
@@ -52,6 +52,9 @@ impl Lesson<'_> {
 /// target away, [`codes::CONFIG`] if what is asked does not fit the columns.
 pub fn train(lesson: &Lesson<'_>) -> Result<Learned> {
     let entry = algorithm(&lesson.spec.algorithm)?;
+    if let Some(error) = Error::all(lesson.spec.misfits(&lesson.rows.schema())) {
+        return Err(error);
+    }
     if entry.task == Task::Forecast {
         return forecast::learn(lesson, entry);
     }
@@ -296,10 +299,7 @@ impl<'a> Work<'a> {
             return Ok((tries.remove(0), Vec::new()));
         }
         if self.parts.validate.is_empty() {
-            let what = "`search` needs validation rows, and none are left";
-            return Err(
-                Error::new(codes::PREDICTOR_DATA, what).hint("raise `split.validate`, or give more rows")
-            );
+            return Err(without_validation(self.spec.split));
         }
         let metric = self.metric()?;
         let mut choice = Choice::new(metric);

@@ -46,6 +46,13 @@ impl Rows {
     }
 }
 
+impl Rows {
+    /// The classes of the target that `entry` learns.
+    fn classes_of(&self, entry: &Entry) -> usize {
+        if entry.task == Task::Classification { self.classes } else { 0 }
+    }
+}
+
 fn of_rows() -> impl Iterator<Item = &'static Entry> {
     ALGORITHMS.iter().filter(|entry| entry.task != Task::Forecast)
 }
@@ -148,7 +155,7 @@ fn what_is_stored_answers_as_what_was_fitted_however_the_rows_are_cut() {
         let rows = rows(150, 4, 3, 2);
         let (fitted, numbers) = entry.fit(&defaults(entry), &rows.training(entry.task, 2)).unwrap();
         let text = serde_json::to_string(&numbers).unwrap();
-        let loaded = entry.load(&serde_json::from_str(&text).unwrap()).unwrap();
+        let loaded = entry.load(&serde_json::from_str(&text).unwrap(), 4, rows.classes_of(entry)).unwrap();
         let asked = self::rows(90, 4, 3, 3).x;
         let whole = fitted.predict(asked.view()).unwrap();
         assert_eq!(whole.len(), 90, "{}", entry.name);
@@ -166,6 +173,77 @@ fn what_is_stored_answers_as_what_was_fitted_however_the_rows_are_cut() {
             "{}",
             entry.name
         );
+    }
+}
+
+/// Numbers that somebody changed: refused, or answers. Of each algorithm some hundred changes, spread over all that
+/// is stored.
+#[test]
+fn what_was_stored_by_hand_is_refused_or_answers_without_a_panic() {
+    const CHANGES: usize = 300;
+    for entry in of_rows() {
+        let rows = rows(150, 4, 3, 2);
+        let params = match entry.name {
+            name if name.contains("forest") => json!({"trees": 3}),
+            name if name.contains("boosting") => json!({"iterations": 2}),
+            "dbscan" => json!({"eps": 2.0}),
+            _ => json!({}),
+        };
+        let params = entry.params(&params).unwrap();
+        let (_, numbers) = entry.fit(&params, &rows.training(entry.task, 1)).unwrap();
+        let classes = rows.classes_of(entry);
+        entry.load(&numbers, 4, classes).unwrap();
+        // For another matrix, and where classes are told apart for another target.
+        assert_eq!(entry.load(&numbers, 3, classes).err().unwrap().code(), codes::PREDICTOR_STORED);
+        assert_eq!(entry.load(&numbers, 5, classes).err().unwrap().code(), codes::PREDICTOR_STORED);
+        if entry.task == Task::Classification {
+            for other in [0, 2, 4] {
+                let error = entry.load(&numbers, 4, other).err().unwrap();
+                assert!(error.message().contains("class"), "{} of {other}: {error}", entry.name);
+            }
+        }
+        let mut changes = Vec::new();
+        changes_of(&numbers, "", &mut changes);
+        let step = changes.len().div_ceil(CHANGES);
+        let (mut refused, mut answered) = (0, 0);
+        for (place, other) in changes.into_iter().step_by(step) {
+            let mut changed = numbers.clone();
+            *changed.pointer_mut(&place).unwrap() = other;
+            match entry.load(&changed, 4, classes) {
+                Err(error) => {
+                    refused += 1;
+                    assert_eq!(error.code(), codes::PREDICTOR_STORED, "{} {place}: {error}", entry.name);
+                }
+                Ok(loaded) => {
+                    answered += 1;
+                    assert_eq!(loaded.predict(rows.x.view()).unwrap().len(), 150, "{} {place}", entry.name);
+                }
+            }
+        }
+        assert!(refused > 0 && answered > 0, "{}: {refused} refused, {answered} answered", entry.name);
+    }
+}
+
+/// Each list shorter, longer and empty, each number another one: the place as a JSON pointer, and what stands there.
+fn changes_of(value: &Value, at: &str, changes: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Array(list) => {
+            let shorter = list.iter().skip(1).cloned().collect();
+            let longer = list.iter().chain(list.last()).cloned().collect();
+            let lists = [Value::Array(Vec::new()), Value::Array(shorter), Value::Array(longer)];
+            changes.extend(lists.map(|list| (at.to_owned(), list)));
+            for (place, value) in list.iter().enumerate() {
+                changes_of(value, &format!("{at}/{place}"), changes);
+            }
+        }
+        Value::Object(map) => {
+            map.iter().for_each(|(key, value)| changes_of(value, &format!("{at}/{key}"), changes))
+        }
+        Value::Number(_) => {
+            let others = [json!(0), json!(-1), json!(1_u64 << 40), json!(1e308)];
+            changes.extend(others.map(|number| (at.to_owned(), number)));
+        }
+        _ => {}
     }
 }
 
@@ -256,7 +334,8 @@ fn odd_rows_are_learned_from_or_refused_by_name() {
                     let output = fitted.predict(rows.x.view()).unwrap();
                     assert!(finite(&output), "{} of {name}: {output:?}", entry.name);
                     let text = serde_json::to_string(&numbers).unwrap();
-                    let loaded = entry.load(&serde_json::from_str(&text).unwrap());
+                    let numbers = serde_json::from_str(&text).unwrap();
+                    let loaded = entry.load(&numbers, rows.x.ncols(), rows.classes_of(entry));
                     let loaded = loaded.unwrap_or_else(|e| panic!("{} of {name}: {e} {e:?}", entry.name));
                     assert_eq!(loaded.predict(rows.x.view()).unwrap(), output, "{} of {name}", entry.name);
                 }

@@ -159,9 +159,12 @@ fn a_feature_that_gives_the_target_away_is_refused_unless_it_is_allowed() {
         "{error}"
     );
     learn(&spec(changed(keys, "allow_leak", json!(["state"]))), &rows).unwrap();
-    // The target itself.
-    let keys = changed(noise(), "features", json!(["lag_7", "high"]));
-    assert_eq!(refused(&spec(keys), &city(50, 3)).code(), codes::PREDICTOR_LEAK);
+    // The target itself is a mistake of whoever wrote the settings.
+    let itself: Spec =
+        serde_json::from_value(changed(noise(), "features", json!(["lag_7", "high"]))).unwrap();
+    let (key, error) = &itself.problems()[0];
+    assert_eq!((key.as_slice(), error.code()), (&["features".to_owned()][..], codes::CONFIG));
+    assert_eq!(refused(&itself, &city(50, 3)).message(), error.message());
 }
 
 #[test]
@@ -256,7 +259,9 @@ fn nulls_text_and_infinities_are_refused_by_name() {
     ];
     for (name, keys, rows, says) in cases {
         let error = refused(&spec(keys), &rows);
-        assert_eq!(error.code(), codes::PREDICTOR_DATA, "{name}: {error}");
+        // What the types say already is a fault of the settings.
+        let code = if ["text", "a date"].contains(&name) { codes::CONFIG } else { codes::PREDICTOR_DATA };
+        assert_eq!(error.code(), code, "{name}: {error}");
         assert!(error.message().contains(says), "{name}: {error}");
         assert!(error.hint_text().is_some(), "{name}: {error}");
     }
@@ -491,6 +496,161 @@ fn a_newer_record_is_refused_by_name_and_a_broken_one_too() {
     assert_eq!(Scorer::new(broken).unwrap_err().code(), codes::PREDICTOR_STORED);
     let unknown = Predictor::read(&changed(good, "algorithm", json!("oracle"))).unwrap();
     assert_eq!(Scorer::new(unknown).unwrap_err().code(), codes::PREDICTOR_STORED);
+}
+
+/// What is told by `problems`, `refused` says in the same words.
+#[test]
+fn settings_that_cannot_be_are_told_before_there_are_rows() {
+    let rows = city(60, 22);
+    for (key, value, at, says) in [
+        ("encode", json!({"borough": []}), "encode.borough", "names no part of a date"),
+        ("search", json!({"max_depth": [2, 4]}), "search", "needs validation rows"),
+        ("sample", json!(0), "sample", "`sample` is at least 1"),
+        ("baseline_days", json!(0), "baseline_days", "`baseline_days` is at least 1"),
+    ] {
+        let keys = changed(noise(), "split", json!({"validate": 0, "test": 0.2}));
+        let wrong: Spec = serde_json::from_value(changed(keys, key, value)).unwrap();
+        let problems = wrong.problems();
+        let (path, error) = problems.first().unwrap();
+        assert_eq!((problems.len(), path.join(".").as_str(), error.code()), (1, at, codes::CONFIG), "{key}");
+        assert!(error.message().contains(says), "{key}: {error}");
+        if ["encode", "search"].contains(&key) {
+            let refused = refused(&wrong, &rows);
+            assert_eq!((refused.code(), refused.message()), (error.code(), error.message()), "{key}");
+        }
+    }
+    let told = |keys: Value| serde_json::from_value::<Spec>(keys).unwrap().problems();
+    let outliers = json!({"algorithm": "z_score", "from": "refined.x", "search": {"threshold": [2, 3]}});
+    assert!(told(outliers)[0].1.message().contains("outliers has none"));
+    let groups = json!({"algorithm": "k_means", "from": "refined.x", "encode": {"place": "target"}});
+    assert!(told(groups)[0].1.hint_text().unwrap().contains("needs a target"));
+    assert!(told(changed(future(), "series", json!(["day"])))[0].1.message().contains("which is the `time`"));
+}
+
+/// Everything in a record that decides answers, changed one by one: an error that says that it does not fit, or
+/// answers; nothing panics.
+#[test]
+fn a_record_that_was_written_by_hand_answers_or_is_refused() {
+    let rows = city(60, 23);
+    let more = |keys: Value| changed(keys, "scale", json!("standard"));
+    let encoded = changed(noise(), "features", json!(["borough", "lag_7", "weekday", "day"]));
+    let encode = json!({"borough": "target", "weekday": "ordinal", "day": ["month", "days"]});
+    let records = [
+        more(changed(changed(noise(), "algorithm", json!("logistic")), "params", json!({}))),
+        changed(encoded, "encode", encode),
+        more(
+            json!({"algorithm": "pca", "from": "refined.x", "features": ["weekday", "lag_7"], "impute": {"lag_7": 0}}),
+        ),
+        json!({"algorithm": "z_score", "from": "refined.x", "features": ["weekday"]}),
+    ];
+    for keys in records {
+        let keys = changed(keys, "promote", Value::Null);
+        let keys = match keys["algorithm"].as_str() {
+            Some("random_forest") => changed(keys, "params", json!({"trees": 2, "max_depth": 2})),
+            _ => keys,
+        };
+        let record = learn(&spec(keys), &rows).unwrap().predictor.to_json().unwrap();
+        let mut places = Vec::new();
+        for part in ["task", "algorithm", "target", "frame", "columns", "distributions", "fitted"] {
+            // Without a target there is none.
+            if let Some(value) = record.get(part) {
+                places_in(value, &format!("/{part}"), &mut places);
+            }
+        }
+        let (mut tried, mut refused) = (0, 0);
+        for place in places {
+            for other in others(record.pointer(&place).unwrap()) {
+                let mut record = record.clone();
+                *record.pointer_mut(&place).unwrap() = other;
+                tried += 1;
+                let Ok(predictor) = Predictor::read(&record) else { continue };
+                match Scorer::new(predictor) {
+                    Err(error) => {
+                        refused += 1;
+                        assert_eq!(error.code(), codes::PREDICTOR_STORED, "{place}: {error}");
+                        assert!(error.hint_text().is_some(), "{place}: {error}");
+                    }
+                    Ok(scorer) => {
+                        for question in [Question::Answer, Question::Probability] {
+                            let _ = scorer.answer(question, &rows);
+                        }
+                        let _ = scorer.drift(&rows);
+                    }
+                }
+            }
+        }
+        assert!(tried > 100 && refused > 10, "{tried} {refused}");
+    }
+}
+
+/// The places of all values, as JSON pointers.
+fn places_in(value: &Value, at: &str, places: &mut Vec<String>) {
+    places.push(at.to_owned());
+    match value {
+        Value::Array(list) => {
+            list.iter()
+                .enumerate()
+                .for_each(|(place, value)| places_in(value, &format!("{at}/{place}"), places));
+        }
+        Value::Object(map) => {
+            map.iter().for_each(|(key, value)| places_in(value, &format!("{at}/{key}"), places));
+        }
+        _ => {}
+    }
+}
+
+/// What may stand there instead.
+fn others(value: &Value) -> Vec<Value> {
+    match value {
+        Value::Array(list) => {
+            let shorter = list.iter().skip(1).cloned().collect();
+            let longer = list.iter().chain(list.last()).cloned().collect();
+            let backwards = list.iter().rev().cloned().collect();
+            vec![json!([]), Value::Array(shorter), Value::Array(longer), Value::Array(backwards)]
+        }
+        Value::Number(_) => vec![json!(0), json!(-1), json!(3), json!(1_u64 << 40), json!(1e308)],
+        Value::String(_) => {
+            ["", "number", "text", "time", "linear", "pca", "auto_ets", "regression", "outliers", "forecast"]
+                .map(Value::from)
+                .to_vec()
+        }
+        _ => vec![Value::Null],
+    }
+}
+
+#[test]
+fn what_does_not_fit_in_a_record_is_said() {
+    let good = learn(&spec(noise()), &city(100, 24)).unwrap().predictor.to_json().unwrap();
+    for (place, value, says) in [
+        ("/columns", json!(["a"]), "the columns are not those of the frame"),
+        ("/target/classes", json!(["true"]), "the target has 1 classes"),
+        ("/target/classes", json!(["low", "high"]), "a class of the target is no bool"),
+        ("/target/classes", json!(["false", "true", "maybe"]), "a class of the target is no bool"),
+        ("/task", json!("regression"), "`random_forest` is for classification, and the task is regression"),
+        ("/task", json!("forecast"), "`random_forest` is for classification, and the task is forecast"),
+        ("/frame/features", json!([]), "the frame makes no column"),
+        ("/frame/scaling", json!([{"minus": 0, "over": 1}]), "1 columns are scaled of 5"),
+        ("/frame/features/0/encoding/one_hot/categories", json!(["b", "a"]), "values that are not in order"),
+        (
+            "/frame/features/1/encoding",
+            json!({"parts": {"parts": ["day"]}}),
+            "an encoding that is not for its kind",
+        ),
+        ("/fitted/classes", json!(3), "there are 3 classes for 2 classes of the target"),
+        ("/fitted/trees/features", json!(["a"]), "the numbers of a `random_forest`"),
+        ("/fitted/trees/trees", json!([]), "there is no tree"),
+        ("/distributions/0/0", json!("other"), "`other` has a distribution and is no feature"),
+        ("/target", Value::Null, "classification has a target, and there is none"),
+    ] {
+        let mut record = good.clone();
+        match record.pointer_mut(place) {
+            Some(there) => *there = value,
+            None => record["frame"]["scaling"] = value,
+        }
+        let error = Scorer::new(Predictor::read(&record).unwrap()).unwrap_err();
+        assert_eq!(error.code(), codes::PREDICTOR_STORED, "{place}: {error}");
+        assert!(error.message().contains(says), "{place}: {error}");
+    }
 }
 
 #[test]

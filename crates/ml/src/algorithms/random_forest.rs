@@ -121,6 +121,7 @@ mod tests {
         }
         let none: Params = serde_json::from_value(json!({"max_features": 0})).unwrap();
         assert_eq!(RandomForest::check(&none).unwrap_err().0, "max_features");
-        assert!(serde_json::from_value::<Params>(json!({"max_features": "some"})).is_err());
+        let error = serde_json::from_value::<Params>(json!({"max_features": "some"})).unwrap_err();
+        assert!(error.to_string().contains("`max_features` must be a whole number, `sqrt`"), "{error}");
     }
 }

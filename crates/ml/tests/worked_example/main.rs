@@ -46,10 +46,10 @@ fn the_example_is_fitted_stored_loaded_asked_and_judged() {
     let (fitted, numbers) = entry.fit(&params, &training(Target::Values(&known))).unwrap();
     assert_eq!(numbers, json!({"value": 3.0}));
     let asked = array![[7.0], [-7.0]];
-    for fitted in [fitted, entry.load(&numbers).unwrap()] {
+    for fitted in [fitted, entry.load(&numbers, 1, 0).unwrap()] {
         assert_eq!(fitted.predict(asked.view()).unwrap(), Output::Values(vec![3.0, 3.0]));
     }
-    assert_eq!(entry.load(&json!({"values": []})).err().unwrap().code(), codes::PREDICTOR_STORED);
+    assert_eq!(entry.load(&json!({"values": []}), 1, 0).err().unwrap().code(), codes::PREDICTOR_STORED);
     assert!(entry.fit(&params, &training(Target::None)).is_err());
     let large = [f64::MAX; 4];
     let (_, numbers) = entry.fit(&params, &training(Target::Values(&large))).unwrap();

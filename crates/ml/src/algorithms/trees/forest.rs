@@ -16,7 +16,7 @@ use crate::parallel;
 
 /// How many columns are looked at for each split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`max_features` must be a whole number, `sqrt`, `log2`, `third` or `all`")]
 pub enum MaxFeatures {
     /// So many.
     Count(usize),

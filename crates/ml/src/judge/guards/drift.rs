@@ -113,6 +113,22 @@ impl Distribution {
         })
     }
 
+    /// Whether it is one of numbers (else of categories), and whole.
+    ///
+    /// # Errors
+    /// What is not, for people.
+    pub(crate) fn check(&self, numbers: bool) -> Result<(), String> {
+        let (rows, whole) = match self {
+            Self::Numbers { .. } if !numbers => return Err("is of numbers".to_owned()),
+            Self::Categories { .. } if numbers => return Err("is of categories".to_owned()),
+            Self::Numbers { rows, edges, shares, .. } => {
+                (*rows, shares.len() == edges.len() + 2 && edges.is_sorted())
+            }
+            Self::Categories { rows, names, shares, .. } => (*rows, shares.len() == names.len()),
+        };
+        if rows > 0 && whole { Ok(()) } else { Err("is not whole".to_owned()) }
+    }
+
     /// The drift of a column of numbers. `None` without rows.
     ///
     /// # Errors
