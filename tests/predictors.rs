@@ -171,6 +171,46 @@ fn what_is_wrong_is_told_before_anything_runs() {
             &["did you mean `trusted.days`?"],
         ),
         ("no target", YAML.replace("    target: loud\n", ""), &["needs a `target`"]),
+        (
+            "features",
+            YAML.replace("features: [place, weekday]", "features: place"),
+            &[
+                "`predictors.loud.features` must be a list of columns or `{except: [column]}`, not the text \"place\"",
+            ],
+        ),
+        (
+            "all but",
+            YAML.replace("features: [place, weekday]", "features: {excep: [cases]}"),
+            &["`excep` is not a key of `predictors.loud.features`", "did you mean `except`?"],
+        ),
+        (
+            "encoding",
+            YAML.replace("place: one_hot", "place: one_hott"),
+            &["`predictors.loud.encode.place` cannot be `one_hott`", "did you mean `one_hot`?"],
+        ),
+        (
+            "no encoding",
+            YAML.replace("place: one_hot", "place: 5"),
+            &["`predictors.loud.encode.place` must be `one_hot`, `ordinal` or `target`", "not the number 5"],
+        ),
+        (
+            "replacement",
+            YAML.replace("    encode:", "    impute: {weekday: [0]}\n    encode:"),
+            &[
+                "`predictors.loud.impute.weekday` must be a constant",
+                "`mean`, `median` or `most_frequent`, not a list",
+            ],
+        ),
+        (
+            "search",
+            YAML.replace("    encode:", "    search: {trees: [5, 9]}\n    split: {validate: 0}\n    encode:"),
+            &["`search` needs validation rows"],
+        ),
+        (
+            "the target",
+            YAML.replace("features: [place, weekday]", "features: [weekday, loud]"),
+            &["`loud` is the target and a feature"],
+        ),
     ];
     for (name, yaml, says) in cases {
         place.write("lagar.yaml", yaml);
@@ -195,6 +235,145 @@ fn what_is_wrong_is_told_before_anything_runs() {
     place.lagar(&["check"]).says(2, &["weekday", "asked.sql:1:13"]);
     place.write("refined/asked.sql", "SELECT day, predict(day) AS x FROM trusted.days");
     place.lagar(&["check"]).says(2, &["takes the name of a predictor as a text"]);
+}
+
+/// With the same words by `check`, before a run and, where nothing was known before, in it.
+#[test]
+fn settings_that_do_not_fit_the_columns_are_told_as_soon_as_the_columns_are_known() {
+    let (place, fresh) = (place(), place());
+    place.lagar(&["run", "-s", "+trusted.days"]).says(0, &[]);
+    let impute = |value: &str| YAML.replace("    encode:", &format!("    impute: {{{value}}}\n    encode:"));
+    let text = YAML.replace("    encode: {place: one_hot}\n", "");
+    let cases = [
+        (text.clone(), "the feature `place` is text"),
+        (
+            YAML.replace("encode: {place: one_hot}", "encode: {place: one_hot, weekday: [month]}"),
+            "asks for parts of a date",
+        ),
+        (impute("weekday: none"), "`impute: weekday` is text, and the column is a Int64"),
+        (impute("place: mean"), "`impute: place` is a mean"),
+        (YAML.replace("    time: day\n", "    time: place\n"), "`time: place` is a Utf8"),
+        (YAML.replace("target: cases, time", "target: loud, time"), "`forecast` cannot learn it"),
+    ];
+    for (yaml, says) in cases {
+        place.write("lagar.yaml", yaml);
+        place.lagar(&["check"]).says(2, &[says, "lagar.yaml:"]);
+        let done = place.lagar(&["run"]);
+        done.says(2, &[says, "lagar.yaml:", "load that first: lagar run -s raw.days"]);
+    }
+    fresh.write("lagar.yaml", text);
+    fresh.lagar(&["check"]).says(0, &[]);
+    let done = fresh.lagar(&["run", "--json"]);
+    done.says(1, &["the feature `place` is text"]);
+    let report = done.json();
+    let error = &step(&report, "predictors.loud")["error"];
+    assert_eq!((&error["code"], error["line"].is_u64()), (&json!("E1102"), true), "{error}");
+    // What is said of a column that is no feature does not matter.
+    let fewer = impute("cases: 0").replace("features: [place, weekday]", "features: [weekday]");
+    fresh.write("lagar.yaml", fewer.replace("    group_by: place\n", ""));
+    assert_eq!(fresh.run(&[])["status"], "ok");
+}
+
+/// A predictor of three classes: its probabilities are a struct, which is known once it was trained.
+#[test]
+fn probabilities_of_more_than_two_classes_are_planned_as_they_are() {
+    let place = Place::project(&[
+        (
+            "lagar.yaml",
+            "name: p
+sources: {days: {type: file, url: days.csv}}
+predictors:
+  kind: {algorithm: decision_tree, from: trusted.days, target: kind, features: [weekday], time: day}
+",
+        ),
+        (
+            "trusted/days.sql",
+            "SELECT day, weekday, CASE WHEN loud THEN 'loud' WHEN place = 'north' THEN 'busy' ELSE 'calm' END AS kind
+FROM raw.days WHERE _newest",
+        ),
+        (
+            "refined/shares.sql",
+            "SELECT day, shares['calm'] AS calm
+FROM (SELECT day, predict_proba('kind') AS shares FROM trusted.days)",
+        ),
+        ("refined/one.sql", "SELECT day, predict_proba('kind', 'calm') AS calm FROM trusted.days"),
+    ]);
+    place.write("days.csv", days(140, 0.0));
+    place.lagar(&["run", "-s", "+trusted.days"]).says(0, &[]);
+    let checked = place.lagar(&["check", "--json"]);
+    checked.says(0, &[]);
+    assert_eq!(checked.json()["unplanned"], json!(["refined.shares"]));
+    let said = place.lagar(&["check"]).stdout;
+    assert!(said.contains("refined.shares were not checked"), "{said}");
+    assert!(said.contains("or a predictor that they ask was not trained"), "{said}");
+    assert_eq!(place.run(&[])["status"], "ok");
+    let same =
+        "SELECT count(*) AS n FROM refined.shares a JOIN refined.one b USING (day) WHERE a.calm <> b.calm";
+    assert_eq!(place.rows(same), [json!({"n": 0})]);
+    // Now everything is checked: a class that there is not, a number that is none.
+    assert_eq!(place.lagar(&["check", "--json"]).json()["unplanned"], json!([]));
+    for wrong in [
+        "SELECT day, shares['clam'] AS calm FROM (SELECT day, predict_proba('kind') AS shares FROM trusted.days)",
+        "SELECT day, round(predict_proba('kind')) AS calm FROM trusted.days",
+    ] {
+        place.write("refined/shares.sql", wrong);
+        place.lagar(&["check"]).says(2, &["refined/shares.sql"]);
+    }
+}
+
+#[test]
+fn what_is_asked_by_hand_is_told_with_what_there_is() {
+    let place = place();
+    place.write(
+        "lagar.yaml",
+        format!("{YAML}  odd: {{algorithm: z_score, from: trusted.days, features: [cases]}}\n"),
+    );
+    place.write("refined/other.sql", "SELECT day, cases FROM trusted.days");
+    place.run(&[]);
+    place
+        .lagar(&["sql", "SELECT predict('lout') FROM trusted.days"])
+        .says(2, &["there is no predictor `lout`", "did you mean `loud`?", "line 1, column 8"]);
+    place
+        .lagar(&["sql", "SELECT * FROM forecast('weather')"])
+        .says(2, &["there is no predictor `weather`", "`ahead`, `loud`, `odd`"]);
+    place.lagar(&["predictors", "score", "loud", "refined.other"]).says(
+        2,
+        &[
+            "`refined.other` has no column `place`, `weekday`, for which `loud` asks",
+            "its columns are day, cases",
+        ],
+    );
+    place.lagar(&["predictors", "score", "loud", "trusted.dais"]).says(2, &["did you mean `trusted.days`?"]);
+    let header = |name: &str| {
+        let done = place.lagar(&["predictors", "score", name, "--format", "csv"]);
+        done.says(0, &[]);
+        done.stdout.lines().next().unwrap_or_default().to_owned()
+    };
+    assert!(header("loud").ends_with("loud_prediction,loud_probability"), "{}", header("loud"));
+    // How unusual a row is, is no probability.
+    assert!(header("odd").ends_with("odd_prediction,odd_score"), "{}", header("odd"));
+}
+
+/// Whoever changes a record by hand gets an error that names it, and the next version comes all the same.
+#[test]
+fn a_record_that_does_not_fit_together_is_refused_by_name() {
+    let place = place();
+    place.run(&[]);
+    let path = place.lake().join("refined/_predictors/loud/00000000000000000001.json");
+    // Without its seal it is one that somebody else wrote.
+    let text = fs::read_to_string(&path).unwrap().replace("\"lagar_seal\"", "\"other\"");
+    let mut record: Value = serde_json::from_str(&text).unwrap();
+    record["predictor"]["fitted"]["classes"] = json!(3);
+    fs::write(&path, record.to_string()).unwrap();
+    let says = ["version 1 of `loud`", "there are 3 classes for 2 classes of the target", "train it again"];
+    place.lagar(&["sql", "SELECT predict('loud') FROM trusted.days"]).says(1, &says);
+    place.lagar(&["predictors", "score", "loud"]).says(1, &says);
+    place.write("days.csv", days(154, 0.0));
+    let report = place.run(&[]);
+    let trained = step(&report, "predictors.loud");
+    assert_eq!((&report["status"], &trained["version"]), (&json!("ok"), &json!(2)), "{report}");
+    assert!(trained["notes"].to_string().contains("not compared with version 1"), "{trained}");
+    place.lagar(&["predictors", "promote", "loud", "1"]).says(1, &says);
 }
 
 #[test]

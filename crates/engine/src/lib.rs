@@ -41,7 +41,7 @@ pub mod yaml;
 
 pub use functions::{FUNCTIONS, Function, NullTokens};
 pub use memory::{Limits, default_memory_bytes};
-pub use predict::{Asked, Seen};
+pub use predict::{Asked, Probability, Seen};
 pub use query::{Misfits, Query, QueryStats, StatsHandle};
 pub use session::{Engine, RawOptions, Session, Strategy, TableFiles};
 pub use sql::{predictors_of, quote as quoted, tables_of};

@@ -53,9 +53,20 @@ pub enum Asked {
     /// Version `version`, which made forecasts.
     Series { version: u64, forecasts: Arc<Forecasts> },
     /// It has learned nothing yet: only what it will read and answer is known, for planning.
-    Planned { features: Vec<String>, answer: DataType, probability: Option<DataType> },
+    Planned { features: Vec<String>, answer: DataType, probability: Probability },
     /// The same of one that will make forecasts.
     PlannedSeries { columns: SchemaRef },
+}
+
+/// The answer to `predict_proba`, as far as it is known before anything is learned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probability {
+    /// It has none.
+    None,
+    /// Its type.
+    Typed(DataType),
+    /// Its type hangs on how many classes there are, which nobody knows yet.
+    Unknown,
 }
 
 /// Some of the rows that a predictor was asked for: of each batch some, as by chance, so that rows that lie in an
@@ -341,6 +352,13 @@ struct Predict {
     signature: Signature,
 }
 
+/// [`codes::TABLE_MISSING`], as of other things that will be known after a run.
+fn not_trained(predictor: &str) -> Error {
+    let what = format!("how many classes `{predictor}` tells apart is known when it was trained");
+    Error::new(codes::TABLE_MISSING, what)
+        .hint(format!("`lagar run` trains it; predict_proba('{predictor}', 'CLASS') is a number in any case"))
+}
+
 impl Predict {
     fn new(predictor: &str, question: Question, class: Option<String>, asked: &Asked) -> Result<Self> {
         let function = if question == Question::Answer { PREDICT } else { PREDICT_PROBA };
@@ -352,12 +370,16 @@ impl Predict {
                 (features, scorer.answer_type(question)?, Some(scorer.clone()), *version)
             }
             Asked::Planned { features, answer, probability } => {
-                let returns = match question {
-                    Question::Answer => answer.clone(),
-                    Question::Probability => probability.clone().ok_or_else(|| {
-                        Error::new(codes::SQL_PLAN, format!("`{predictor}` has no probabilities"))
-                            .hint(format!("ask it with predict('{predictor}')"))
-                    })?,
+                let returns = match (question, probability) {
+                    (Question::Answer, _) => answer.clone(),
+                    (Question::Probability, Probability::Typed(data_type)) => data_type.clone(),
+                    (Question::Probability, Probability::Unknown) if class.is_some() => DataType::Float64,
+                    (Question::Probability, Probability::Unknown) => return Err(not_trained(predictor)),
+                    (Question::Probability, Probability::None) => {
+                        let what = format!("`{predictor}` has no probabilities");
+                        return Err(Error::new(codes::SQL_PLAN, what)
+                            .hint(format!("ask it with predict('{predictor}')")));
+                    }
                 };
                 (features.clone(), returns, None, 0)
             }

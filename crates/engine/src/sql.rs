@@ -1,6 +1,6 @@
 //! The text of a query: parsing, which statements are allowed, and what stands where in it.
 
-use std::{collections::BTreeSet, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use datafusion::{
     logical_expr::{LogicalPlan, TableScan},
@@ -14,7 +14,7 @@ use datafusion::{
         },
     },
 };
-use lagar_flow::{Error, Name, Result, codes};
+use lagar_flow::{Error, Result, codes};
 
 use crate::{errors, parser, predict};
 
@@ -65,14 +65,18 @@ pub fn tables_of(sql: &str) -> Result<Vec<(String, Spot)>> {
     Ok(tables)
 }
 
-/// The predictors that a query asks, each once.
+/// The predictors that a query asks, with their places in it, each once. They may be no names.
 ///
 /// # Errors
 /// As [`tables_of`].
-pub fn predictors_of(sql: &str) -> Result<BTreeSet<Name>> {
-    let named = predict::named(&parse(sql, Allowed::Inspect)?.statement);
-    // What is no name is told when the query is planned.
-    Ok(named.into_iter().filter_map(|named| named.name.parse().ok()).collect())
+pub fn predictors_of(sql: &str) -> Result<Vec<(String, Spot)>> {
+    let mut predictors: Vec<(String, Spot)> = Vec::new();
+    for named in predict::named(&parse(sql, Allowed::Inspect)?.statement) {
+        if !predictors.iter().any(|(name, _)| *name == named.name) {
+            predictors.push((named.name, named.spot));
+        }
+    }
+    Ok(predictors)
 }
 
 /// Parses one statement and refuses what is not allowed. Errors have places inside `sql`.

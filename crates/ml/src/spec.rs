@@ -9,14 +9,15 @@ use serde_json::Value;
 
 use crate::{
     algorithm::{Entry, Task, algorithm},
-    frame::{no_parts, no_target_mean},
+    frame::no_target_mean,
     judge::{self, classification::Goal},
 };
 
 mod misfits;
 mod read;
 
-pub(crate) use misfits::without_validation;
+use misfits::no_parts;
+pub(crate) use misfits::{asked_kind, without_validation};
 
 /// What to learn, from which table, and how it is judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

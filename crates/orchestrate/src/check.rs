@@ -24,8 +24,8 @@ pub struct Checked {
     pub sources: usize,
     pub models: usize,
     pub predictors: usize,
-    /// Models whose columns could not be checked, because a source has no load yet or what they read cannot
-    /// be planned itself.
+    /// Models whose columns could not be checked, because a source has no load yet, a predictor was not trained or
+    /// what they read cannot be planned itself.
     pub unplanned: Vec<String>,
     /// In the order of their places.
     pub problems: Vec<Error>,
@@ -155,10 +155,17 @@ pub(crate) async fn plan_models(
             Node::Table(table) => table,
             Node::Predictor(name) => {
                 let Some(predictor) = project.predictors.get(name) else { continue };
-                match predictor::planned(predictor, &now_known.columns[&predictor.spec.from]) {
+                let columns = &now_known.columns[&predictor.spec.from];
+                let misfits = predictor::misfits(predictor, columns);
+                let told = !misfits.is_empty();
+                planned.problems.extend(misfits.into_iter().map(|error| (node.clone(), error)));
+                let classes = predictor::known_classes(&workplace.lake, predictor, columns).await;
+                // Whoever asks it is checked all the same, as far as its answers are known.
+                match predictor::planned(predictor, columns, classes.as_deref()) {
                     Ok(asked) => {
                         now_known.predictors.insert(name.clone(), asked);
                     }
+                    Err(_) if told => {}
                     Err(error) => planned.problems.push((node.clone(), error)),
                 }
                 continue;
@@ -170,6 +177,8 @@ pub(crate) async fn plan_models(
                 now_known.columns.insert(table.clone(), schema);
                 planned.problems.extend(problems.into_iter().map(|error| (node.clone(), error)));
             }
+            // The classes of a predictor decide a type, and nobody knows them before it was trained.
+            Err(error) if error.code() == codes::TABLE_MISSING => planned.unplanned.push(node.clone()),
             Err(error) => planned
                 .problems
                 .extend(model.locate_each(&error).into_iter().map(|error| (node.clone(), error))),
@@ -250,27 +259,29 @@ pub(crate) async fn before_run(
     for (node, error) in planned.problems.into_iter().filter(|(node, _)| selected.contains(node)) {
         let model = node.table().and_then(|table| project.models.get(table));
         let is_fixed = error.code() == codes::FRONT_MATTER && model.is_some_and(Model::names_all_columns);
+        let is_predictor = node.kind() == NodeKind::Predictor;
         let needs = graph.with_needs(&BTreeSet::from([node]));
         let asked: Vec<&Node> =
             needs.iter().filter(|need| need.kind() == NodeKind::Source && selected.contains(*need)).collect();
         let near = error.hint_text().filter(|hint| suggest::is_near(hint)).map(str::to_owned);
-        let may_come = [
-            codes::SQL_UNKNOWN_COLUMN,
-            codes::SQL_PLAN,
-            codes::FRONT_MATTER,
-            codes::SCHEMA_CHANGE,
-            codes::PREDICTOR_DATA,
-        ];
+        let may_come =
+            [codes::SQL_UNKNOWN_COLUMN, codes::SQL_PLAN, codes::FRONT_MATTER, codes::SCHEMA_CHANGE];
+        let sources: Vec<String> = asked.iter().map(|source| format!("-s {source}")).collect();
+        let load_first = format!("lagar run {}", sources.join(" "));
         match (asked.as_slice(), near) {
             ([], _) => problems.push(error),
             (_, None) if may_come.contains(&error.code()) && !is_fixed => {}
-            (asked, Some(near)) if error.code() == codes::SQL_UNKNOWN_COLUMN => {
-                let sources: Vec<String> = asked.iter().map(|source| format!("-s {source}")).collect();
-                let way = format!(
-                    "{near} If it comes with new data, load that first: lagar run {}",
-                    sources.join(" ")
+            (_, Some(near)) if error.code() == codes::SQL_UNKNOWN_COLUMN => {
+                problems.push(
+                    error.hint(format!("{near} If it comes with new data, load that first: {load_first}")),
                 );
-                problems.push(error.hint(way));
+            }
+            // Settings of a predictor are written for the columns that there are.
+            (_, None) if is_predictor && error.code() == codes::CONFIG => {
+                let hint = error.hint_text().unwrap_or("change the settings").to_owned();
+                problems.push(
+                    error.hint(format!("{hint}; if new data makes it fit, load that first: {load_first}")),
+                );
             }
             _ => problems.push(error),
         }

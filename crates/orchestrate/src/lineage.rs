@@ -386,7 +386,10 @@ impl Plans<'_> {
                 session.add_empty(&read.table, self.schema(&read.table)?.clone())?;
             }
             for predictor in model.asks().into_iter().filter_map(|name| project.predictors.get(name)) {
-                let planned = predictor::planned(predictor, self.schema(&predictor.spec.from)?)?;
+                let columns = self.schema(&predictor.spec.from)?;
+                // Where columns come from is the same for any number of classes.
+                let classes = predictor::known_classes(&self.workplace.lake, predictor, columns).await;
+                let planned = predictor::planned(predictor, columns, Some(&classes.unwrap_or_default()))?;
                 session.add_predictor(&predictor.name, planned);
             }
             let schema = session.describe_stored(&model.sql).await.map_err(|error| model.locate(&error))?;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use arrow::{
     array::RecordBatch,
     compute::concat_batches,
-    datatypes::{Schema, SchemaRef},
+    datatypes::{DataType, Schema, SchemaRef},
 };
-use lagar_engine::{Asked, quoted};
+use lagar_engine::{Asked, Probability, quoted};
 use lagar_flow::{Error, Event, EventKind, KillPoint, Name, Result, TableName, codes, kill};
 use lagar_lake::{Lake, NewPredictor, PredictorVersion, Release, Table};
 use lagar_ml::{
@@ -108,15 +108,65 @@ fn ready(stored: &PredictorVersion) -> Result<Asked> {
     })
 }
 
-/// What can be known of a predictor that has learned nothing, from the columns of its table.
+/// Ready to be asked for rows.
 ///
 /// # Errors
-/// [`codes::CONFIG`], [`codes::PREDICTOR_DATA`], [`codes::PREDICTOR_LEAK`]: what is asked for does not fit the columns.
-pub(crate) fn planned(def: &PredictorDef, columns: &SchemaRef) -> Result<Asked> {
-    let at = |error: Error| match error.place() {
+/// [`codes::PREDICTOR_STORED`], with the name: what was stored does not fit together.
+pub(crate) fn scorer(name: &Name, version: u64, predictor: Predictor) -> Result<Scorer> {
+    Scorer::new(predictor).map_err(|error| error.context(format!("version {version} of `{name}`")))
+}
+
+/// Says where the project defines the predictor, unless `error` has a place of its own.
+fn located(def: &PredictorDef, error: Error) -> Error {
+    match error.place() {
         Some(_) => error,
         None => error.at_place(def.place.clone()),
-    };
+    }
+}
+
+/// What of its settings does not fit a table with `columns`.
+pub(crate) fn misfits(def: &PredictorDef, columns: &SchemaRef) -> Vec<Error> {
+    let misfits = def.spec.misfits(columns).into_iter();
+    misfits.map(|error| located(def, error)).collect()
+}
+
+/// The classes that it tells apart, as far as they decide of what type their probabilities are: none if its settings
+/// say that there are two. `None`: only its rows will tell.
+pub(crate) async fn known_classes(
+    lake: &Lake,
+    def: &PredictorDef,
+    columns: &SchemaRef,
+) -> Option<Vec<String>> {
+    let target = def.spec.target.as_ref()?;
+    let data_type = columns.field_with_name(target).ok().map(|field| field.data_type());
+    if algorithm(&def.spec.algorithm).ok()?.task != Task::Classification {
+        return None;
+    }
+    if data_type == Some(&DataType::Boolean) {
+        return Some(Vec::new());
+    }
+    let current = current_classes(lake, &def.name, target).await;
+    current.or_else(|| def.spec.has_two_classes(data_type).then(Vec::new))
+}
+
+/// The classes of the version that is asked now, if it tells those of this target apart. What of the lake cannot be
+/// read is told by the step that needs it.
+async fn current_classes(lake: &Lake, name: &Name, target: &str) -> Option<Vec<String>> {
+    let release = lake.current_release().await.ok()??;
+    let number = *release.predictors.get(name)?;
+    let stored = lake.predictor(name, number).await.ok()?;
+    let predictor = Predictor::read(&stored.predictor).ok()?;
+    let is_of_target = predictor.target.as_ref().is_some_and(|known| known.name == target);
+    (is_of_target && predictor.task == Task::Classification).then(|| predictor.classes().to_vec())
+}
+
+/// What can be known of a predictor that has learned nothing, from the columns of its table and the classes of
+/// [`known_classes`].
+///
+/// # Errors
+/// [`codes::CONFIG`]: what is asked for does not fit the columns.
+pub(crate) fn planned(def: &PredictorDef, columns: &SchemaRef, classes: Option<&[String]>) -> Result<Asked> {
+    let at = |error: Error| located(def, error);
     let names: Vec<String> = columns.fields().iter().map(|field| field.name().clone()).collect();
     let features = def.spec.feature_columns(&names).map_err(at)?;
     let task = algorithm(&def.spec.algorithm)?.task;
@@ -127,11 +177,13 @@ pub(crate) fn planned(def: &PredictorDef, columns: &SchemaRef) -> Result<Asked> 
     let target =
         def.spec.target.as_ref().and_then(|name| Some((name.as_str(), columns.field_with_name(name).ok()?)));
     let target = target.map(|(name, field)| (name, field.data_type()));
-    Ok(Asked::Planned {
-        features,
-        answer: answer_type(Question::Answer, task, target, None).map_err(at)?,
-        probability: answer_type(Question::Probability, task, target, None).ok(),
-    })
+    let probability = match answer_type(Question::Probability, task, target, classes) {
+        Err(_) => Probability::None,
+        Ok(_) if task == Task::Classification && classes.is_none() => Probability::Unknown,
+        Ok(data_type) => Probability::Typed(data_type),
+    };
+    let answer = answer_type(Question::Answer, task, target, classes).map_err(at)?;
+    Ok(Asked::Planned { features, answer, probability })
 }
 
 /// Trains the predictor if its table or its settings changed. `report` is filled as far as it came.
@@ -165,11 +217,20 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
     if table.files.iter().map(|file| file.rows).sum::<u64>() == 0 {
         return no_rows(context, def, report);
     }
-    // One that cannot be read does not stand in the way of the next.
+    if let Some(error) = Error::all(misfits(def, &table.schema)) {
+        return Err(error);
+    }
+    // One that cannot be read, or asked, does not stand in the way of the next.
     let before = match context.predictor(&def.name).filter(|_| def.spec.promote.is_some()) {
         Some(number) => {
             let stored = context.lake.predictor(&def.name, number).await;
-            let before = stored.and_then(|stored| Predictor::read(&stored.predictor));
+            let before = stored.and_then(|stored| {
+                let predictor = Predictor::read(&stored.predictor)?;
+                if predictor.forecasts.is_none() {
+                    Scorer::new(predictor.clone())?;
+                }
+                Ok(predictor)
+            });
             before
                 .map_err(|error| report.notes.push(format!("not compared with version {number}: {error}")))
                 .ok()
@@ -333,14 +394,19 @@ async fn rows_of(
         .map_err(|error| Error::bug("rows do not fit together").caused_by(&error))
 }
 
-/// The same with the features by name: of a table's columns only those that are needed are read.
+/// The same with the features by name, and nothing said of other columns: of a table's columns only those that are
+/// needed are read.
 fn with_features(spec: &Spec, table: &Table) -> Result<Spec> {
+    if spec.horizon.is_some() {
+        return Ok(spec.clone());
+    }
     let names: Vec<String> = table.schema.fields().iter().map(|field| field.name().clone()).collect();
-    let features = match spec.horizon {
-        Some(_) => spec.features.clone(),
-        None => Features::Named(spec.feature_columns(&names)?),
-    };
-    Ok(Spec { features, ..spec.clone() })
+    let features = spec.feature_columns(&names)?;
+    let mut spec = spec.clone();
+    spec.encode.retain(|column, _| features.contains(column));
+    spec.impute.retain(|column, _| features.contains(column));
+    spec.features = Features::Named(features);
+    Ok(spec)
 }
 
 /// Why the predictor would be trained from what lies in the lake now; `None` if it would not.

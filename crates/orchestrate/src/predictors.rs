@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use lagar_engine::suggest;
-use lagar_flow::{Error, Name, Result, codes};
+use lagar_flow::{Code, Error, Name, Result, codes};
 use lagar_lake::{PredictorVersion, Release};
-use lagar_ml::{JudgedOn, Predictor};
+use lagar_ml::{JudgedOn, Predictor, Scorer};
 use serde::Serialize;
 
-use crate::workplace::Workplace;
+use crate::{predictor, reader::Reader, workplace::Workplace};
 
 /// A predictor of the lake or the project.
 #[derive(Debug, Clone, Serialize)]
@@ -48,10 +48,8 @@ pub struct Shown {
 pub async fn list(workplace: &Workplace) -> Result<Vec<Listed>> {
     let release = workplace.lake.current_release().await?;
     let project = &workplace.project;
-    let mut names: BTreeSet<Name> = project.predictors.keys().cloned().collect();
-    names.extend(workplace.lake.predictors().await?);
     let mut listed = Vec::new();
-    for name in names {
+    for name in names(workplace).await? {
         let current = current(release.as_ref(), &name);
         let newest = workplace.lake.newest_predictor(&name).await?;
         let shown = match (current, &newest) {
@@ -102,6 +100,34 @@ pub async fn show(workplace: &Workplace, name: &str, number: Option<u64>) -> Res
     Ok(Shown { name, current, stored, predictor, description, versions })
 }
 
+/// The version that is shown, ready to be asked for rows.
+///
+/// # Errors
+/// [`codes::PREDICTOR_STORED`], with the name: what was stored does not fit together; [`codes::CONFIG`] for forecasts.
+pub fn scorer(shown: &Shown) -> Result<Scorer> {
+    predictor::scorer(&shown.name, shown.stored.number, shown.predictor.clone())
+}
+
+/// Whether a table has the columns that a predictor asks for.
+///
+/// # Errors
+/// [`codes::USAGE`]: those that it lacks, and those that it has; [`codes::SQL_UNKNOWN_TABLE`]: there is no such table.
+pub async fn check_table(workplace: &Workplace, shown: &Shown, table: &str) -> Result<()> {
+    let columns = Reader::open(workplace).await?.columns(table).await?;
+    let features = shown.predictor.frame.iter().flat_map(|frame| &frame.features);
+    let names = features.map(|feature| feature.name.as_str());
+    let lacks: Vec<String> = names
+        .filter(|name| columns.column_with_name(name).is_none())
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    let of_table: Vec<&str> = columns.fields().iter().map(|field| field.name().as_str()).collect();
+    let what = format!("`{table}` has no column {}, for which `{}` asks", lacks.join(", "), shown.name);
+    Err(Error::new(codes::USAGE, what).hint(format!("its columns are {}", of_table.join(", "))))
+}
+
 /// Makes version `number` of `name` current: a release with the same tables.
 ///
 /// # Errors
@@ -112,8 +138,11 @@ pub async fn promote(workplace: &Workplace, name: &str, number: u64) -> Result<R
     let versions = workplace.lake.predictor_versions(&name).await?;
     let there = versions.iter().find(|version| version.number == number);
     let there = there.ok_or_else(|| no_version(&name, Some(number), &versions))?;
-    // What cannot be read should not be asked.
-    Predictor::read(&there.predictor)?;
+    // What cannot answer should not be asked.
+    let predictor = Predictor::read(&there.predictor)?;
+    if predictor.forecasts.is_none() {
+        predictor::scorer(&name, number, predictor)?;
+    }
     let before = workplace.lake.current_release().await?;
     if current(before.as_ref(), &name) == Some(number) {
         return Err(Error::new(codes::USAGE, format!("version {number} of `{name}` is the current one")));
@@ -147,19 +176,28 @@ fn current(release: Option<&Release>, name: &Name) -> Option<u64> {
     release.and_then(|release| release.predictors.get(name).copied())
 }
 
+/// Those of the project and those of the lake.
+pub(crate) async fn names(workplace: &Workplace) -> Result<BTreeSet<Name>> {
+    let mut names: BTreeSet<Name> = workplace.project.predictors.keys().cloned().collect();
+    names.extend(workplace.lake.predictors().await?);
+    Ok(names)
+}
+
+/// None of `names` is the one that was asked.
+pub(crate) fn unknown(code: Code, asked: &str, names: &BTreeSet<Name>) -> Error {
+    let error = Error::new(code, format!("there is no predictor `{asked}`"));
+    match suggest::hint(asked, names.iter().map(Name::as_str)) {
+        Some(hint) => error.hint(hint),
+        None => error.hint("`predictors` in lagar.yaml defines them"),
+    }
+}
+
 /// # Errors
 /// [`codes::USAGE`]: nobody has heard of it.
 async fn known(workplace: &Workplace, name: &str) -> Result<Name> {
-    let mut names: BTreeSet<Name> = workplace.project.predictors.keys().cloned().collect();
-    names.extend(workplace.lake.predictors().await?);
-    if let Some(found) = names.iter().find(|known| known.as_str() == name) {
-        return Ok(found.clone());
-    }
-    let error = Error::new(codes::USAGE, format!("there is no predictor `{name}`"));
-    Err(match suggest::hint(name, names.iter().map(Name::as_str)) {
-        Some(hint) => error.hint(hint),
-        None => error.hint("`predictors` in lagar.yaml defines them"),
-    })
+    let names = names(workplace).await?;
+    let found = names.iter().find(|known| known.as_str() == name).cloned();
+    found.ok_or_else(|| unknown(codes::USAGE, name, &names))
 }
 
 fn no_version(name: &Name, number: Option<u64>, versions: &[PredictorVersion]) -> Error {

@@ -9,7 +9,7 @@ use lagar_flow::{Error, Name, Result, TableName, codes, schema_of};
 use lagar_lake::{LeftOut, Release, Table};
 
 use crate::{
-    predictor,
+    predictor, predictors,
     workplace::{Scratch, Workplace},
 };
 
@@ -106,21 +106,11 @@ impl<'w> Reader<'w> {
                 None => error.at("", line, column),
             })?;
         }
-        for name in predictors_of(sql)? {
-            let current = self.release.as_ref().and_then(|release| release.predictors.get(&name).copied());
-            let lake = &self.workplace.lake;
-            match current {
-                Some(version) => {
-                    session.add_predictor(&name, predictor::load(lake, &name, version).await?.asked)
-                }
-                None if lake.newest_predictor(&name).await?.is_some()
-                    || self.workplace.project.predictors.contains_key(&name) =>
-                {
-                    return Err(predictor::none_current(lake, &name).await);
-                }
-                // There is none of that name: the session says so, with the place.
-                None => {}
-            }
+        for (name, (line, column)) in predictors_of(sql)? {
+            self.add_predictor(&session, &name).await.map_err(|error| match error.place() {
+                Some(_) => error,
+                None => error.at("", line, column),
+            })?;
         }
         if sql.trim_start().to_lowercase().starts_with("show tables") {
             for table in &tables {
@@ -142,6 +132,21 @@ impl<'w> Reader<'w> {
         let session = self.engine.session();
         self.add(&session, table, &self.tables().await?).await?;
         session.describe(&format!("SELECT * FROM {table}")).await
+    }
+
+    async fn add_predictor(&self, session: &Session, asked: &str) -> Result<()> {
+        let lake = &self.workplace.lake;
+        let known = predictors::names(self.workplace).await?;
+        let Some(name) = known.iter().find(|name| name.as_str() == asked) else {
+            return Err(predictors::unknown(codes::SQL_UNKNOWN_TABLE, asked, &known));
+        };
+        match self.release.as_ref().and_then(|release| release.predictors.get(name)) {
+            Some(version) => {
+                session.add_predictor(name, predictor::load(lake, name, *version).await?.asked);
+                Ok(())
+            }
+            None => Err(predictor::none_current(lake, name).await),
+        }
     }
 
     async fn add(&self, session: &Session, name: &str, tables: &[String]) -> Result<()> {

@@ -38,8 +38,12 @@ pub async fn run(global: &Global) -> Result<u8> {
         counted(checked.models as u64, "model")
     ));
     if !checked.unplanned.is_empty() {
+        let or = match checked.predictors {
+            0 => "",
+            _ => ", or a predictor that they ask was not trained",
+        };
         output::stdout(&format!(
-            "columns and types of {} were not checked: a source that they read has no load yet\n",
+            "columns and types of {} were not checked: a source that they read has no load yet{or}\n",
             checked.unplanned.join(", ")
         ));
     }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use lagar_flow::{Error, Result, codes};
-use lagar_ml::{ALGORITHMS, JudgedOn, Predictor, Question, Scorer, algorithm, card::figures};
+use lagar_ml::{ALGORITHMS, JudgedOn, Question, Task, algorithm, card::figures};
 use lagar_orchestrate::predictors::{self, Listed};
 
 use super::{connectors::keys, run as running, sql};
@@ -140,14 +140,15 @@ async fn score(
         }
         Some(_) => format!("SELECT * FROM forecast('{name}')"),
         None => {
-            let table = table.unwrap_or(shown.predictor.learned_from.table);
-            let probability = match Scorer::new(Predictor::read(&shown.stored.predictor)?)?
-                .answer_type(Question::Probability)
-            {
-                Ok(_) => format!(", predict_proba('{name}') AS {name}_probability"),
+            let table = table.unwrap_or_else(|| shown.predictor.learned_from.table.clone());
+            predictors::check_table(&workplace, &shown, &table).await?;
+            // How unusual a row is, is no probability.
+            let what = if shown.predictor.task == Task::Outliers { "score" } else { "probability" };
+            let more = match predictors::scorer(&shown)?.answer_type(Question::Probability) {
+                Ok(_) => format!(", predict_proba('{name}') AS {name}_{what}"),
                 Err(_) => String::new(),
             };
-            format!("SELECT *, predict('{name}') AS {name}_prediction{probability} FROM {table}")
+            format!("SELECT *, predict('{name}') AS {name}_prediction{more} FROM {table}")
         }
     };
     drop(workplace);

@@ -4,10 +4,10 @@
 use arrow::datatypes::{DataType, Schema};
 use lagar_flow::{Error, Result, codes};
 
-use super::{Promote, Spec, Split};
+use super::{Encode, Impute, Imputer, Promote, Spec, Split};
 use crate::{
     algorithm::{Task, algorithm},
-    frame::asked_kind,
+    frame::{Kind, no_kind},
     predictor::LabelKind,
     split::{check_text_form, check_time},
 };
@@ -55,6 +55,88 @@ impl Spec {
         let by_two = |promote: &Promote| OF_TWO_CLASSES.contains(&promote.metric.as_str());
         matches!(target, Some(DataType::Boolean)) || self.promote.as_ref().is_some_and(by_two)
     }
+}
+
+/// The kind of a column with that type, which can be the feature that is asked for.
+///
+/// # Errors
+/// [`codes::CONFIG`]: what is asked for does not fit the type, or is missing.
+pub(crate) fn asked_kind(
+    name: &str,
+    data_type: &DataType,
+    encode: Option<&Encode>,
+    impute: Option<&Impute>,
+) -> Result<Kind> {
+    let wrong = |what: String| Error::new(codes::CONFIG, what);
+    let kind = Kind::known(data_type).ok_or_else(|| no_kind(codes::CONFIG, name, data_type))?;
+    match (encode, kind) {
+        (Some(Encode::Parts(parts)), _) if parts.is_empty() => return Err(no_parts(name)),
+        (Some(Encode::Parts(_)), kind) if kind != Kind::Time => {
+            let what = format!("`encode: {name}` asks for parts of a date, and the column is a {data_type}");
+            return Err(wrong(what).hint("leave it out, or name `one_hot`, `ordinal` or `target`"));
+        }
+        (None, Kind::Text) => {
+            return Err(wrong(format!("the feature `{name}` is text")).hint(format!(
+                "declare what it becomes: `encode: {{{name}: one_hot}}` (or ordinal, target)"
+            )));
+        }
+        (None, Kind::Time) => {
+            return Err(wrong(format!("the feature `{name}` is a date"))
+                .hint(format!("declare its parts: `encode: {{{name}: [month, day_of_week]}}`")));
+        }
+        _ => {}
+    }
+    if let Some(impute) = impute {
+        let by_value = matches!(encode, Some(Encode::By(_)));
+        asked_missing(name, kind, by_value, impute, data_type)?;
+    }
+    Ok(kind)
+}
+
+/// A list of parts of a date in which none stands.
+pub(crate) fn no_parts(name: &str) -> Error {
+    Error::new(codes::CONFIG, format!("`encode: {name}` names no part of a date"))
+        .hint(format!("name some: `encode: {{{name}: [month, day_of_week]}}`"))
+}
+
+/// Whether what stands in place of null is of the kind of the values.
+fn asked_missing(
+    name: &str,
+    kind: Kind,
+    by_value: bool,
+    impute: &Impute,
+    data_type: &DataType,
+) -> Result<()> {
+    let text = by_value || kind == Kind::Text;
+    let fits = match impute {
+        Impute::Text(_) | Impute::By(Imputer::MostFrequent) if text => true,
+        Impute::Number(_) | Impute::Bool(_) if by_value => true,
+        _ if text => false,
+        Impute::Number(constant) => kind == Kind::Number && constant.is_finite(),
+        Impute::Bool(_) => kind == Kind::Boolean,
+        Impute::By(_) => matches!(kind, Kind::Number | Kind::Boolean),
+        Impute::Text(_) => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    let what = match impute {
+        Impute::Text(_) => "text",
+        Impute::Number(constant) if !constant.is_finite() => "not finite",
+        Impute::Number(_) => "a number",
+        Impute::Bool(_) => "true or false",
+        Impute::By(Imputer::Mean) => "a mean",
+        Impute::By(Imputer::Median) => "a median",
+        Impute::By(Imputer::MostFrequent) => "the most frequent value",
+    };
+    let values = if by_value { ", encoded by its values" } else { "" };
+    let what = format!("`impute: {name}` is {what}, and the column is a {data_type}{values}");
+    Err(Error::new(codes::CONFIG, what).hint(match (text, kind) {
+        (true, _) => "possible here: a constant or `most_frequent`",
+        (_, Kind::Number) => "possible here: a number, `mean`, `median` or `most_frequent`",
+        (_, Kind::Boolean) => "possible here: `true`, `false`, `mean`, `median` or `most_frequent`",
+        _ => "no part of a date stands in place of null: leave the rows out in the SQL that makes the table",
+    }))
 }
 
 /// The columns of these names, with their types.

@@ -111,7 +111,8 @@ impl Visitor<'_> for ImputeVisitor {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{super::DatePart, *};
+    use super::super::DatePart;
+    use super::*;
 
     fn said<T: for<'de> Deserialize<'de>>(value: Value) -> String {
         serde_json::from_value::<T>(value).err().map(|error| error.to_string()).unwrap_or_default()
@@ -143,7 +144,8 @@ mod tests {
     fn what_is_wrong_says_what_is_allowed() {
         let list = "a list of columns or `{except: [column]}`";
         for value in [json!("weekday"), json!(5), json!(null)] {
-            assert!(said::<Features>(value.clone()).contains(list), "{value}: {}", said::<Features>(value));
+            let said = said::<Features>(value.clone());
+            assert!(said.contains(list), "{value}: {said}");
         }
         assert!(said::<Features>(json!({"excep": ["a"]})).starts_with("unknown field `excep`"));
         assert!(said::<Features>(json!([1])).contains("expected a string"));
