@@ -574,7 +574,7 @@ sources:
         ),
         ("segments", &["id", "tenure", "calls", "bill", "plan", "churned", "segments_prediction"]),
         ("axes", &["id", "tenure", "calls", "bill", "plan", "churned", "axes_prediction"]),
-        ("odd", &["id", "tenure", "calls", "bill", "plan", "churned", "odd_prediction", "odd_probability"]),
+        ("odd", &["id", "tenure", "calls", "bill", "plan", "churned", "odd_prediction", "odd_score"]),
         ("sales_ahead", &["day", "step", "value", "lower", "upper"]),
     ];
     for (name, expected) in expected {
