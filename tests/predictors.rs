@@ -466,7 +466,7 @@ fn features_that_drifted_are_told_where_a_user_looks() {
         "table_name": "refined.asked", "kind": "feature_drifted", "column_name": "weekday",
         "before": "predictors.loud", "count": 200,
     });
-    assert_eq!(place.rows(events), [in_sql.clone()]);
+    assert_eq!(place.rows(events), std::slice::from_ref(&in_sql));
     let shown = place.lagar(&["show", "refined.asked"]);
     shown.says(0, &[]);
     assert!(shown.stdout.contains("feature_drifted") && shown.stdout.contains(told), "{}", shown.stdout);

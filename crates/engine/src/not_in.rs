@@ -273,11 +273,12 @@ mod tests {
         [(1, Some(1)), (1, None), (2, Some(3)), (2, Some(4)), (3, Some(7)), (4, None)];
 
     fn any(answers: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
-        answers.into_iter().fold(Some(false), |so_far, answer| match (so_far, answer) {
-            (Some(true), _) | (_, Some(true)) => Some(true),
-            (None, _) | (_, None) => None,
-            _ => Some(false),
-        })
+        let answers: Vec<_> = answers.into_iter().collect();
+        match answers.contains(&None) {
+            _ if answers.contains(&Some(true)) => Some(true),
+            true => None,
+            false => Some(false),
+        }
     }
 
     fn not(answer: Option<bool>) -> Option<bool> {

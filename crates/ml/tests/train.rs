@@ -213,7 +213,8 @@ fn days_with_doubles(twice: &[(usize, usize)]) -> RecordBatch {
 #[test]
 fn rows_of_the_test_that_were_learned_from_are_counted_and_told() {
     let keys = json!({"algorithm": "linear", "from": "refined.x", "target": "y", "time": "day"});
-    let cases: [(&[(usize, usize)], u64, &str); 4] = [
+    type Twice = &'static [(usize, usize)];
+    let cases: [(Twice, u64, &str); 4] = [
         (&[], 0, ""),
         // Rows of the test that are alike to each other, and rows learned from that are.
         (&[(91, 90), (30, 29)], 0, ""),

@@ -479,7 +479,7 @@ async fn publish(context: &Context) -> Result<Option<u64>> {
     let mut contents = before.clone();
     contents.tables.extend(made.into_iter().filter(|(table, _)| table.zone != Zone::Raw));
     // One that was trained anew is no choice of a person any more.
-    promoted.keys().for_each(|name| drop(contents.set_aside.remove(name)));
+    contents.set_aside.retain(|name, _| !promoted.contains_key(name));
     contents.predictors.extend(promoted);
     // A table that no model makes (any more) stays: another project may publish into the same lake.
     if contents == before {
