@@ -9,11 +9,11 @@ pub mod checks;
 #[cfg(test)]
 mod differential;
 mod errors;
-mod filter_pushdown;
 mod front_matter;
 mod functions;
 mod fused_text;
 pub mod graph;
+mod guarded;
 mod lake_table;
 mod latest;
 pub mod lineage;

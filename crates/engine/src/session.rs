@@ -30,9 +30,10 @@ use object_store::ObjectStore;
 
 use crate::{
     across::looks_across,
-    errors, filter_pushdown,
+    errors,
     functions::{self, NullTokens},
     fused_text::FuseText,
+    guarded,
     lake_table::FilesTable,
     latest::{self, KeepLatest},
     lineage,
@@ -86,7 +87,7 @@ impl Engine {
             .with_config(config(&limits))
             .with_runtime_env(runtime.clone())
             .with_optimizer_rules(optimizer_rules())
-            .with_physical_optimizer_rules(filter_pushdown::physical_rules())
+            .with_physical_optimizer_rules(guarded::physical_rules())
             .with_query_planner(Arc::new(latest::Planner))
             .with_physical_optimizer_rule(Arc::new(WindowsByPartition))
             .build();
@@ -140,7 +141,7 @@ impl Engine {
 /// DataFusion's optimizer rules, and ours among them.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let rules = Optimizer::new().rules.into_iter();
-    let mut rules: Vec<_> = rules.map(filter_pushdown::above_aggregates).collect();
+    let mut rules: Vec<_> = rules.map(guarded::logical_rule).collect();
     let mut insert = |near: &str, behind: usize, rule| {
         let place = rules.iter().position(|rule: &Arc<dyn OptimizerRule + Send + Sync>| rule.name() == near);
         rules.insert(place.map_or(rules.len(), |place| place + behind), rule);

@@ -1,18 +1,19 @@
-//! Where DataFusion 55.2 must not push conditions down.
+//! Where rules of DataFusion 55.2 must not work.
 //!
-//! In a physical plan it goes by the *names* of columns: behind a node that has two of one name (a join of tables
-//! that both have `status`, its sides exchanged) a condition on the second one is asked of the first, and rows
-//! are lost or kept wrongly. So it may only work below such nodes.
-//!
-//! In a logical plan it pushes a condition on no column (`5 > 7`, what became of a constant column) below an
-//! aggregate, also one without GROUP BY, which then gives its one row of no rows. So it stays above.
+//! - Pushing conditions down in a physical plan it goes by the *names* of columns: behind a node that has two of one
+//!   name (a join of tables that both have `status`, its sides exchanged) a condition on the second one is asked of
+//!   the first, and rows are lost or kept wrongly. So it may only work below such nodes.
+//! - In a logical plan it pushes a condition on no column (`5 > 7`, what became of a constant column) below an
+//!   aggregate, also one without GROUP BY, which then gives its one row of no rows. So it stays above.
+//! - Of `count(DISTINCT x)` beside `sum(y)` it makes a sum of sums, which of a DECIMAL has another type than the sum:
+//!   a condition on it, such as HAVING, fails. So DECIMALs are summed once.
 
 use std::{collections::HashSet, sync::Arc};
 
 use datafusion::{
     common::{config::ConfigOptions, tree_node::Transformed},
     error::Result as DfResult,
-    logical_expr::{Aggregate, Expr, LogicalPlan, utils::split_conjunction},
+    logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, utils::split_conjunction},
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
     physical_optimizer::{PhysicalOptimizerRule, optimizer::PhysicalOptimizer},
     physical_plan::{
@@ -72,36 +73,51 @@ fn has_only_own_names(plan: &Arc<dyn ExecutionPlan>) -> bool {
     (is_join || own_names()) && plan.children().into_iter().all(has_only_own_names)
 }
 
-/// `rule`; if it is DataFusion's that pushes conditions down, it leaves those alone that must stay above an
-/// aggregate.
-pub(crate) fn above_aggregates(
+/// `rule`, kept away from what it does wrong.
+pub(crate) fn logical_rule(
     rule: Arc<dyn OptimizerRule + Send + Sync>,
 ) -> Arc<dyn OptimizerRule + Send + Sync> {
-    match rule.name() {
-        "push_down_filter" => Arc::new(AboveAggregates(rule)),
-        _ => rule,
-    }
+    let leaves: fn(&LogicalPlan) -> bool = match rule.name() {
+        "push_down_filter" => stays_above,
+        "single_distinct_aggregation_to_group_by" => sums_decimals,
+        _ => return rule,
+    };
+    Arc::new(Guarded { rule, leaves })
 }
 
-/// A rule that is shown one node after the other, but none that must stay where it is.
+/// A rule that is shown one node after the other, but none that it has to leave as it is.
 #[derive(Debug)]
-struct AboveAggregates(Arc<dyn OptimizerRule + Send + Sync>);
+struct Guarded {
+    rule: Arc<dyn OptimizerRule + Send + Sync>,
+    leaves: fn(&LogicalPlan) -> bool,
+}
 
-impl OptimizerRule for AboveAggregates {
+impl OptimizerRule for Guarded {
     fn name(&self) -> &str {
-        self.0.name()
+        self.rule.name()
     }
 
     fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
+        self.rule.apply_order()
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> DfResult<Transformed<LogicalPlan>> {
-        match stays_above(&plan) {
+        match (self.leaves)(&plan) {
             true => Ok(Transformed::no(plan)),
-            false => self.0.rewrite(plan, config),
+            false => self.rule.rewrite(plan, config),
         }
     }
+}
+
+fn sums_decimals(plan: &LogicalPlan) -> bool {
+    let LogicalPlan::Aggregate(aggregate) = plan else { return false };
+    let schema = aggregate.input.schema();
+    aggregate.aggr_expr.iter().any(|expr| match expr.clone().unalias() {
+        Expr::AggregateFunction(call) if call.func.name() == "sum" => {
+            call.params.args.iter().any(|arg| arg.get_type(schema).is_ok_and(|t| t.is_decimal()))
+        }
+        _ => false,
+    })
 }
 
 /// Whether `plan` is a condition on no column over an aggregate that has a row even of no rows. No other condition
@@ -125,6 +141,16 @@ fn has_row_of_nothing(aggregate: &Aggregate) -> bool {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use crate::testing::{Place, rows, shown};
+
+    #[tokio::test]
+    async fn a_sum_of_decimals_beside_distinct_values_can_be_compared() {
+        let place = Place::new().await;
+        let session = place.engine.session();
+        let sums = "SELECT g, count(DISTINCT x) AS n, sum(CAST(x AS DECIMAL(20, 2))) AS s
+                    FROM (VALUES ('a', 1), ('a', 1), ('b', 3)) AS v(g, x) GROUP BY g";
+        let found = rows(&session, &format!("SELECT g, n, s FROM ({sums}) WHERE s < s + s AND s > 2")).await;
+        assert_eq!(found, ["b, 1, 3.00"]);
+    }
 
     #[tokio::test]
     async fn a_condition_on_no_column_stays_above_an_aggregate() {
