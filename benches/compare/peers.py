@@ -35,7 +35,7 @@ def of_series(**series):
 
 @cache
 def tables():
-    """All but the last six come with the peers; the others are made from a seed, where the truth must be known."""
+    """The last three are made from a seed, the others come with scikit-learn and statsmodels."""
     tables = {}
     for name in ("iris", "breast_cancer", "wine", "digits", "diabetes"):
         data = getattr(datasets, f"load_{name}")()
@@ -75,40 +75,25 @@ class Comparison(NamedTuple):
     params: str = ""
 
 
-# Whether more is better.
-MEASURES = {
-    "accuracy": True,
-    "r2": True,
-    "rmse": False,
-    "coefficients": False,
-    "standard errors": False,
-    "silhouette": True,
-    "inertia": False,
-    "log likelihood": True,
-    "same groups": True,
-    "explained ratios": False,
-    "other flags": False,
-    "scores": False,
-    "roc auc": True,
-    "rank correlation": True,
-    "mae": False,
-    "mase": False,
-    "aicc": False,
-}
-RELATIVE = ("rmse", "inertia", "mae", "mase")
-# Differences from the peer: what it has is 0, or of the last two 1.
+# Of these more is better, of all others less.
+HIGHER = ("accuracy", "r2", "silhouette", "log likelihood", "same groups", "true groups", "roc auc", "rank correlation")
+RELATIVE = ("rmse", "inertia", "true groups", "mae", "mase")
+# How far it is from the peer, which by this has 0, or of the last two 1.
 ALONE = ("coefficients", "standard errors", "explained ratios", "other flags", "scores", "same groups", "rank correlation")
 
 SAME = 1e-9
 
 # Where ours is worse: how much more of a RELATIVE measure it may be, and why.
-BETTER_FIT = "what is likelier by AICc, as that of statsmodels is, forecasts worse here"
+CORNER = "ours begins in a corner, whatever the order of the rows, and groups follow from where it begins"
+BETTER_FIT = "ours finds a kind that is likelier (see aicc), which forecasts worse here"
 LOSSES = {
+    ("optics", "moons"): (0.4, CORNER),
+    ("optics", "blobs"): (0.9, CORNER),
     ("auto_ets", "sunspots"): (2.5, BETTER_FIT),
     ("auto_ets", "prices"): (0.7, BETTER_FIT),
     ("auto_ets", "gdp"): (0.3, BETTER_FIT),
     ("mstl", "prices"): (0.7, BETTER_FIT),
-    ("mstl", "gdp"): (0.2, BETTER_FIT),
+    ("mstl", "gdp"): (0.1, BETTER_FIT),
 }
 
 
@@ -142,7 +127,7 @@ CLASSIFICATION = [
     Comparison("nearest_neighbours", CLASSES, neighbors.KNeighborsClassifier, {"accuracy": 0.01}),
     Comparison("svm", CLASSES, svm.SVC, {"accuracy": 0.02}),
     Comparison("decision_tree", CLASSES, lambda: tree.DecisionTreeClassifier(random_state=1), {"accuracy": 0.06}),
-    Comparison("random_forest", CLASSES, lambda: ensemble.RandomForestClassifier(random_state=1, n_jobs=-1), {"accuracy": 0.04}),
+    Comparison("random_forest", CLASSES, lambda: ensemble.RandomForestClassifier(random_state=1), {"accuracy": 0.04}),
     Comparison("gradient_boosting_classifier", CLASSES, lambda: ensemble.HistGradientBoostingClassifier(random_state=1), {"accuracy": 0.04}),
 ]
 # Counts are not scaled.
@@ -157,21 +142,20 @@ REGRESSION = [
     Comparison("svr", NUMBERS, scaled_target(svm.SVR), up_to(0.005)),
     # Ours cuts columns of more than 256 different values into as many bins; of fewer both are the same.
     Comparison("regression_tree", NUMBERS, lambda: tree.DecisionTreeRegressor(max_depth=4, random_state=1), up_to(0.02), "max_depth: 4"),
-    Comparison("regression_forest", NUMBERS, lambda: ensemble.RandomForestRegressor(random_state=1, n_jobs=-1, max_features=1 / 3), up_to(0.05)),
+    Comparison("regression_forest", NUMBERS, lambda: ensemble.RandomForestRegressor(random_state=1, max_features=1 / 3), up_to(0.05)),
     Comparison("gradient_boosting_regressor", NUMBERS, lambda: ensemble.HistGradientBoostingRegressor(random_state=1), up_to(0.05)),
 ]
 LEAST_SQUARES = [Comparison("linear", "diabetes longley", OLS, {"coefficients": 1e-8, "standard errors": 1e-8})]
 
 CLUSTERING = [
-    Comparison("k_means", "iris", lambda: cluster.KMeans(3, n_init=10, random_state=1), {"inertia": 0.01, "silhouette": 0.02}, "clusters: 3"),
-    Comparison("k_means", "wine", lambda: cluster.KMeans(3, n_init=10, random_state=1), {"inertia": 0.01, "silhouette": 0.02}, "clusters: 3"),
+    Comparison("k_means", "iris wine", lambda: cluster.KMeans(3, n_init=10, random_state=1), {"inertia": 0.01, "silhouette": 0.02}, "clusters: 3"),
     Comparison("k_means", "digits", lambda: cluster.KMeans(10, n_init=10, random_state=1), {"inertia": 0.01, "silhouette": 0.02}, "clusters: 10"),
-    Comparison("gaussian_mixture", "iris", lambda: mixture.GaussianMixture(3, n_init=5, tol=1e-4, max_iter=200, random_state=1), {"log likelihood": 0.02, "silhouette": 0.05}),
-    Comparison("gaussian_mixture", "wine", lambda: mixture.GaussianMixture(3, n_init=5, tol=1e-4, max_iter=200, random_state=1), {"log likelihood": 0.02, "silhouette": 0.05}),
+    Comparison("gaussian_mixture", "iris wine", lambda: mixture.GaussianMixture(3, n_init=5, tol=1e-4, max_iter=200, random_state=1), {"log likelihood": 0.02, "silhouette": 0.05}),
     Comparison("dbscan", "iris", cluster.DBSCAN, exactly("same groups")),
     Comparison("dbscan", "wine", lambda: cluster.DBSCAN(eps=2.2), exactly("same groups"), "eps: 2.2"),
     Comparison("dbscan", "moons", lambda: cluster.DBSCAN(eps=0.2), exactly("same groups"), "eps: 0.2"),
-    Comparison("optics", "iris wine moons blobs", lambda: SortedOptics(min_samples=20), exactly("same groups"), "min_points: 20"),
+    Comparison("optics", "iris moons blobs", lambda: cluster.OPTICS(min_samples=20), {"true groups": 0.1}, "min_points: 20"),
+    Comparison("optics from the same row", "iris wine moons blobs", lambda: SortedOptics(min_samples=20), exactly("same groups"), "min_points: 20"),
 ]
 
 REDUCTION = [Comparison("pca", "iris breast_cancer wine digits", lambda: decomposition.PCA(4), {"explained ratios": 1e-8}, "components: 4")]
@@ -211,6 +195,7 @@ def of_statsmodels(model, **how):
 
 
 def on_lags(known, steps, season):
+    """What is not known yet is what was forecast."""
     lags = [*range(1, 8), *([season] if season > 7 else [])]
     rows = np.arange(max(lags), len(known))
     model = linear_model.LinearRegression().fit(np.stack([known[rows - lag] for lag in lags], axis=1), known[rows])
@@ -301,8 +286,11 @@ def clustering(comparison, frame, lagar, name):
         yield "log likelihood", figures["mean log-likelihood"], model.score(x)
     if "silhouette" in comparison.tolerance:
         yield "silhouette", shown["judged"]["measures"]["silhouette"], metrics.silhouette_score(x, theirs)
+    # Adjusted Rand indices.
     if "same groups" in comparison.tolerance:
         yield "same groups", metrics.adjusted_rand_score(theirs, ours), 1.0
+    if "true groups" in comparison.tolerance:
+        yield "true groups", metrics.adjusted_rand_score(frame.target, ours), metrics.adjusted_rand_score(frame.target, theirs)
 
 
 def reduction(comparison, frame, lagar, name):
@@ -333,13 +321,13 @@ def forecasts(comparison, frame, lagar, name):
     for judged in shown["judged"]["forecast"]["series"]:
         column, ours = judged["key"], judged["comparison"]["scores"]["overall"]
         y = frame[frame.series == column].target.to_numpy()
-        absolute, scaled = [], []
+        absolute, relative = [], []
         for end in range(len(y) - TIMES * steps, len(y), steps):
             known, later = y[:end], y[end : end + steps]
             absolute.append(np.mean(np.abs(comparison.peer(known, steps, season) - later)))
-            scaled.append(absolute[-1] / np.mean(np.abs(known[season:] - known[:-season])))
+            relative.append(absolute[-1] / np.mean(np.abs(known[season:] - known[:-season])))
         yield "mae", ours["mae"], np.mean(absolute), column
-        yield "mase", ours["mase"], np.mean(scaled), column
+        yield "mase", ours["mase"], np.mean(relative), column
         if "aicc" in comparison.tolerance:
             yield "aicc", learned[column]["aicc"], best_aicc(y, season), column
 
@@ -401,7 +389,7 @@ class Result(NamedTuple):
     @property
     def behind(self):
         """How much worse ours is, in the unit of the tolerance."""
-        behind = self.theirs - self.ours if MEASURES[self.measure] else self.ours - self.theirs
+        behind = self.theirs - self.ours if self.measure in HIGHER else self.ours - self.theirs
         return behind / abs(self.theirs) if self.measure in RELATIVE else behind
 
     @property
@@ -414,7 +402,7 @@ class Result(NamedTuple):
 
     def cell(self):
         if self.measure in ALONE:
-            text = f"{self.ours:.3f}" if MEASURES[self.measure] else f"{self.ours:.0e}" if self.ours else "0"
+            text = f"{self.ours:.3f}" if self.measure in HIGHER else f"{self.ours:.0e}" if self.ours else "0"
         else:
             digits = 3 if abs(self.theirs) < 100 else 1
             ours, theirs = f"{self.ours:.{digits}f}", f"{self.theirs:.{digits}f}"

@@ -121,23 +121,23 @@ def speed(binary, rows):
         for name, (train, asked) in (("many", many), ("few", few)):
             lagar.table(name, train)
             lagar.table(f"{name}_asked", asked)
-        for name, asks, params, data, _ in timed:
-            lagar.predictor(name, f"algorithm: {name}, from: trusted.{'many' if data is many else 'few'}, params: {{{params}}}, {asks}, seed: 1")
-        steps = lagar.run()
-        for name, asks, _, data, model in timed:
+        for name, asks, params, data, model in timed:
+            table = "many" if data is many else "few"
+            # One after the other: in one run they share the processors.
+            lagar.predictor(name, f"algorithm: {name}, from: trusted.{table}, params: {{{params}}}, {asks}, seed: 1")
+            trained = lagar.run()[f"predictors.{name}"]["seconds"]
             train, asked = data
             x, new = (frame.filter(regex=r"^f\d+$").to_numpy() for frame in data)
             began = time.monotonic()
             model.fit(x, train.target.to_numpy() if asks is supervised else None)
-            fitted = time.monotonic() - began
-            cells = [f"{len(train):,}", *ratio(steps[f"predictors.{name}"]["seconds"], fitted)]
+            cells = [f"{len(train):,}", *ratio(trained, time.monotonic() - began)]
             # scikit-learn's places no new rows.
             if name != "dbscan":
-                _, answered = lagar("sql", f"SELECT count(predict('{name}')) FROM trusted.{'many' if data is many else 'few'}_asked", "--format", "csv")
+                _, answered = lagar("sql", f"SELECT count(predict('{name}')) FROM trusted.{table}_asked", "--format", "csv")
                 began = time.monotonic()
                 getattr(model, "transform" if name == "pca" else "predict")(new)
                 cells += [f"{len(asked):,}", *ratio(answered, time.monotonic() - began)]
-            print(f"| {name} | {' | '.join(cells + [''] * (8 - len(cells)))} |")
+            print(f"| {name} | {' | '.join(cells + [''] * (8 - len(cells)))} |", flush=True)
 
 
 def ratio(ours, theirs):
@@ -151,9 +151,11 @@ def main():
     options = parser.parse_args()
     inside_environment()
     import peers
+    from threadpoolctl import threadpool_limits
 
     print("beside", ", ".join(f"{package} {version(package)}" for package in PACKAGES if package not in ("pandas", "pyarrow")))
-    with tempfile.TemporaryDirectory() as folder:
+    # Of so few rows threads mostly wait for each other, ten times as long beside another program.
+    with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
         lagar = Lagar(options.binary, folder)
         results = list(peers.compared(lagar))
         uncovered = peers.uncovered(lagar)
