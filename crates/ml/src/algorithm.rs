@@ -201,6 +201,11 @@ pub trait Fitted: Send + Sync {
     fn explain(&self) -> Explanation {
         Explanation::default()
     }
+
+    /// Of groups that have centres a row for each.
+    fn centres(&self) -> Option<Array2<f64>> {
+        None
+    }
 }
 
 /// What can be read from what was fitted.

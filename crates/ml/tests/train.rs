@@ -668,7 +668,9 @@ fn groups_components_and_outliers_are_learned_without_a_target() {
             "scale": "standard",
         });
         let predictor = learn(&spec(keys), &rows).unwrap().predictor;
-        assert!(predictor.judged.measures.is_some(), "{algorithm}");
+        let measures = predictor.judged.measures.as_ref().unwrap();
+        let inertia = lagar_ml::judge::metric(measures, "inertia");
+        assert_eq!(inertia.is_some_and(|inertia| inertia > 0.0), algorithm == "k_means", "{measures:?}");
         let answers = Scorer::new(predictor).unwrap().answer(question, &rows).unwrap();
         assert_eq!((answers.len(), answers.null_count()), (200, 0), "{algorithm}");
     }

@@ -6,7 +6,7 @@
 //! instead of the best; measures its tolerance in the units of the columns; and takes all threads of the machine.
 
 use lagar_flow::{Error, Result, codes};
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use rand::{Rng, RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256Plus;
 use schemars::JsonSchema;
@@ -260,6 +260,14 @@ impl Fitted for Centers {
     fn check(&self, columns: usize, _: usize) -> Result<(), String> {
         self.centers.check("centre", columns)?;
         as_many("sizes", self.sizes.len(), "centres", self.centers.len())
+    }
+
+    fn centres(&self) -> Option<Array2<f64>> {
+        Array2::from_shape_vec(
+            (self.centers.len(), self.centers.columns()),
+            self.centers.rows().flatten().copied().collect(),
+        )
+        .ok()
     }
 
     fn explain(&self) -> Explanation {

@@ -104,16 +104,18 @@ impl Work<'_> {
     pub(super) fn measured(&self, fit: &Fit, numbers: &[usize]) -> Result<Measures> {
         let rows = self.portion(fit, numbers)?;
         let answers = self.answers(fit, rows.x.view())?;
-        self.measures(&answers, &rows.truth, || rows.x.view().into(), None)
+        self.measures(&answers, &rows.truth, || rows.x.view().into(), None, fit.fitted.centres())
     }
 
-    /// How good answers are. `x` gives the rows that they are for: few measures look at them.
+    /// How good answers are. `x` gives the rows that they are for: few measures look at them. `centres` are those of
+    /// groups.
     fn measures<'x>(
         &self,
         output: &Output,
         truth: &Labels,
         x: impl FnOnce() -> CowArray<'x, f64, Ix2>,
         threshold: Option<f64>,
+        centres: Option<Array2<f64>>,
     ) -> Result<Measures> {
         match (output, truth) {
             (Output::Values(values), Labels::Values(truth)) => {
@@ -127,7 +129,8 @@ impl Work<'_> {
                 judge::outliers::outliers(scores, outliers).map(Measures::Outliers)
             }
             (Output::Groups(groups), _) => {
-                judge::clustering::clustering(x().view(), groups, None, SILHOUETTE_ROWS, self.spec.seed)
+                let (centres, seed) = (centres.as_ref().map(Array2::view), self.spec.seed);
+                judge::clustering::clustering(x().view(), groups, centres, SILHOUETTE_ROWS, seed)
                     .map(Measures::Clustering)
             }
             (Output::Components(rows), _) => {
@@ -157,7 +160,8 @@ impl Work<'_> {
         }
         let rows = self.portion(fit, rows)?;
         let answers = self.answers(fit, rows.x.view())?;
-        let measures = self.measures(&answers, &rows.truth, || rows.x.view().into(), threshold)?;
+        let measures =
+            self.measures(&answers, &rows.truth, || rows.x.view().into(), threshold, fit.fitted.centres())?;
         let mut judged = Judged::new(on);
         if on == JudgedOn::Test {
             self.judge_training(fit, learned, &rows, threshold, &mut judged)?;
@@ -199,7 +203,8 @@ impl Work<'_> {
     ) -> Result<()> {
         let rows = self.portion(fit, learned)?;
         let answers = self.answers(fit, rows.x.view())?;
-        let measures = self.measures(&answers, &rows.truth, || rows.x.view().into(), threshold)?;
+        let measures =
+            self.measures(&answers, &rows.truth, || rows.x.view().into(), threshold, fit.fitted.centres())?;
         judged.training = Some(measures);
         judged.rows_seen_before = guards::duplicates(rows.x.view(), judging.x.view())?.rows;
         Ok(())
@@ -247,7 +252,7 @@ impl Work<'_> {
         x: impl Fn() -> CowArray<'x, f64, Ix2>,
     ) -> Result<Vec<Baseline>> {
         let baseline = |(name, output): &(String, Output)| {
-            let measures = self.measures(output, truth, &x, None)?;
+            let measures = self.measures(output, truth, &x, None, None)?;
             Ok(Baseline { name: name.clone(), measures })
         };
         trivial.iter().map(baseline).collect()
@@ -317,7 +322,7 @@ impl Work<'_> {
         for (group, places) in largest {
             let truth = rows.truth.take(&places);
             let x = || CowArray::from(rows_in(&rows.x, &places));
-            let measures = self.measures(&taken(answers, &places), &truth, x, threshold)?;
+            let measures = self.measures(&taken(answers, &places), &truth, x, threshold, None)?;
             let trivial: Vec<(String, Output)> =
                 trivial.iter().map(|(name, answers)| (name.clone(), taken(answers, &places))).collect();
             let baselines = self.baselines(&trivial, &truth, x)?;
@@ -360,7 +365,7 @@ impl Work<'_> {
         let score = |x: ArrayView2<'_, f64>, places: &[usize]| {
             let answers = self.answers(fit, x)?;
             let truth = rows.truth.take(places);
-            natural(&self.measures(&answers, &truth, || x.into(), threshold)?).ok_or_else(|| {
+            natural(&self.measures(&answers, &truth, || x.into(), threshold, None)?).ok_or_else(|| {
                 Error::new(codes::PREDICTOR_DATA, "the target is the same in all rows that judge")
             })
         };
