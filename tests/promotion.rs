@@ -10,7 +10,7 @@ use crate::support::{Place, files_below, running::Running, step};
 const YAML: &str = "name: p
 sources: {points: {type: file, url: points.csv}}
 predictors:
-  line: {algorithm: linear, from: trusted.points, target: y, features: [x], key: id, promote: {metric: rmse}}
+  line: {algorithm: linear, from: trusted.points, target: y, features: [x], key: [id], promote: {metric: rmse}}
 ";
 
 fn points(rows: usize) -> String {

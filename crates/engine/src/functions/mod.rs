@@ -34,7 +34,7 @@ pub(crate) use misfits::{Tallies, counted};
 
 /// What stands for "nothing" in the data that people publish, unless the project says otherwise. Profiles go by
 /// it too, so that what one calls null the functions make null.
-const NULL_TOKENS: &[&str] = &["", ".", "N/A", "n/a", "Na", "nan", "NaN"];
+const NULL_TOKENS: &[&str] = &["", ".", "N/A", "n/a", "Na", "nan", "NaN", "null", "NULL"];
 
 /// Texts that mean null.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

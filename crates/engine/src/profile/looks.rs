@@ -105,7 +105,7 @@ mod tests {
             ("", Look::NullToken),
             ("  nan ", Look::NullToken),
             (".", Look::NullToken),
-            ("null", Look::Text),
+            ("null", Look::NullToken),
             ("NAN", Look::Text),
             ("21117067", Look::Int),
             ("-3", Look::Int),
