@@ -68,6 +68,44 @@ fn what_was_chosen_by_hand_stays_when_a_vacuum_took_the_releases_before() {
 }
 
 #[test]
+fn what_was_chosen_by_hand_stays_when_a_release_is_rolled_back() {
+    let place = place();
+    place.write("lagar.yaml", YAML.replace(", promote: {metric: rmse}", ""));
+    place.run(&[]);
+    place.lagar(&["predictors", "train", "line", "--force"]).says(0, &[]);
+    assert_eq!(current(&place), 2);
+    place.lagar(&["predictors", "rollback", "line"]).says(0, &[]);
+    place.lagar(&["releases", "rollback", "1"]).says(0, &[]);
+    let report = place.run(&[]);
+    assert!(trained(&report)["notes"].to_string().contains("by hand"), "{report}");
+    assert_eq!(current(&place), 1);
+}
+
+#[test]
+fn a_damaged_record_is_listed_beside_the_others() {
+    let place = place();
+    place.run(&[]);
+    let record = place.lake().join("refined/_predictors/line/00000000000000000001.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, text.replacen("linear", "lineal", 1)).unwrap();
+    let listed = place.lagar(&["predictors", "list"]);
+    listed.says(0, &[]);
+    for part in ["line", "damaged", "00000000000000000001.json"] {
+        assert!(listed.stdout.contains(part), "`{part}` is not in\n{}", listed.stdout);
+    }
+    place.lagar(&["predictors", "show", "line"]).says(1, &["E3006"]);
+}
+
+#[test]
+fn the_columns_of_a_key_are_no_secret() {
+    let place = place();
+    place.write("lagar.yaml", YAML.replace("key: [id]", "key: [customer]"));
+    place.lagar(&["run", "-s", "+trusted.points"]).says(0, &[]);
+    place.lagar(&["check"]).says(2, &["no column `customer`"]);
+    assert!(place.lagar(&["config", "show"]).stdout.contains("customer"));
+}
+
+#[test]
 fn a_version_before_it_that_knows_other_columns_is_compared_all_the_same() {
     let place = place();
     place.write("lagar.yaml", YAML.replace("[x]", "[x, z]"));

@@ -712,6 +712,18 @@ impl Feature {
     }
 }
 
+/// The parts of the dates or timestamps of `column`, a column for each.
+pub(crate) fn parts_of(name: &str, parts: &[DatePart], column: &ArrayRef) -> Result<Vec<Vec<f64>>> {
+    let feature = Feature {
+        name: name.to_owned(),
+        kind: Kind::Time,
+        data_type: column.data_type().to_string(),
+        missing: None,
+        encoding: Encoding::Parts { parts: parts.to_vec() },
+    };
+    parts.iter().map(|part| feature.part(*part, column)).collect()
+}
+
 /// The time zone in the name of an Arrow type.
 fn zone_of(data_type: &str) -> Option<&str> {
     let zone = data_type.split('"').nth(1)?;

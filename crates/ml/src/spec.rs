@@ -252,6 +252,11 @@ impl Spec {
                 return problems;
             }
         };
+        if let Features::Named(names) = &self.features
+            && let Some((_, twice)) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name))
+        {
+            wrong(&["features"], config(format!("`{twice}` is listed twice")));
+        }
         if let Err(error) = self.tries(entry) {
             wrong(&[if self.search.is_empty() { "params" } else { "search" }], error);
         }

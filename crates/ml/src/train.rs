@@ -155,6 +155,13 @@ impl<'a> Work<'a> {
         };
         let fit = self.fit(&params, &learned)?;
         notes.extend(fit.notes.iter().cloned());
+        let width = fit.frame.columns().len();
+        if self.entry.task.has_target() && width >= learned.len() {
+            notes.push(format!(
+                "{width} columns and {} to learn from: it may know them by heart",
+                counted(learned.len() as u64, "row")
+            ));
+        }
         let judged = self.judge(&fit, &learned, threshold, &params, &mut notes)?;
         let rows = rows_of(&self.rows, &learned)?;
         let distributions = fit.frame.features.iter().map(|feature| {

@@ -307,6 +307,39 @@ fn what_was_not_there_when_it_learned_is_answered_or_refused_by_name() {
 }
 
 #[test]
+fn parts_of_a_date_give_away_no_more_than_they_are() {
+    let rows = table(vec![
+        ("day", Arc::new(Date32Array::from((0..300).collect::<Vec<i32>>())) as ArrayRef),
+        (
+            "y",
+            Arc::new(Float64Array::from_iter_values(
+                (0..300).map(|n| f64::from(n) * 2.0 + f64::from(n).sin()),
+            )),
+        ),
+    ]);
+    let keys = json!({"algorithm": "linear", "from": "refined.x", "target": "y", "features": ["day"]});
+    let by = |parts: Value| learn(&spec(changed(keys.clone(), "encode", json!({ "day": parts }))), &rows);
+    by(json!(["day_of_week"])).unwrap();
+    let leak = by(json!(["day_of_week", "days"])).unwrap_err();
+    assert_eq!(leak.code(), codes::PREDICTOR_LEAK, "{leak}");
+    assert!(leak.message().starts_with("the feature `day` gives `y` away"), "{leak}");
+}
+
+#[test]
+fn more_columns_than_rows_are_told() {
+    let columns: Vec<String> = (0..30).map(|n| format!("c{n}")).collect();
+    let value = |column: usize, row: usize| ((column * 7919 + row * 104_729) % 1009) as f64;
+    let mut all: Vec<(&str, ArrayRef)> = Vec::new();
+    for (at, name) in columns.iter().enumerate() {
+        all.push((name, Arc::new(Float64Array::from_iter_values((0..8).map(|row| value(at, row))))));
+    }
+    all.push(("y", Arc::new(Float64Array::from_iter_values((0..8).map(|row| value(31, row))))));
+    let keys = json!({"algorithm": "ridge", "from": "refined.x", "target": "y"});
+    let notes = learn(&spec(keys), &table(all)).unwrap().predictor.notes.join("; ");
+    assert!(notes.contains("30 columns and") && notes.contains("know them by heart"), "{notes}");
+}
+
+#[test]
 fn hours_of_another_time_zone_are_refused() {
     let hours = |zone: Option<&str>| -> ArrayRef {
         let moments = (0..400).map(|hour| hour * 3_600_000_000 + hour % 7);

@@ -189,7 +189,7 @@ pub(crate) fn planned(def: &PredictorDef, columns: &SchemaRef, classes: Option<&
 /// Trains the predictor if its table or its settings changed. `report` is filled as far as it came.
 pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut StepReport) -> Result<()> {
     let from = &def.spec.from;
-    let (version, table) = input(context, from).await?;
+    let (version, table) = input(context, &def.name, from).await?;
     report.provenance.inputs = [(from.to_string(), version)].into();
     let definition = definition(def)?;
     report.provenance.code_hash = Some(definition.clone());
@@ -321,10 +321,10 @@ fn no_rows(context: &Context, def: &PredictorDef, report: &mut StepReport) -> Re
 }
 
 /// The table at the version that this run reads.
-async fn input(context: &Context, from: &TableName) -> Result<(u64, Table)> {
+async fn input(context: &Context, name: &Name, from: &TableName) -> Result<(u64, Table)> {
     let missing = || {
         Error::new(codes::TABLE_MISSING, format!("it learns from `{from}`, which has no data yet"))
-            .hint("select it too, with `+` in front")
+            .hint(format!("make it first, with all that it is made of: lagar run -s +predictors.{name}"))
     };
     let version = context.version(from).ok_or_else(missing)?;
     let table = context.lake.table(from, Some(version)).await?.ok_or_else(missing)?;

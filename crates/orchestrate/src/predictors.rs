@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use lagar_engine::suggest;
-use lagar_flow::{Code, Error, Name, Result, codes};
+use lagar_flow::{Blame, Code, Error, Name, Result, codes};
 use lagar_lake::{PredictorVersion, Release};
 use lagar_ml::{JudgedOn, Predictor, Scorer};
 use serde::Serialize;
@@ -29,6 +29,9 @@ pub struct Listed {
     pub judged_on: Option<JudgedOn>,
     /// Whether the project defines it.
     pub defined: bool,
+    /// Why its record cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
 }
 
 /// One version.
@@ -51,34 +54,60 @@ pub async fn list(workplace: &Workplace) -> Result<Vec<Listed>> {
     let mut listed = Vec::new();
     for name in names(workplace).await? {
         let current = current(release.as_ref(), &name);
-        let newest = workplace.lake.newest_predictor(&name).await?;
-        let shown = match (current, &newest) {
-            (Some(number), Some(newest)) if newest.number != number => {
-                Some(workplace.lake.predictor(&name, number).await?)
+        match one(workplace, &name, current).await {
+            Ok(one) => listed.push(one),
+            // It does not stand in the way of the others.
+            Err(error) if error.blame() != Blame::Outside => {
+                let def = project.predictors.get(&name);
+                listed.push(Listed {
+                    current,
+                    versions: 0,
+                    promoted: false,
+                    algorithm: def.map(|def| def.spec.algorithm.clone()).unwrap_or_default(),
+                    from: def.map(|def| def.spec.from.to_string()).unwrap_or_default(),
+                    trained_at: None,
+                    headline: Vec::new(),
+                    judged_on: None,
+                    defined: def.is_some(),
+                    damaged: Some(error.message().to_owned()),
+                    name,
+                });
             }
-            _ => newest.clone(),
-        };
-        let def = project.predictors.get(&name);
-        let predictor = shown.as_ref().map(|shown| Predictor::read(&shown.predictor)).transpose()?;
-        let asked = def.map(|def| (def.spec.algorithm.clone(), def.spec.from.to_string()));
-        let (algorithm, from) = match &predictor {
-            Some(predictor) => (predictor.algorithm.clone(), predictor.learned_from.table.clone()),
-            None => asked.unwrap_or_default(),
-        };
-        listed.push(Listed {
-            current,
-            versions: newest.as_ref().map_or(0, |newest| newest.number),
-            promoted: newest.is_some_and(|newest| newest.promoted),
-            algorithm,
-            from,
-            trained_at: shown.as_ref().map(|shown| shown.created_at),
-            judged_on: predictor.as_ref().map(|predictor| predictor.judged.on),
-            headline: predictor.map(|predictor| predictor.judged.headline()).unwrap_or_default(),
-            defined: def.is_some(),
-            name,
-        });
+            Err(error) => return Err(error),
+        }
     }
     Ok(listed)
+}
+
+/// What there is of `name`, of which version `current` is asked.
+async fn one(workplace: &Workplace, name: &Name, current: Option<u64>) -> Result<Listed> {
+    let newest = workplace.lake.newest_predictor(name).await?;
+    let shown = match (current, &newest) {
+        (Some(number), Some(newest)) if newest.number != number => {
+            Some(workplace.lake.predictor(name, number).await?)
+        }
+        _ => newest.clone(),
+    };
+    let def = workplace.project.predictors.get(name);
+    let predictor = shown.as_ref().map(|shown| Predictor::read(&shown.predictor)).transpose()?;
+    let asked = def.map(|def| (def.spec.algorithm.clone(), def.spec.from.to_string()));
+    let (algorithm, from) = match &predictor {
+        Some(predictor) => (predictor.algorithm.clone(), predictor.learned_from.table.clone()),
+        None => asked.unwrap_or_default(),
+    };
+    Ok(Listed {
+        current,
+        versions: newest.as_ref().map_or(0, |newest| newest.number),
+        promoted: newest.is_some_and(|newest| newest.promoted),
+        algorithm,
+        from,
+        trained_at: shown.as_ref().map(|shown| shown.created_at),
+        judged_on: predictor.as_ref().map(|predictor| predictor.judged.on),
+        headline: predictor.map(|predictor| predictor.judged.headline()).unwrap_or_default(),
+        defined: def.is_some(),
+        damaged: None,
+        name: name.clone(),
+    })
 }
 
 /// Version `number` of `name`; without a number the current one, else the newest.

@@ -32,7 +32,12 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
 
 /// A value at this place holds a secret, whatever it is.
 pub(crate) fn is_secret_path<S: AsRef<str>>(path: &[S]) -> bool {
-    path.iter().any(|part| is_secret_name(part.as_ref()))
+    path.iter().enumerate().any(|(at, part)| is_secret_name(part.as_ref()) && !names_columns(&path[..=at]))
+}
+
+/// `predictors: {NAME: {key: […]}}` names columns.
+fn names_columns<S: AsRef<str>>(path: &[S]) -> bool {
+    matches!(path, [.., predictors, _, key] if predictors.as_ref() == "predictors" && key.as_ref() == "key")
 }
 
 /// The secrets that a project was given, to take them out of what is shown.
@@ -114,7 +119,10 @@ pub(crate) fn collect(value: &Value, path: &mut Vec<String>, into: &mut Secrets)
         Value::Array(list) => list.iter().for_each(|value| collect(value, path, into)),
         // What stands below `auth` is hidden where it stands; only what carries the secret is searched for
         // elsewhere, or the name of a header would be.
-        Value::String(text) if path.last().is_some_and(|key| is_secret_name(key) || is_auth_value(path)) => {
+        Value::String(text)
+            if path.last().is_some_and(|key| is_secret_name(key) || is_auth_value(path))
+                && !names_columns(path) =>
+        {
             into.add(text);
         }
         _ => {}

@@ -119,9 +119,15 @@ impl Workplace {
             false => error,
         })?;
         let mut contents = wanted.contents();
-        for (name, version) in releases.last().map(|last| last.predictors.clone()).unwrap_or_default() {
-            if wanted.predictors.get(&name) != Some(&version) {
-                contents.set_aside.insert(name, version);
+        if let Some(last) = releases.last() {
+            // What is passed over now, and what was before.
+            let other = last
+                .predictors
+                .iter()
+                .filter(|(name, version)| wanted.predictors.get(*name) != Some(*version));
+            for (name, version) in other.chain(&last.set_aside) {
+                let newest = contents.set_aside.entry(name.clone()).or_default();
+                *newest = (*version).max(*newest);
             }
         }
         let run_id = uuid::Uuid::now_v7().to_string();

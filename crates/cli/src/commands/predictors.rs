@@ -81,6 +81,7 @@ fn row(listed: &Listed) -> Vec<String> {
         (None, _) if listed.promoted => "not released yet".to_owned(),
         (None, _) => "none good enough".to_owned(),
     };
+    let state = if listed.damaged.is_some() { "damaged".to_owned() } else { state };
     let defined = if listed.defined { state } else { format!("{state}, not in the project") };
     vec![
         listed.name.to_string(),
@@ -88,6 +89,7 @@ fn row(listed: &Listed) -> Vec<String> {
         listed.algorithm.clone(),
         listed.from.clone(),
         match listed.judged_on {
+            _ if listed.damaged.is_some() => listed.damaged.clone().unwrap_or_default(),
             Some(JudgedOn::Training) => {
                 format!("{} (on rows that it learned from)", figures(&listed.headline))
             }

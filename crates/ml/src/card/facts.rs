@@ -258,8 +258,9 @@ fn compared(predictor: &Predictor, sides: &Sides<'_>) -> Said {
             which.iter().map(|(name, value)| format!("{} (`{name}`)", number(*value))).collect();
         listed(&values, "and")
     };
-    let (beaten, others): (Vec<_>, Vec<_>) =
-        known.iter().partition(|(_, value)| clearly_better(metric, own, *value));
+    // What cannot be seen in the figures is no difference.
+    let beats = |value: f64| clearly_better(metric, own, value) && number(own) != number(value);
+    let (beaten, others): (Vec<_>, Vec<_>) = known.iter().partition(|(_, value)| beats(*value));
     let figure = format!("{} {}", metric.name, number(own));
     match (beaten.as_slice(), others.as_slice()) {
         ([], []) => said(format!("There is no baseline to compare it with: {figure}."), Tone::Plain),
@@ -766,7 +767,7 @@ pub(super) fn versions(about: &About<'_>, room: Room) -> Option<Section> {
     let mut all: Vec<&_> = about.versions.iter().collect();
     all.first()?;
     all.sort_by_key(|(version, ..)| std::cmp::Reverse(*version));
-    let head = vec![words("version"), words("trained"), words("good enough"), words("")];
+    let head = vec![words("version"), words("trained"), words("promoted"), words("")];
     let table = Table::of(head, &all, room.rows, |(version, when, is_good)| {
         let mut marks = Vec::new();
         if about.current == Some(*version) {

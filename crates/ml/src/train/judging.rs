@@ -16,7 +16,7 @@ use super::{Fit, Portion, Work};
 use crate::{
     algorithm::{Output, Target},
     choice::Verdict,
-    frame::Raw,
+    frame::{Raw, parts_of},
     judge::{
         self, Measures,
         bias::Bias,
@@ -25,6 +25,7 @@ use crate::{
     },
     judged::{Baseline, Judged, JudgedOn, OfGroup},
     predictor::{Predictor, Scorer},
+    spec::Encode,
     split::{rows_of, shares},
     target::{Labels, column, counted},
 };
@@ -52,18 +53,29 @@ impl Work<'_> {
         };
         let checked: Vec<&String> =
             self.features.iter().filter(|feature| !self.spec.allow_leak.contains(feature)).collect();
-        let raw =
-            checked.iter().map(|name| Raw::of(name, column(&rows, name)?)).collect::<Result<Vec<_>>>()?;
-        let codes: Vec<Vec<Option<u32>>> = raw.iter().map(codes_of).collect();
-        let columns = raw.iter().zip(&codes).map(|(raw, codes)| match raw {
-            Raw::Numbers(values) => Column::Numbers(values),
-            Raw::Texts(_) => Column::Categories(codes),
+        let mut raw: Vec<(&str, Raw)> = Vec::new();
+        for name in checked {
+            let values = column(&rows, name)?;
+            match self.spec.encode.get(name) {
+                // No more than the parts is learned from: that each day is another one gives nothing away.
+                Some(Encode::Parts(parts)) => {
+                    let parts = parts_of(name, parts, values)?;
+                    raw.extend(parts.into_iter().map(|part| (name.as_str(), Raw::Numbers(part))));
+                }
+                _ => raw.push((name, Raw::of(name, values)?)),
+            }
+        }
+        let codes: Vec<Vec<Option<u32>>> = raw.iter().map(|(_, raw)| codes_of(raw)).collect();
+        let columns = raw.iter().zip(&codes).map(|((name, raw), codes)| match raw {
+            Raw::Numbers(values) => (*name, Column::Numbers(values)),
+            Raw::Texts(_) => (*name, Column::Categories(codes)),
         });
-        let features: Vec<(&str, Column<'_>)> =
-            checked.iter().map(|name| name.as_str()).zip(columns).collect();
+        let features: Vec<(&str, Column<'_>)> = columns.collect();
         let leaks = guards::leaks(&features, target, self.spec.seed)?;
         let Some(leak) = leaks.first() else { return Ok(()) };
-        let named: Vec<&str> = leaks.iter().map(|leak| leak.feature.as_str()).collect();
+        let mut named: Vec<&str> = leaks.iter().map(|leak| leak.feature.as_str()).collect();
+        let mut met = BTreeSet::new();
+        named.retain(|name| met.insert(*name));
         let target = self.spec.target.as_deref().unwrap_or_default();
         let what = match named.as_slice() {
             [one] => format!(
