@@ -215,66 +215,6 @@ fn killed_at_each_point_of_a_load_the_next_one_goes_on() {
     }
 }
 
-/// Eight days, all read before, of which a run with `--full-refresh` reads some again and is killed at `point`.
-fn refreshed_in_part(point: &str, pass: usize) -> (Soda, Place, usize) {
-    let soda = Soda::start(complaints(&sixty_days()[..8]));
-    let place = project(&[feed(&soda, "created", "created_date", "from: 2020-01-01, to: 2020-01-08")]);
-    place.run(&[]);
-    let plan = format!("{point}:kill:{pass}");
-    let mut run = place.command(&["run", "--full-refresh"]);
-    let done = Running::start(run.env("LAGAR_KILL_POINT", plan)).end();
-    assert_eq!(done.code, -9, "{}", done.stderr);
-    let again = loads(&place, "created").len() - 8;
-    assert_eq!(again, if point == "load-committed" { pass } else { pass - 1 });
-    (soda, place, again)
-}
-
-/// The days that a run with `--full-refresh` asks for.
-fn days_of_refresh(soda: &Soda, place: &Place) -> usize {
-    let asked = soda.requests().len();
-    let report = place.run(&["--full-refresh"]);
-    let days = soda.days_asked(asked).len();
-    assert_eq!(step(&report, "raw.created")["windows"]["loaded"], days, "{report}");
-    days
-}
-
-#[test]
-fn a_full_refresh_that_was_killed_goes_on() {
-    let mut battery = Battery::new("R3");
-    for (point, pass) in
-        [("load-files-put", 1), ("load-files-put", 5), ("load-committed", 1), ("load-committed", 7)]
-    {
-        battery.case(&format!("full refresh, {point}, window {pass}"), || {
-            let (soda, place, again) = refreshed_in_part(point, pass);
-            assert_eq!(days_of_refresh(&soda, &place), 8 - again, "days are read twice, or skipped");
-            let there = loads(&place, "created");
-            let windows: BTreeSet<&str> =
-                there.iter().map(|load| load["window"]["from"].as_str().unwrap()).collect();
-            assert_eq!((there.len(), windows.len()), (16, 8), "each day once more");
-            let newest = place.rows("SELECT unique_key FROM raw.created WHERE _newest");
-            assert_eq!(keys(&newest), expected(&soda));
-            // It is over: a run has nothing to do, and the next refresh reads all again.
-            assert_eq!(place.run(&[])["status"], "nothing_new");
-            assert_eq!(days_of_refresh(&soda, &place), 8);
-        });
-    }
-}
-
-#[test]
-fn a_full_refresh_begins_anew_where_something_came_between() {
-    // It would be read in another way.
-    let (soda, place, _) = refreshed_in_part("load-committed", 3);
-    let yaml = fs::read_to_string(place.project.join("lagar.yaml")).unwrap();
-    place.write("lagar.yaml", format!("{yaml}limits: {{concurrency: 2}}\n"));
-    assert_eq!(days_of_refresh(&soda, &place), 8);
-    // A day was loaded by itself.
-    let (soda, place, _) = refreshed_in_part("load-committed", 3);
-    soda.change(|row| row["status"] = "Reopened".into());
-    let day = ["backfill", "created", "--from", "2020-01-05", "--to", "2020-01-05", "--force"];
-    place.lagar(&day).says(0, &["1 window"]);
-    assert_eq!(days_of_refresh(&soda, &place), 8);
-}
-
 #[test]
 fn two_feeds_land_as_two_sources() {
     let soda = Soda::start(complaints(&sixty_days()));

@@ -29,7 +29,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 pub use checksums::Checksums;
 pub use predictors::{NewPredictor, PredictorVersion};
 pub use raw::{
-    LoadWindow, LoadWriter, Manifest, ManifestFile, Redriven, Refresh, RejectRecord, newest_state, redriven,
+    LoadWindow, LoadWriter, Manifest, ManifestFile, Redriven, RejectRecord, newest_state, redriven,
 };
 pub use refused::{LeftOut, RefusedVersion};
 pub use release::{Contents, Release};

@@ -43,9 +43,6 @@ pub struct Manifest {
     /// Of a load by window: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<LoadWindow>,
-    /// Of a load by window that is a part of reading all windows again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refresh: Option<Refresh>,
     pub files: Vec<ManifestFile>,
     /// The source's columns after this load.
     pub columns: Vec<Column>,
@@ -82,18 +79,6 @@ pub struct LoadWindow {
     /// its like were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earlier_read_at: Option<DateTime<Utc>>,
-}
-
-/// All windows of a source, read again one after the other. It was broken off if its last load says that some
-/// are left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refresh {
-    /// When the first run of it began: no other has the same.
-    pub began_at: DateTime<Utc>,
-    /// How many windows are to be read behind that of this load.
-    pub left: u64,
-    /// The hash of the project file by which they are read.
-    pub config: String,
 }
 
 /// One raw file of a load.
@@ -201,7 +186,6 @@ impl Lake {
             rejected: 0,
             notes: Vec::new(),
             window: None,
-            refresh: None,
             events: Vec::new(),
             missing: Vec::new(),
             quarantine: None,
@@ -270,7 +254,6 @@ pub struct LoadWriter {
     rejected: u64,
     notes: Vec<Note>,
     window: Option<LoadWindow>,
-    refresh: Option<Refresh>,
     events: Vec<Event>,
     missing: Vec<String>,
     quarantine: Option<(Upload, Summing)>,
@@ -287,12 +270,6 @@ impl LoadWriter {
     /// Says which window it holds; its scope is [`Scope::Window`].
     pub fn of_window(mut self, window: LoadWindow) -> Self {
         self.window = Some(window);
-        self
-    }
-
-    /// Says of which reading of all windows it is a part.
-    pub fn of_refresh(mut self, refresh: Refresh) -> Self {
-        self.refresh = Some(refresh);
         self
     }
 
@@ -464,7 +441,6 @@ impl LoadWriter {
             lagar_version: lagar_version(),
             scope,
             window: self.window,
-            refresh: self.refresh,
             columns: columns_of(&schema),
             rows: self.files.iter().map(|f| f.rows).sum(),
             rejected: self.rejected,

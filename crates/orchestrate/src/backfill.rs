@@ -80,7 +80,7 @@ pub async fn backfill(workplace: &Workplace, what: BackfillOptions, options: Run
         }
         let standing = Standing::new(windows, &loads, project.timezone, workplace.clock.now());
         let (due, open) = standing.between(what.from, what.to, what.force)?;
-        let how = How { at_once: what.parallel, earlier_read_at: None, refresh: None };
+        let how = How { at_once: what.parallel, earlier_read_at: None };
         let done = read(&context, source, loads.last().cloned(), due, how, &mut step).await;
         if open > 0 {
             step.notes.push(format!("{} not over yet, and not read", windows_text(open as u64)));

@@ -18,7 +18,7 @@ use lagar_connectors::{
 use lagar_flow::{
     Chunk, Column, Covered, Error, KillPoint, Name, Result, Scope, Window, codes, kill, schema_of,
 };
-use lagar_lake::{LoadWindow, LoadWriter, Manifest, Refresh};
+use lagar_lake::{LoadWindow, LoadWriter, Manifest};
 
 use crate::{
     load::{self, CHUNKS_WAITING_MAX, Seen},
@@ -29,8 +29,6 @@ use crate::{
 
 /// How much the clocks of two machines may differ; a load that is further ahead was made by a wrong one.
 const CLOCKS_DIFFER_MAX: TimeDelta = TimeDelta::minutes(10);
-/// After a longer time what a refresh has read before it was broken off is not fresh any more.
-const REFRESH_GAP_MAX: TimeDelta = TimeDelta::days(1);
 /// So many notes of loads are in the report of a step; all are in the manifests.
 const NOTES_MAX: usize = 5;
 
@@ -42,13 +40,6 @@ pub(crate) struct Due {
     known: Option<Arc<Manifest>>,
     /// It was read before, and rows may have come late.
     pub again: bool,
-}
-
-impl Due {
-    fn was_read_by(&self, refresh: &Refresh) -> bool {
-        let of = self.known.as_ref().and_then(|load| load.refresh.as_ref());
-        of.is_some_and(|of| of.began_at == refresh.began_at)
-    }
 }
 
 /// What the loads of a source say about its windows.
@@ -202,35 +193,15 @@ pub(crate) async fn load(
     let loads = context.lake.loads(&source.name).await?;
     let now = context.clock.now();
     let standing = Standing::new(windows, &loads, context.project.timezone, now);
-    let (due, how) = if context.full_refresh {
-        let newest = loads.last().map(|load| load.as_ref());
-        let refresh = refresh(newest, &context.project.config_hash, now);
-        let (there, due): (Vec<Due>, Vec<Due>) =
-            standing.all()?.into_iter().partition(|due| due.was_read_by(&refresh));
-        if !there.is_empty() {
-            let there = windows_text(there.len() as u64);
-            report.notes.push(format!("goes on: {there} came before the last --full-refresh was broken off"));
-        }
-        let due = due.into_iter().map(|due| Due { known: None, ..due }).collect();
-        (due, How { at_once: 1, earlier_read_at: Some(refresh.began_at), refresh: Some(refresh) })
+    let due = if context.full_refresh {
+        let all = standing.all()?;
+        all.into_iter().map(|due| Due { known: None, ..due }).collect()
     } else {
         refuse_other_windows(source, windows, &loads)?;
-        (standing.due()?, How { at_once: 1, earlier_read_at: Some(now), refresh: None })
+        standing.due()?
     };
+    let how = How { at_once: 1, earlier_read_at: Some(now) };
     read(context, source, loads.last().cloned(), due, how, report).await
-}
-
-/// The refresh to go on with: that of the newest load, if it was broken off a short while ago and would read in the
-/// same way; else a new one. Whatever was loaded behind it says that somebody went on without it.
-fn refresh(newest: Option<&Manifest>, config: &str, now: DateTime<Utc>) -> Refresh {
-    let is_recent = |load: &&Manifest| {
-        now - load.created_at <= REFRESH_GAP_MAX && load.created_at - now <= CLOCKS_DIFFER_MAX
-    };
-    newest
-        .filter(is_recent)
-        .and_then(|load| load.refresh.clone())
-        .filter(|refresh| refresh.left > 0 && refresh.config == config)
-        .unwrap_or_else(|| Refresh { began_at: now, left: 0, config: config.to_owned() })
 }
 
 /// How windows are read.
@@ -239,8 +210,6 @@ pub(crate) struct How {
     pub at_once: usize,
     /// See [`LoadWindow::earlier_read_at`].
     pub earlier_read_at: Option<DateTime<Utc>>,
-    /// Set when all windows of the source are read again.
-    pub refresh: Option<Refresh>,
 }
 
 /// Reads the windows `due` of `source`, whose newest load is `newest`, and says in `report` how far it came.
@@ -283,8 +252,7 @@ async fn read_each(
             fetched = fetch(context, source, newest.clone(), fetched.due).await?;
         }
         let window = fetched.due.asked.window;
-        let left = (total - done) as u64;
-        let committed = commit(context, source, fetched, newest.as_deref(), (&how, left), report).await;
+        let committed = commit(context, source, fetched, newest.as_deref(), &how, report).await;
         if let Some(manifest) = committed.map_err(|error| in_window(error, &window))? {
             newest = Some(Arc::new(manifest));
         }
@@ -340,13 +308,13 @@ async fn fetch(
     Ok(Fetched { due, newest, writer, outcome, chunks })
 }
 
-/// Makes what was fetched visible; `None` if nothing changed. So many windows are `left` to be read.
+/// Makes what was fetched visible; `None` if nothing changed.
 async fn commit(
     context: &Context,
     source: &SourceDef,
     fetched: Fetched,
     newest: Option<&Manifest>,
-    (how, left): (&How, u64),
+    how: &How,
     report: &mut StepReport,
 ) -> Result<Option<Manifest>> {
     if context.cancel.is_cancelled() {
@@ -364,9 +332,6 @@ async fn commit(
     };
     let window = LoadWindow { window: due.asked.window, earlier_read_at: how.earlier_read_at };
     let mut writer = writer.of_window(window);
-    if let Some(refresh) = &how.refresh {
-        writer = writer.of_refresh(Refresh { left, ..refresh.clone() });
-    }
     let known = newest.map(|load| schema_of(&load.columns)).transpose()?;
     let mut seen = Seen::new(source, known.as_ref(), newest);
     for chunk in &chunks {

@@ -186,36 +186,6 @@ fn the_plan_says_what_is_due() {
 }
 
 #[test]
-fn a_refresh_goes_on_only_if_nothing_came_between() {
-    let began_at = time("2024-03-20T00:00");
-    let part = |left: u64| {
-        let mut part = (*load("2024-03-08", "2024-03-20T00:05", Some("2024-03-20T00:00"))).clone();
-        part.refresh = Some(Refresh { began_at, left, config: "same".to_owned() });
-        part
-    };
-    let goes_on = |newest: Option<&Manifest>, config: &str, now: &str| {
-        let refresh = refresh(newest, config, time(now));
-        assert!(refresh.began_at == began_at || refresh.began_at == time(now));
-        refresh.began_at == began_at
-    };
-    assert!(goes_on(Some(&part(2)), "same", "2024-03-20T12:00"));
-    // It was read to its end, by another project file, long ago, or by a clock that was ahead.
-    assert!(!goes_on(Some(&part(0)), "same", "2024-03-20T12:00"));
-    assert!(!goes_on(Some(&part(2)), "other", "2024-03-20T12:00"));
-    assert!(!goes_on(Some(&part(2)), "same", "2024-03-21T12:00"));
-    assert!(!goes_on(Some(&part(2)), "same", "2024-03-19T12:00"));
-    // A run read something else since, or there is nothing at all.
-    assert!(!goes_on(Some(&load("2024-03-09", "2024-03-20T01:00", None)), "same", "2024-03-20T12:00"));
-    assert!(!goes_on(None, "same", "2024-03-20T12:00"));
-    // Only what it read itself is there.
-    let asked = Asked::new(part(2).window.unwrap().window, chrono_tz::UTC);
-    let due = |known: Manifest| Due { asked, known: Some(Arc::new(known)), again: true };
-    let now = refresh(Some(&part(2)), "same", time("2024-03-20T12:00"));
-    assert!(due(part(2)).was_read_by(&now));
-    assert!(!due(Manifest { refresh: None, ..part(2) }).was_read_by(&now));
-}
-
-#[test]
 fn a_step_says_what_became_of_its_windows() {
     let said = |due, loaded, empty, unchanged| {
         let mut report = StepReport::new("raw.s", crate::report::StepKind::Load);
