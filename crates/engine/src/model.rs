@@ -78,12 +78,11 @@ impl Model {
         self.has_word(|name, called| VOLATILE.contains(&name) && (called || name.starts_with("current_")))
     }
 
-    /// The texts that mean null, if they decide about the rows: other ones than usual, in a query that calls
-    /// a function that knows them.
+    /// The texts that mean null, if they decide about the rows: in a query that calls a function that knows them.
+    /// `None` also for the list that was the first default.
     pub fn decisive_null_tokens(&self) -> Option<&[String]> {
         let knows = |name: &str| FUNCTIONS.iter().any(|function| function.name == name);
-        let decisive =
-            self.null_tokens != NullTokens::default() && self.has_word(|name, called| called && knows(name));
+        let decisive = !self.null_tokens.are_unsaid() && self.has_word(|name, called| called && knows(name));
         decisive.then(|| self.null_tokens.as_slice())
     }
 

@@ -21,7 +21,8 @@ use datafusion::{
     },
     error::Result as DfResult,
     logical_expr::{
-        BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, exists,
+        BinaryExpr, Distinct, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Operator,
+        Subquery, exists,
         expr::InSubquery,
         lit, not_exists,
         utils::{can_hash, conjunction, disjunction},
@@ -227,10 +228,13 @@ fn correlated(
     Ok(Some(Rows { equal, unknown: unknown.into_iter().collect() }))
 }
 
-/// Whether it gives other rows each time.
+/// Whether it may give other rows each time: also where it takes some of the rows, and nothing says which.
 fn is_volatile(plan: &LogicalPlan) -> DfResult<bool> {
     let mut volatile = false;
     plan.apply_with_subqueries(|node| {
+        volatile |= matches!(node, LogicalPlan::Limit(_) | LogicalPlan::Window(_))
+            || matches!(node, LogicalPlan::Distinct(Distinct::On(_)))
+            || matches!(node, LogicalPlan::Sort(sort) if sort.fetch.is_some());
         node.apply_expressions(|expr| {
             volatile |= expr.is_volatile();
             Ok(TreeNodeRecursion::Continue)

@@ -6,13 +6,13 @@
 
 use chrono::{DateTime, Utc};
 use lagar_flow::{Error, Name, Result, TableName, codes};
-use object_store::path::Path;
+use object_store::{ObjectMeta, path::Path};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     Lake, lagar_version,
-    store::{FORMAT_VERSION, Records, number_in},
+    store::{FORMAT_VERSION, Records, intended, number_in},
 };
 
 /// A version of a predictor.
@@ -53,6 +53,9 @@ pub struct NewPredictor {
     pub judged_beside: Option<u64>,
     pub predictor: serde_json::Value,
 }
+
+/// Objects with numbers.
+type Numbered = Vec<(u64, ObjectMeta)>;
 
 impl Lake {
     /// The predictors that have a version, by name.
@@ -107,22 +110,17 @@ impl Lake {
         Ok(version)
     }
 
-    /// Says that the versions of `name` before `number` are about to go: no release may name them from then on.
-    pub(crate) async fn mark_predictors(&self, name: &Name, number: u64) -> Result<()> {
+    /// Says that the versions of `name` before `number` are about to go: no release may name them as long as the object
+    /// that is returned is there.
+    pub(crate) async fn intend_to_forget(&self, name: &Name, number: u64) -> Result<Path> {
         let folder = folder_of(name);
-        self.predictor_records(&folder).mark_forgotten(number).await
+        self.predictor_records(&folder).intend(number).await
     }
 
-    /// Takes back what [`Lake::mark_predictors`] said.
-    pub(crate) async fn unmark_predictors(&self, name: &Name, number: u64) -> Result<()> {
+    /// Takes the versions of `name` before `number` away.
+    pub(crate) async fn forget_predictors(&self, name: &Name, number: u64) -> Result<()> {
         let folder = folder_of(name);
-        self.predictor_records(&folder).unmark_forgotten(number).await
-    }
-
-    /// Takes the versions of `name` before `number` away, for which there is a mark.
-    pub(crate) async fn remove_predictors(&self, name: &Name, number: u64) -> Result<()> {
-        let folder = folder_of(name);
-        self.predictor_records(&folder).remove_forgotten(number).await
+        self.predictor_records(&folder).forget(number).await
     }
 
     /// Whether version `number` of `name` is there and stays.
@@ -131,17 +129,20 @@ impl Lake {
         self.predictor_records(&folder).stays(number).await
     }
 
-    /// The versions of `name` that are there, with what the store says of their objects.
-    pub(crate) async fn predictor_objects(
-        &self,
-        name: &Name,
-    ) -> Result<Vec<(u64, object_store::ObjectMeta)>> {
+    /// The versions of `name` that are there, with what the store says of their objects; and the versions before which
+    /// vacuums said that all would go.
+    pub(crate) async fn predictor_objects(&self, name: &Name) -> Result<(Numbered, Numbered)> {
         let folder = folder_of(name);
-        let listed = self.listed(&folder).await?.into_iter();
-        let mut found: Vec<_> =
-            listed.filter_map(|object| Some((number_in(&folder, &object.location)?, object))).collect();
-        found.sort_by_key(|(number, _)| *number);
-        Ok(found)
+        let (mut versions, mut intents) = (Vec::new(), Vec::new());
+        for object in self.listed(&folder).await? {
+            if let Some(number) = number_in(&folder, &object.location) {
+                versions.push((number, object));
+            } else if let Some(before) = intended(&object.location) {
+                intents.push((before, object));
+            }
+        }
+        versions.sort_by_key(|(number, _)| *number);
+        Ok((versions, intents))
     }
 
     /// Fails unless every version of `wanted` is there.

@@ -110,7 +110,10 @@ impl Lake {
         }
         let Contents { tables, predictors, set_aside } = contents.into();
         let release = Release {
-            format_version: if predictors.is_empty() { FORMAT_VERSION } else { FORMAT_VERSION_MAX },
+            format_version: match predictors.is_empty() && set_aside.is_empty() {
+                true => FORMAT_VERSION,
+                false => FORMAT_VERSION_MAX,
+            },
             number: base.map_or(1, |n| n + 1),
             id: Uuid::now_v7(),
             run_id: run_id.to_owned(),
@@ -174,8 +177,12 @@ impl Lake {
         }
         for (name, number) in predictors {
             if !self.predictor_stays(name, *number).await? {
-                let what = format!("version {number} of the predictor `{name}` was taken away by a vacuum");
-                return Err(Error::new(codes::TABLE_MISSING, what).hint("take a newer version"));
+                let what = format!(
+                    "version {number} of the predictor `{name}` was taken away by a vacuum, or one is at it"
+                );
+                return Err(Error::new(codes::TABLE_MISSING, what).hint(
+                    "take a newer version; if it is still listed, a vacuum was broken off: `lagar table vacuum` ends that",
+                ));
             }
         }
         Ok(())

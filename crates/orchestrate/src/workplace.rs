@@ -120,7 +120,12 @@ impl Workplace {
         })?;
         let mut contents = wanted.contents();
         if let Some(last) = releases.last() {
-            // What is passed over now, and what was before.
+            // All that there is now is passed over, also what was never good enough, and what was before.
+            for name in last.predictors.keys().chain(wanted.predictors.keys()) {
+                if let Ok(Some(newest)) = self.lake.newest_predictor(name).await {
+                    contents.set_aside.insert(name.clone(), newest.number);
+                }
+            }
             let other = last
                 .predictors
                 .iter()

@@ -36,6 +36,10 @@ pub(crate) use misfits::{Tallies, counted};
 /// it too, so that what one calls null the functions make null.
 const NULL_TOKENS: &[&str] = &["", ".", "N/A", "n/a", "Na", "nan", "NaN", "null", "NULL"];
 
+/// The list when fingerprints of models began to leave it out. It must not change: with any other list, also a newer
+/// default, tables are made again.
+const UNSAID_NULL_TOKENS: &[&str] = &["", ".", "N/A", "n/a", "Na", "nan", "NaN"];
+
 /// Texts that mean null.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NullTokens(Arc<[String]>);
@@ -55,6 +59,11 @@ impl NullTokens {
     /// The tokens, without white space around them.
     pub fn as_slice(&self) -> &[String] {
         &self.0
+    }
+
+    /// Whether fingerprints of models do not mention them.
+    pub(crate) fn are_unsaid(&self) -> bool {
+        self.0.iter().eq(UNSAID_NULL_TOKENS)
     }
 
     pub(crate) fn has(&self, text: &str) -> bool {

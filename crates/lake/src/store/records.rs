@@ -100,6 +100,15 @@ pub(crate) struct Records<'a> {
 /// be there; a list shows it behind the records, so whoever misses one of them sees why.
 const FORGOTTEN: &str = "_forgotten";
 
+/// The folder of what is about to be forgotten, see [`Records::intend`].
+const GOING: &str = "_going";
+
+/// The number before which `object` says that records are about to go.
+pub(crate) fn intended(object: &Path) -> Option<u64> {
+    let is_intent = object.parts().any(|part| part.as_ref() == GOING);
+    is_intent.then(|| object.filename()?.strip_suffix(".json")?.parse().ok()).flatten()
+}
+
 impl Records<'_> {
     pub(crate) fn path(&self, number: u64) -> Path {
         self.folder.clone().join(name_of(number))
@@ -170,35 +179,25 @@ impl Records<'_> {
             .hint("bring the object back from a backup or from the bucket's old versions")
     }
 
-    /// Takes away the records below `before`. Broken off anywhere, it can be done again.
-    pub(crate) async fn forget(&self, before: u64) -> Result<()> {
-        self.mark_forgotten(before).await?;
-        self.remove_forgotten(before).await
+    /// Says that the records below `before` are about to go: [`Records::stays`] knows it as long as the object that is
+    /// returned is there. It is of this call alone: who takes it back takes back nobody else's.
+    pub(crate) async fn intend(&self, before: u64) -> Result<Path> {
+        let intent =
+            self.folder.clone().join(GOING).join(uuid::Uuid::now_v7().to_string()).join(name_of(before));
+        self.put_mark(&intent).await?;
+        Ok(intent)
     }
 
-    /// Says that the records below `before` are about to go: [`Records::stays`] knows it from then on.
-    pub(crate) async fn mark_forgotten(&self, before: u64) -> Result<()> {
-        let Some(range) = self.range().await?.filter(|range| *range.start() < before) else { return Ok(()) };
+    /// Takes away the records below `before`. Broken off anywhere, it can be done again.
+    pub(crate) async fn forget(&self, before: u64) -> Result<()> {
+        let Some(range) = self.range().await? else { return Ok(()) };
+        if before <= *range.start() {
+            return Ok(());
+        }
         if !range.contains(&before) {
             return Err(Error::bug("no record would be left"));
         }
-        let mark = self.mark(before);
-        let put = self.store.put(&mark, PutPayload::from_static(b"{}\n")).await;
-        put.map(|_| ()).map_err(|e| self.root.error("write", &mark, &e))
-    }
-
-    /// Takes back what [`Records::mark_forgotten`] said.
-    pub(crate) async fn unmark_forgotten(&self, before: u64) -> Result<()> {
-        let mark = self.mark(before);
-        match self.store.delete(&mark).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(self.root.error("remove", &mark, &e)),
-        }
-    }
-
-    /// Takes away the records below `before`, for which there is a mark.
-    pub(crate) async fn remove_forgotten(&self, before: u64) -> Result<()> {
-        let Some(range) = self.range().await? else { return Ok(()) };
+        self.put_mark(&self.folder.clone().join(FORGOTTEN).join(name_of(before))).await?;
         for number in *range.start()..before {
             let path = self.path(number);
             match self.store.delete(&path).await {
@@ -214,19 +213,24 @@ impl Records<'_> {
         if !self.range().await?.is_some_and(|range| range.contains(&number)) {
             return Ok(false);
         }
-        let marks = self.folder.clone().join(FORGOTTEN);
-        let listed: Vec<_> = self
-            .store
-            .list(Some(&marks))
-            .try_collect()
-            .await
-            .map_err(|e| self.root.error("list", &marks, &e))?;
-        let before = listed.iter().filter_map(|meta| number_in(&marks, &meta.location)).max();
-        Ok(before.is_none_or(|before| number >= before))
+        for marks in [FORGOTTEN, GOING].map(|marks| self.folder.clone().join(marks)) {
+            let listed: Vec<_> = self
+                .store
+                .list(Some(&marks))
+                .try_collect()
+                .await
+                .map_err(|e| self.root.error("list", &marks, &e))?;
+            let before = |mark: &Path| mark.filename()?.strip_suffix(".json")?.parse::<u64>().ok();
+            if listed.iter().filter_map(|meta| before(&meta.location)).any(|before| number < before) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
-    fn mark(&self, before: u64) -> Path {
-        self.folder.clone().join(FORGOTTEN).join(name_of(before))
+    async fn put_mark(&self, mark: &Path) -> Result<()> {
+        let put = self.store.put(mark, PutPayload::from_static(b"{}\n")).await;
+        put.map(|_| ()).map_err(|e| self.root.error("write", mark, &e))
     }
 
     /// Record `number`; fails with [`codes::LAKE_CORRUPT`] if it is missing or damaged, with

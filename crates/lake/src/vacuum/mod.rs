@@ -238,8 +238,8 @@ impl Lake {
         for name in self.predictors().await? {
             match self.predictor_place(&name, pinned, cutoff).await {
                 Ok((place, first)) if !place.removed.is_empty() && !dry_run => {
-                    let marked = self.mark_predictors(&name, first).await;
-                    going.push((name, marked.map(|()| (place, first))));
+                    let intent = self.intend_to_forget(&name, first).await;
+                    going.push((name, intent.map(|intent| (place, first, intent))));
                 }
                 other => report.take(&format!("predictors.{name}"), other.map(|(place, _)| place)),
             }
@@ -247,21 +247,40 @@ impl Lake {
         if going.is_empty() {
             return Ok(());
         }
-        // Who makes an old version current again has either said so by now, or finds the mark.
-        let named = Pinned::by(self.named(cutoff).await?).predictors;
-        for (name, marked) in going {
-            let place = match marked {
-                Ok((place, first))
-                    if named.iter().any(|(other, number)| *other == name && *number < first) =>
-                {
-                    self.unmark_predictors(&name, first).await.map(|()| place.kept())
+        // Who makes an old version current again has either said so by now, or finds the intent.
+        let named = self.named(cutoff).await.map(|named| Pinned::by(named).predictors);
+        for (name, intent) in going {
+            let place = match (intent, &named) {
+                (Ok((place, first, intent)), Ok(named)) => {
+                    let is_named = named.iter().any(|(other, number)| *other == name && *number < first);
+                    let done = match is_named {
+                        true => Ok(place.kept()),
+                        false => self.forget_versions(&name, first, place).await,
+                    };
+                    self.withdrawn(intent, done).await
                 }
-                Ok((place, first)) => self.remove_predictors(&name, first).await.map(|()| place),
-                Err(error) => Err(error),
+                (Ok((place, _, intent)), Err(_)) => self.withdrawn(intent, Ok(place.kept())).await,
+                (Err(error), _) => Err(error),
             };
             report.take(&format!("predictors.{name}"), place);
         }
-        Ok(())
+        named.map(|_| ())
+    }
+
+    async fn forget_versions(&self, name: &Name, first: u64, place: Place) -> Result<Place> {
+        self.forget_predictors(name, first).await?;
+        let leftovers: Vec<Garbage> =
+            place.removed.iter().filter(|garbage| garbage.why == Why::Leftover).cloned().collect();
+        self.remove(&leftovers).await?;
+        Ok(place)
+    }
+
+    /// `done`, and what was said before is taken back.
+    async fn withdrawn(&self, intent: Path, done: Result<Place>) -> Result<Place> {
+        match self.store().delete(&intent).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => done,
+            Err(e) => done.and(Err(self.root().error("remove", &intent, &e))),
+        }
     }
 
     /// What of a predictor may go, and its first version that stays. The newest does: it says what was tried
@@ -272,7 +291,7 @@ impl Lake {
         pinned: &HashSet<(Name, u64)>,
         cutoff: DateTime<Utc>,
     ) -> Result<(Place, u64)> {
-        let objects = self.predictor_objects(name).await?;
+        let (objects, intents) = self.predictor_objects(name).await?;
         let stays = |(number, object): &&(u64, ObjectMeta)| {
             object.last_modified > cutoff || pinned.contains(&(name.clone(), *number))
         };
@@ -282,6 +301,13 @@ impl Lake {
             match *number < first {
                 true => place.removed.push(garbage(object, Why::NoRelease)),
                 false => place.needed.add(object.size),
+            }
+        }
+        for (before, intent) in &intents {
+            // Of a vacuum that was broken off, or that wants what is gone then.
+            match *before <= first || intent.last_modified <= cutoff {
+                true => place.removed.push(garbage(intent, Why::Leftover)),
+                false => place.young.add(intent.size),
             }
         }
         Ok((place, first))

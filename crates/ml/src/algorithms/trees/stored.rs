@@ -73,6 +73,13 @@ impl TryFrom<Written> for Tree {
             next: [from.left[at], from.right[at]],
         });
         let tree = Self { nodes: nodes.collect(), values: from.values };
+        // A tree, not a net, which has more ways than anybody could lay out.
+        let mut children: Vec<i32> =
+            tree.nodes.iter().flat_map(|node| node.next).filter(|to| *to >= 0).collect();
+        children.sort_unstable();
+        if children.windows(2).any(|two| two[0] == two[1]) {
+            return Err("two ways lead to one split".to_owned());
+        }
         // Always further down: a row arrives.
         let loops = |(at, node): (usize, &Node)| node.next.iter().any(|to| *to >= 0 && *to as usize <= at);
         match tree.nodes.iter().enumerate().any(loops) {
@@ -256,6 +263,8 @@ mod tests {
             (json!([0, 1]), json!([1, -4]), json!([1.0, 2.0, 3.0])),
             (json!([0, 1]), json!([1, i32::MIN]), json!([1.0, 2.0, 3.0])),
             (json!([0, 1]), json!([1]), json!([1.0, 2.0, 3.0])),
+            // With the right side of the first split.
+            (json!([0, 1, 0]), json!([1, 2, -1]), json!([1.0, 2.0, 3.0])),
             (json!([0, 1]), json!([1, -1]), json!([])),
         ] {
             assert!(load(tree(feature.clone(), left.clone(), values)).is_err(), "{feature} {left}");
