@@ -82,6 +82,23 @@ fn what_was_chosen_by_hand_stays_when_a_release_is_rolled_back() {
 }
 
 #[test]
+fn a_rollback_passes_over_all_versions_that_there_are() {
+    let place = place();
+    place.write("lagar.yaml", YAML.replace("[x]", "[z]"));
+    place.run(&[]);
+    place.write("lagar.yaml", YAML);
+    place.run(&[]);
+    assert_eq!(current(&place), 2);
+    // Not better than the second.
+    place.write("lagar.yaml", YAML.replace("[x]", "[z]").replace("key: [id]", "key: [id], scale: standard"));
+    place.run(&[]);
+    assert_eq!(current(&place), 2);
+    place.lagar(&["releases", "rollback", "1"]).says(0, &[]);
+    place.run(&[]);
+    assert_eq!(current(&place), 1);
+}
+
+#[test]
 fn a_damaged_record_is_listed_beside_the_others() {
     let place = place();
     place.run(&[]);

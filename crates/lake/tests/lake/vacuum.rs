@@ -469,6 +469,33 @@ async fn a_predictor_that_goes_is_not_made_current_and_one_that_is_named_stays()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_vacuum_began_is_ended_by_the_next() {
+    let (store, lake) = grown(3).await;
+    // It has taken one of two versions away.
+    let plan = Plan::at(2, Fault::Before)
+        .only(|op, path| op == Op::Delete && path.starts_with("refined/_predictors/p/0"))
+        .then_crash();
+    let dead = Arc::new(FaultStore::new(Arc::new(store.clone()), plan));
+    let _ = store.lake(dead.clone()).vacuum(&older_than(7, 1)).await;
+    assert!(dead.struck());
+    let versions = || async { lake.predictor_versions(&name("p")).await.unwrap().len() };
+    assert_eq!(versions().await, 2);
+    // What it was about to take is not made current again, whoever comes in between.
+    for _ in 0..2 {
+        let mut contents = lake.current_release().await.unwrap().unwrap().contents();
+        contents.predictors.insert(name("p"), 2);
+        let refused = lake.publish(Some(3), contents, "by hand", None).await.unwrap_err();
+        assert_eq!(refused.code(), codes::TABLE_MISSING, "{refused}");
+        let report = lake.vacuum(&older_than(7, 1)).await.unwrap();
+        assert!(report.failed.is_empty(), "{:?}", report.failed);
+        assert_eq!(versions().await, 1);
+        whole(&lake).await;
+    }
+    let left = objects(&store).await.into_keys().filter(|name| name.contains("_going")).count();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollback_that_was_overtaken_is_refused_and_leaves_nothing() {
     let (store, lake) = grown(2).await;
     let first = lake.releases().await.unwrap().remove(0);
