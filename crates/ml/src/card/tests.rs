@@ -322,7 +322,7 @@ fn two_classes_have_curves_groups_bias_and_a_search() {
             "✓ taken",
             "\nParameters\n",
             "· seed 0",
-            "3        2024-05-01 08:00 UTC  ✓            current, shown\n",
+            "3        2024-05-01 08:00 UTC  ✓         current, shown\n",
         ],
     );
     has(
