@@ -35,9 +35,9 @@ pub(crate) fn is_secret_path<S: AsRef<str>>(path: &[S]) -> bool {
     path.iter().enumerate().any(|(at, part)| is_secret_name(part.as_ref()) && !names_columns(&path[..=at]))
 }
 
-/// `predictors: {NAME: {key: […]}}` names columns.
+/// `predictors: {NAME: {key: […]}}` names columns. Only there: a source may be called `predictors`, too.
 fn names_columns<S: AsRef<str>>(path: &[S]) -> bool {
-    matches!(path, [.., predictors, _, key] if predictors.as_ref() == "predictors" && key.as_ref() == "key")
+    matches!(path, [predictors, _, key] if predictors.as_ref() == "predictors" && key.as_ref() == "key")
 }
 
 /// The secrets that a project was given, to take them out of what is shown.
@@ -169,5 +169,22 @@ mod tests {
         assert_eq!(a["headers"], json!({"X-App-Token": "***", "Accept": "json"}));
         assert_eq!(a["auth"]["basic"], json!({"user": "***", "password": "***"}));
         assert_eq!(a["params"], json!({"q": "prefix *** suffix", "empty": ""}));
+    }
+
+    #[test]
+    fn the_key_of_a_predictor_names_columns_and_any_other_key_is_a_secret() {
+        let value = json!({
+            "predictors": {"p": {"key": ["customer"], "params": {"key": "hidden-1"}}},
+            "sources": {"predictors": {"params": {"key": "hidden-2"}}},
+        });
+        let mut secrets = Secrets::default();
+        collect(&value, &mut Vec::new(), &mut secrets);
+        let shown = secrets.shown(&value, &mut Vec::new(), &|path| is_secret_path(path));
+        let expected = json!({
+            "predictors": {"p": {"key": ["customer"], "params": {"key": "***"}}},
+            "sources": {"predictors": {"params": {"key": "***"}}},
+        });
+        assert_eq!(shown, expected);
+        assert_eq!(secrets.redact("customer hidden-1 hidden-2"), "customer *** ***");
     }
 }
