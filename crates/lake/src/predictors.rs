@@ -81,6 +81,12 @@ impl Lake {
         self.predictor_records(&folder).last().await
     }
 
+    /// The number of the newest version of `name`; nothing of it is read.
+    pub async fn newest_predictor_number(&self, name: &Name) -> Result<Option<u64>> {
+        let folder = folder_of(name);
+        self.predictor_records(&folder).newest().await
+    }
+
     /// All versions of `name` that are there, the oldest first.
     pub async fn predictor_versions(&self, name: &Name) -> Result<Vec<PredictorVersion>> {
         let folder = folder_of(name);
@@ -137,7 +143,7 @@ impl Lake {
         for object in self.listed(&folder).await? {
             if let Some(number) = number_in(&folder, &object.location) {
                 versions.push((number, object));
-            } else if let Some(before) = intended(&object.location) {
+            } else if let Some(before) = intended(&folder, &object.location) {
                 intents.push((before, object));
             }
         }

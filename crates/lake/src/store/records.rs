@@ -103,10 +103,18 @@ const FORGOTTEN: &str = "_forgotten";
 /// The folder of what is about to be forgotten, see [`Records::intend`].
 const GOING: &str = "_going";
 
-/// The number before which `object` says that records are about to go.
-pub(crate) fn intended(object: &Path) -> Option<u64> {
-    let is_intent = object.parts().any(|part| part.as_ref() == GOING);
-    is_intent.then(|| object.filename()?.strip_suffix(".json")?.parse().ok()).flatten()
+/// The number before which `object` says that the records in `folder` are about to go.
+pub(crate) fn intended(folder: &Path, object: &Path) -> Option<u64> {
+    let going = folder.clone().join(GOING);
+    let call = object.prefix_match(&going)?.next()?;
+    number_in(&going.join(call), object)
+}
+
+/// What a list of a folder says of its records.
+struct Looked {
+    range: Option<RangeInclusive<u64>>,
+    /// Those below have gone, or are about to.
+    stay_from: u64,
 }
 
 impl Records<'_> {
@@ -130,14 +138,24 @@ impl Records<'_> {
     /// The numbers that are there. Fails with [`codes::LAKE_CORRUPT`] if one is missing that was not
     /// forgotten.
     pub(crate) async fn range(&self) -> Result<Option<RangeInclusive<u64>>> {
-        match self.look().await {
+        Ok(self.look().await?.range)
+    }
+
+    /// Whether record `number` is there, and nobody has begun to take it away.
+    pub(crate) async fn stays(&self, number: u64) -> Result<bool> {
+        let Looked { range, stay_from } = self.look().await?;
+        Ok(number >= stay_from && range.is_some_and(|range| range.contains(&number)))
+    }
+
+    async fn look(&self) -> Result<Looked> {
+        match self.look_once().await {
             // A list is not of one moment: what it missed may have been forgotten while it was made.
-            Err(error) if error.code() == codes::LAKE_CORRUPT => self.look().await,
+            Err(error) if error.code() == codes::LAKE_CORRUPT => self.look_once().await,
             looked => looked,
         }
     }
 
-    async fn look(&self) -> Result<Option<RangeInclusive<u64>>> {
+    async fn look_once(&self) -> Result<Looked> {
         let names: Vec<Path> = self
             .store
             .list(Some(self.folder))
@@ -152,9 +170,11 @@ impl Records<'_> {
         };
         let numbers = in_order(self.folder);
         let forgotten_before = in_order(&self.folder.clone().join(FORGOTTEN)).last().copied().unwrap_or(1);
+        let going = names.iter().filter_map(|name| intended(self.folder, name));
+        let stay_from = going.fold(forgotten_before, u64::max);
         let Some(newest) = numbers.last().copied() else {
             return match forgotten_before {
-                1 => Ok(None),
+                1 => Ok(Looked { range: None, stay_from }),
                 missing => Err(self.missing(missing, None)),
             };
         };
@@ -166,7 +186,7 @@ impl Records<'_> {
                 .unwrap_or(oldest - 1);
             return Err(self.missing(missing, numbers.iter().find(|number| **number > missing).copied()));
         }
-        Ok(Some(oldest..=newest))
+        Ok(Looked { range: Some(oldest..=newest), stay_from })
     }
 
     fn missing(&self, number: u64, next: Option<u64>) -> Error {
@@ -206,26 +226,6 @@ impl Records<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether record `number` is there, and nobody has begun to take it away.
-    pub(crate) async fn stays(&self, number: u64) -> Result<bool> {
-        if !self.range().await?.is_some_and(|range| range.contains(&number)) {
-            return Ok(false);
-        }
-        for marks in [FORGOTTEN, GOING].map(|marks| self.folder.clone().join(marks)) {
-            let listed: Vec<_> = self
-                .store
-                .list(Some(&marks))
-                .try_collect()
-                .await
-                .map_err(|e| self.root.error("list", &marks, &e))?;
-            let before = |mark: &Path| mark.filename()?.strip_suffix(".json")?.parse::<u64>().ok();
-            if listed.iter().filter_map(|meta| before(&meta.location)).any(|before| number < before) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     async fn put_mark(&self, mark: &Path) -> Result<()> {
