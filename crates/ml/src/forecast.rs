@@ -10,7 +10,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
-use chrono::{DateTime, Datelike, Months, Timelike};
+use chrono::{DateTime, Datelike, Days, Months, Timelike};
 use lagar_flow::{Column, Error, Result, codes, columns_of, schema_of};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,8 @@ pub enum Step {
     Fixed(i64),
     /// Calendar months.
     Months(u32),
+    /// So many calendar months, from the last day of one to the last day of another.
+    MonthEnds(u32),
 }
 
 /// The columns of the forecasts that `spec` makes from a table with `columns`.
@@ -177,24 +179,38 @@ impl Step {
             && let (Some(a), Some(b)) = (months(*first), months(*second))
             && b > a
         {
-            let months = Step::Months(b - a);
-            let even = (0..moments.len()).all(|at| months.after(*first, at) == Some(moments[at]));
+            let step = match moments.iter().all(|moment| is_month_end(*moment)) {
+                true => Step::MonthEnds(b - a),
+                false => Step::Months(b - a),
+            };
+            let even = (0..moments.len()).all(|at| step.after(*first, at) == Some(moments[at]));
             if even {
-                return Ok(Some(months));
+                return Ok(Some(step));
             }
         }
         broken(fixed).map_or(Ok(Some(fixed)), Err)
     }
 
     fn after(self, moment: i64, steps: usize) -> Option<i64> {
+        let time = || DateTime::from_timestamp_micros(moment);
+        let months = |size: u32| size.checked_mul(u32::try_from(steps).ok()?);
         match self {
             Step::Fixed(size) => size.checked_mul(i64::try_from(steps).ok()?)?.checked_add(moment),
             Step::Months(size) => {
-                let months = Months::new(size.checked_mul(u32::try_from(steps).ok()?)?);
-                Some(DateTime::from_timestamp_micros(moment)?.checked_add_months(months)?.timestamp_micros())
+                Some(time()?.checked_add_months(Months::new(months(size)?))?.timestamp_micros())
+            }
+            Step::MonthEnds(size) => {
+                let behind = Months::new(months(size)?.checked_add(1)?);
+                let first = time()?.with_day(1)?.checked_add_months(behind)?;
+                Some(first.checked_sub_days(Days::new(1))?.timestamp_micros())
             }
         }
     }
+}
+
+fn is_month_end(moment: i64) -> bool {
+    let next = DateTime::from_timestamp_micros(moment).and_then(|time| time.checked_add_days(Days::new(1)));
+    next.is_some_and(|next| next.day() == 1)
 }
 
 /// Months since the year 0, of the first moment of a day.

@@ -801,6 +801,11 @@ fn months_are_stepped_by_the_calendar() {
     for (known, next) in [
         (vec![day(2022, 12, 31), day(2023, 1, 31), day(2023, 2, 28)], [day(2023, 3, 31), day(2023, 4, 30)]),
         (vec![day(2023, 7, 1), day(2023, 8, 1), day(2023, 9, 1)], [day(2023, 10, 1), day(2023, 11, 1)]),
+        // Also where the first month is a short one, and of quarters.
+        (vec![day(2010, 2, 28), day(2010, 3, 31), day(2010, 4, 30)], [day(2010, 5, 31), day(2010, 6, 30)]),
+        (vec![day(2023, 4, 30), day(2023, 7, 31), day(2023, 10, 31)], [day(2024, 1, 31), day(2024, 4, 30)]),
+        // The 28th of each month is no last day.
+        (vec![day(2023, 2, 28), day(2023, 3, 28), day(2023, 4, 28)], [day(2023, 5, 28), day(2023, 6, 28)]),
     ] {
         let cases: Vec<i64> = (0..known.len() as i64).collect();
         let rows = table(vec![
