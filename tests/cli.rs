@@ -334,3 +334,15 @@ fn rows_that_a_check_drops_are_counted_and_can_be_seen() {
     let one = place.rows("SELECT id FROM trusted.events WHERE day = DATE '2024-01-02'");
     assert_eq!(one, vec![json!({"id": 3})]);
 }
+
+#[test]
+fn a_quiet_run_says_which_steps_failed() {
+    let model =
+        "-- Nothing can be divided by nothing.\nSELECT 1 / (value % 1) AS n FROM generate_series(1, 2)";
+    let place = Place::project(&[
+        ("lagar.yaml", "name: quiet\n"),
+        ("trusted/one.sql", model),
+        ("trusted/other.sql", model),
+    ]);
+    place.lagar(&["run", "-q"]).says(1, &["error: trusted.one: ", "error: trusted.other: "]);
+}

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use lagar_flow::{Blame, Error, Result};
-use lagar_orchestrate::{Report, RunOptions, Status, StepKind, StepReport, Unwatched, Watcher};
+use lagar_orchestrate::{Report, RunOptions, Status, StepKind, Unwatched, Watcher};
 
 use crate::{
     args::Global,
@@ -47,9 +47,13 @@ pub(super) fn how(global: &Global, select: Vec<String>, full_refresh: bool) -> R
 /// Prints what came of a run.
 pub(super) fn tell(global: &Global, report: &Report, summary: &str) -> Result<()> {
     // The steps themselves said what went wrong when they ended; the release is no step of its own.
-    let untold = |step: &&StepReport| global.quiet || step.kind == StepKind::Release;
-    let failed = report.steps.iter().filter(|step| step.status == Status::Failed);
-    failed.filter(untold).filter_map(|step| step.error.as_ref()).for_each(output::print_error);
+    for step in report.steps.iter().filter(|step| step.status == Status::Failed) {
+        match &step.error {
+            Some(error) if step.kind == StepKind::Release => output::print_error(error),
+            Some(error) if global.quiet => output::print_error(&error.clone().context(&step.name)),
+            _ => {}
+        }
+    }
     if !global.quiet {
         eprint!("{summary}{}", events(report));
     }
