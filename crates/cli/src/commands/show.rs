@@ -76,14 +76,7 @@ async fn source(global: &Global, workplace: &Workplace, name: &TableName) -> Res
         .rev()
         .flat_map(|load| load.events.iter().map(|event| (load.number, event)))
         .take(EVENTS_SHOWN)
-        .map(|(load, event)| {
-            vec![
-                load.to_string(),
-                event.at.format("%Y-%m-%d %H:%M:%S").to_string(),
-                event.kind.to_string(),
-                global.secrets.text(&event.to_string()),
-            ]
-        })
+        .map(|(load, event)| [vec![load.to_string()], told(global, event)].concat())
         .collect();
     if !drifts.is_empty() {
         output::stdout("\n");
@@ -140,21 +133,18 @@ async fn model(global: &Global, workplace: &Workplace, name: &TableName) -> Resu
         .collect();
     output::stdout("\n");
     output::stdout(&listing(&["column", "type", "meaning"], columns, &[]));
-    let events: Vec<_> = events
-        .iter()
-        .map(|event| {
-            vec![
-                event.at.format("%Y-%m-%d %H:%M:%S").to_string(),
-                event.kind.to_string(),
-                global.secrets.text(&event.to_string()),
-            ]
-        })
-        .collect();
+    let events: Vec<_> = events.iter().map(|event| told(global, event)).collect();
     if !events.is_empty() {
         output::stdout("\n");
         output::stdout(&listing(&["at", "event", "what happened"], events, &[]));
     }
     Ok(0)
+}
+
+/// When, what kind, and in words.
+fn told(global: &Global, event: &Event) -> Vec<String> {
+    let at = event.at.format("%Y-%m-%d %H:%M:%S").to_string();
+    vec![at, event.kind.to_string(), global.secrets.text(&event.to_string())]
 }
 
 /// What happened to a table last. The history is a memory aid: without it the rest is no less true, and who only
