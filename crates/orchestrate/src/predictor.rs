@@ -116,6 +116,18 @@ pub(crate) fn scorer(name: &Name, version: u64, predictor: Predictor) -> Result<
     Scorer::new(predictor).map_err(|error| error.context(format!("version {version} of `{name}`")))
 }
 
+/// What was learned, if it can be asked.
+///
+/// # Errors
+/// [`codes::PREDICTOR_STORED`]: it cannot be read, or does not fit together.
+pub(crate) fn sound(name: &Name, stored: &PredictorVersion) -> Result<Predictor> {
+    let predictor = Predictor::read(&stored.predictor)?;
+    if predictor.forecasts.is_none() {
+        scorer(name, stored.number, predictor.clone())?;
+    }
+    Ok(predictor)
+}
+
 /// Says where the project defines the predictor, unless `error` has a place of its own.
 fn located(def: &PredictorDef, error: Error) -> Error {
     match error.place() {
@@ -224,13 +236,7 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
     let before = match context.predictor(&def.name).filter(|_| def.spec.promote.is_some()) {
         Some(number) => {
             let stored = context.lake.predictor(&def.name, number).await;
-            let before = stored.and_then(|stored| {
-                let predictor = Predictor::read(&stored.predictor)?;
-                if predictor.forecasts.is_none() {
-                    Scorer::new(predictor.clone())?;
-                }
-                Ok(predictor)
-            });
+            let before = stored.and_then(|stored| sound(&def.name, &stored));
             before
                 .map_err(|error| report.notes.push(format!("not compared with version {number}: {error}")))
                 .ok()

@@ -53,61 +53,44 @@ pub async fn list(workplace: &Workplace) -> Result<Vec<Listed>> {
     let project = &workplace.project;
     let mut listed = Vec::new();
     for name in names(workplace).await? {
-        let current = current(release.as_ref(), &name);
-        match one(workplace, &name, current).await {
-            Ok(one) => listed.push(one),
+        let def = project.predictors.get(&name);
+        let mut one = Listed {
+            current: current(release.as_ref(), &name),
+            versions: 0,
+            promoted: false,
+            algorithm: def.map(|def| def.spec.algorithm.clone()).unwrap_or_default(),
+            from: def.map(|def| def.spec.from.to_string()).unwrap_or_default(),
+            trained_at: None,
+            headline: Vec::new(),
+            judged_on: None,
+            defined: def.is_some(),
+            damaged: None,
+            name,
+        };
+        match read_into(workplace, &mut one).await {
             // It does not stand in the way of the others.
-            Err(error) if error.blame() != Blame::Outside => {
-                let def = project.predictors.get(&name);
-                listed.push(Listed {
-                    current,
-                    versions: 0,
-                    promoted: false,
-                    algorithm: def.map(|def| def.spec.algorithm.clone()).unwrap_or_default(),
-                    from: def.map(|def| def.spec.from.to_string()).unwrap_or_default(),
-                    trained_at: None,
-                    headline: Vec::new(),
-                    judged_on: None,
-                    defined: def.is_some(),
-                    damaged: Some(error.message().to_owned()),
-                    name,
-                });
-            }
-            Err(error) => return Err(error),
+            Err(error) if error.blame() != Blame::Outside => one.damaged = Some(error.message().to_owned()),
+            read => read?,
         }
+        listed.push(one);
     }
     Ok(listed)
 }
 
-/// What there is of `name`, of which version `current` is asked.
-async fn one(workplace: &Workplace, name: &Name, current: Option<u64>) -> Result<Listed> {
-    let newest = workplace.lake.newest_predictor(name).await?;
-    let shown = match (current, &newest) {
-        (Some(number), Some(newest)) if newest.number != number => {
-            Some(workplace.lake.predictor(name, number).await?)
-        }
-        _ => newest.clone(),
+/// What the lake knows of a predictor.
+async fn read_into(workplace: &Workplace, one: &mut Listed) -> Result<()> {
+    let Some(newest) = workplace.lake.newest_predictor(&one.name).await? else { return Ok(()) };
+    (one.versions, one.promoted) = (newest.number, newest.promoted);
+    let shown = match one.current {
+        Some(number) if number != newest.number => workplace.lake.predictor(&one.name, number).await?,
+        _ => newest,
     };
-    let def = workplace.project.predictors.get(name);
-    let predictor = shown.as_ref().map(|shown| Predictor::read(&shown.predictor)).transpose()?;
-    let asked = def.map(|def| (def.spec.algorithm.clone(), def.spec.from.to_string()));
-    let (algorithm, from) = match &predictor {
-        Some(predictor) => (predictor.algorithm.clone(), predictor.learned_from.table.clone()),
-        None => asked.unwrap_or_default(),
-    };
-    Ok(Listed {
-        current,
-        versions: newest.as_ref().map_or(0, |newest| newest.number),
-        promoted: newest.is_some_and(|newest| newest.promoted),
-        algorithm,
-        from,
-        trained_at: shown.as_ref().map(|shown| shown.created_at),
-        judged_on: predictor.as_ref().map(|predictor| predictor.judged.on),
-        headline: predictor.map(|predictor| predictor.judged.headline()).unwrap_or_default(),
-        defined: def.is_some(),
-        damaged: None,
-        name: name.clone(),
-    })
+    one.trained_at = Some(shown.created_at);
+    let predictor = Predictor::read(&shown.predictor)?;
+    one.headline = predictor.judged.headline();
+    one.judged_on = Some(predictor.judged.on);
+    (one.algorithm, one.from) = (predictor.algorithm, predictor.learned_from.table);
+    Ok(())
 }
 
 /// Version `number` of `name`; without a number the current one, else the newest.
@@ -168,10 +151,7 @@ pub async fn promote(workplace: &Workplace, name: &str, number: u64) -> Result<R
     let there = versions.iter().find(|version| version.number == number);
     let there = there.ok_or_else(|| no_version(&name, Some(number), &versions))?;
     // What cannot answer should not be asked.
-    let predictor = Predictor::read(&there.predictor)?;
-    if predictor.forecasts.is_none() {
-        predictor::scorer(&name, number, predictor)?;
-    }
+    predictor::sound(&name, there)?;
     let before = workplace.lake.current_release().await?;
     if current(before.as_ref(), &name) == Some(number) {
         return Err(Error::new(codes::USAGE, format!("version {number} of `{name}` is the current one")));

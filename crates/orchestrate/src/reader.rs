@@ -136,17 +136,16 @@ impl<'w> Reader<'w> {
 
     async fn add_predictor(&self, session: &Session, asked: &str) -> Result<()> {
         let lake = &self.workplace.lake;
-        let known = predictors::names(self.workplace).await?;
-        let Some(name) = known.iter().find(|name| name.as_str() == asked) else {
-            return Err(predictors::unknown(codes::SQL_UNKNOWN_TABLE, asked, &known));
-        };
-        match self.release.as_ref().and_then(|release| release.predictors.get(name)) {
-            Some(version) => {
-                session.add_predictor(name, predictor::load(lake, name, *version).await?.asked);
-                Ok(())
-            }
-            None => Err(predictor::none_current(lake, name).await),
+        let mut current = self.release.iter().flat_map(|release| &release.predictors);
+        if let Some((name, version)) = current.find(|(name, _)| name.as_str() == asked) {
+            session.add_predictor(name, predictor::load(lake, name, *version).await?.asked);
+            return Ok(());
         }
+        let known = predictors::names(self.workplace).await?;
+        Err(match known.iter().find(|name| name.as_str() == asked) {
+            Some(name) => predictor::none_current(lake, name).await,
+            None => predictors::unknown(codes::SQL_UNKNOWN_TABLE, asked, &known),
+        })
     }
 
     async fn add(&self, session: &Session, name: &str, tables: &[String]) -> Result<()> {

@@ -119,20 +119,11 @@ impl Workplace {
             false => error,
         })?;
         let mut contents = wanted.contents();
-        if let Some(last) = releases.last() {
-            // All that there is now is passed over, also what was never good enough, and what was before.
-            for name in last.predictors.keys().chain(wanted.predictors.keys()) {
-                if let Ok(Some(newest)) = self.lake.newest_predictor(name).await {
-                    contents.set_aside.insert(name.clone(), newest.number);
-                }
-            }
-            let other = last
-                .predictors
-                .iter()
-                .filter(|(name, version)| wanted.predictors.get(*name) != Some(*version));
-            for (name, version) in other.chain(&last.set_aside) {
-                let newest = contents.set_aside.entry(name.clone()).or_default();
-                *newest = (*version).max(*newest);
+        let last = releases.last().map(Release::contents).unwrap_or_default();
+        // Whatever there is of a predictor now is passed over, also what was never good enough.
+        for name in wanted.predictors.keys().chain(last.predictors.keys()).chain(last.set_aside.keys()) {
+            if let Some(newest) = self.lake.newest_predictor_number(name).await? {
+                contents.set_aside.insert(name.clone(), newest);
             }
         }
         let run_id = uuid::Uuid::now_v7().to_string();
