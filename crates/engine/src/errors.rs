@@ -316,7 +316,7 @@ fn schema(error: &SchemaError, sql: &str) -> Error {
         SchemaError::DuplicateQualifiedField { name, .. }
         | SchemaError::DuplicateUnqualifiedField { name } => {
             let error = Error::new(codes::SQL_PLAN, format!("the column `{name}` comes out twice"));
-            located(error, sql, None, name).hint(format!("give one of them another name: `… AS {name}_2`"))
+            located(error, sql, None, name).hint(other_name(name))
         }
     }
 }
@@ -433,7 +433,18 @@ fn same_name(text: &str, sql: &str) -> Option<Error> {
     let first = rest.split("\" at position").next()?;
     let name = first.rsplit(" AS ").next().unwrap_or(first).rsplit('.').next().unwrap_or(first);
     let error = Error::new(codes::SQL_PLAN, format!("the column `{name}` comes out twice"));
-    Some(located(error, sql, None, name).hint(format!("give one of them another name: `… AS {name}_2`")))
+    Some(located(error, sql, None, name).hint(other_name(name)))
+}
+
+/// What to do about two columns called `name`.
+fn other_name(name: &str) -> String {
+    // DataFusion 55.2 calls `sum(CAST(x AS DOUBLE))` `sum(x)`, whatever it is to be called later.
+    match name.ends_with(')') {
+        true => "a CAST inside of a function is no part of its name here: cast in a subquery, \
+                 `FROM (SELECT *, CAST(x AS …) AS y FROM …)`"
+            .to_owned(),
+        false => format!("give one of them another name: `… AS {name}_2`"),
+    }
 }
 
 /// "Function 'sum' failed to match any signature, errors: … requires Decimal, but received String

@@ -3,6 +3,9 @@
 //! - Pushing conditions down in a physical plan it goes by the *names* of columns: behind a node that has two of one
 //!   name (a join of tables that both have `status`, its sides exchanged) a condition on the second one is asked of
 //!   the first, and rows are lost or kept wrongly. So it may only work below such nodes.
+//! - A nested-loop join whose left side does not fit into memory gives out what it found of it once for each partition
+//!   of the right side: rows twice of a LEFT JOIN … ON a < b, of EXISTS and of `x IN (SELECT …) OR …` by no equality.
+//!   Of the right side it keeps count over all. So the sides of such joins are exchanged.
 //! - In a logical plan it pushes a condition on no column (`5 > 7`, what became of a constant column) below an
 //!   aggregate, also one without GROUP BY, which then gives its one row of no rows. So it stays above.
 //! - Of `count(DISTINCT x)` beside `sum(y)` it makes a sum of sums, which of a DECIMAL has another type than the sum:
@@ -11,7 +14,11 @@
 use std::{collections::HashSet, sync::Arc};
 
 use datafusion::{
-    common::{config::ConfigOptions, tree_node::Transformed},
+    common::{
+        JoinType,
+        config::ConfigOptions,
+        tree_node::{Transformed, TransformedResult, TreeNode},
+    },
     error::Result as DfResult,
     logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, utils::split_conjunction},
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
@@ -30,7 +37,40 @@ pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Syn
             true => Arc::new(BelowEqualNames(rule)) as Arc<dyn PhysicalOptimizerRule + Send + Sync>,
             false => rule,
         };
-    PhysicalOptimizer::new().rules.into_iter().map(guarded).collect()
+    let mut rules: Vec<_> = PhysicalOptimizer::new().rules.into_iter().map(guarded).collect();
+    // It decides about the sides by their sizes.
+    let place = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |place| place + 1);
+    rules.insert(place, Arc::new(LoopsToTheRight));
+    rules
+}
+
+/// Exchanges the sides of joins by no equality that give out rows of their left side only at the end.
+#[derive(Debug)]
+struct LoopsToTheRight;
+
+impl PhysicalOptimizerRule for LoopsToTheRight {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let exchanged = |plan: Arc<dyn ExecutionPlan>| {
+            let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() else {
+                return Ok(Transformed::no(plan));
+            };
+            Ok(match join.join_type() {
+                JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => {
+                    Transformed::yes(join.swap_inputs()?)
+                }
+                _ => Transformed::no(plan),
+            })
+        };
+        plan.transform_up(exchanged).data()
+    }
+
+    fn name(&self) -> &'static str {
+        "loops_to_the_right"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
 }
 
 /// A rule that works on parts of a plan in which no node passes on two columns of one name.
@@ -140,7 +180,35 @@ fn has_row_of_nothing(aggregate: &Aggregate) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use crate::testing::{Place, rows, shown};
+    use crate::{
+        Limits,
+        session::Engine,
+        testing::{Place, rows, shown},
+    };
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_join_by_no_equality_gives_each_row_once_also_when_it_spills() {
+        let dir = tempfile::tempdir().unwrap();
+        let spill_dir = dir.path().join("spill");
+        let engine =
+            Engine::new(Limits { memory_bytes: 1 << 20, spill_bytes: 1 << 30, spill_dir, threads: 2 })
+                .unwrap();
+        let session = engine.session();
+        let many = "(SELECT value AS id, repeat('x', 400) || value AS t FROM generate_series(1, 6000)) AS a";
+        let few = "(SELECT value AS y FROM generate_series(1, 40)) AS b";
+        let larger = format!("EXISTS (SELECT 1 FROM {few} WHERE b.y > a.id)");
+        for (sql, expected) in [
+            (format!("{many} LEFT JOIN {few} ON a.id < b.y"), "6741"),
+            (format!("{few} RIGHT JOIN {many} ON a.id < b.y"), "6741"),
+            (format!("{many} WHERE {larger}"), "39"),
+            (format!("{many} WHERE NOT {larger}"), "5961"),
+            (format!("{many} WHERE {larger} OR a.id = 6000"), "40"),
+        ] {
+            let found =
+                rows(&session, &format!("SELECT count(*), count(DISTINCT length(t)) > 0 FROM {sql}")).await;
+            assert_eq!(found, [format!("{expected}|true")], "{sql}");
+        }
+    }
 
     #[tokio::test]
     async fn a_sum_of_decimals_beside_distinct_values_can_be_compared() {

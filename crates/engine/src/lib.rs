@@ -14,6 +14,7 @@ mod functions;
 mod fused_text;
 pub mod graph;
 mod guarded;
+mod in_list;
 mod lake_table;
 mod latest;
 pub mod lineage;

@@ -33,7 +33,7 @@ use datafusion::{
         },
     },
 };
-use lagar_flow::{Error, Name, Result, codes};
+use lagar_flow::{Error, Name, Result, codes, type_word};
 use lagar_ml::{Forecasts, Question, Scorer};
 
 use crate::{
@@ -122,11 +122,33 @@ pub(crate) struct Functions {
     pub scalar: Vec<Arc<ScalarUDF>>,
     /// Predictors by name, if `forecast` is called.
     pub forecast: Option<Arc<dyn TableFunctionImpl>>,
+    /// Where rows are asked, and how that call is shown.
+    calls: Vec<(Spot, String)>,
 }
 
 impl Functions {
     pub fn is_empty(&self) -> bool {
         self.scalar.is_empty() && self.forecast.is_none()
+    }
+
+    /// What planning said of columns that nobody wrote: the features of a call.
+    pub fn explain(&self, error: Error) -> Error {
+        let explained = error.each().map(|error| {
+            let spot = error.place().map(|place| (place.line, place.column));
+            let call = self.calls.iter().find(|(at, _)| Some(*at) == spot);
+            match (call, error.alone()) {
+                (Some((_, shown)), error) if error.code() == codes::SQL_UNKNOWN_COLUMN => {
+                    let needs = "it needs the features that it learned from, as columns of the row";
+                    let hint = error.hint_text().unwrap_or(needs).to_owned();
+                    error.context(shown.clone()).hint(hint)
+                }
+                (Some((_, shown)), error) if error.code() == codes::SQL_PLAN => error.context(shown.clone()).hint(
+                    "features are taken by their names: ask in a SELECT over a subquery that has each of them once",
+                ),
+                (_, error) => error,
+            }
+        });
+        Error::all(explained.collect::<Vec<_>>()).unwrap_or(error)
     }
 }
 
@@ -265,6 +287,7 @@ impl VisitorMut for Walk<'_> {
 }
 
 fn one(call: Call<'_>, known: &BTreeMap<Name, Asked>, functions: &mut Functions) -> Result<()> {
+    let spot = call.spot();
     let function_name = match &call {
         Call::Scalar { name, .. } => name,
         Call::Table { .. } => FORECAST,
@@ -313,6 +336,7 @@ fn one(call: Call<'_>, known: &BTreeMap<Name, Asked>, functions: &mut Functions)
                 _ => Question::Probability,
             };
             let made = Predict::new(&name, question, class, asked)?;
+            functions.calls.push((spot, made.shown.clone()));
             call_with_features(function, &made);
             functions.scalar.push(Arc::new(ScalarUDF::from(made)));
             Ok(())
@@ -469,11 +493,11 @@ impl ScalarUDFImpl for Predict {
             for (feature, field) in scorer.features().iter().zip(args.arg_fields) {
                 if !lagar_ml::predictor::fits(feature.kind, field.data_type()) {
                     return plan_err!(
-                        "{}: the feature `{}` was a {}, and is a {} here",
+                        "{}: the feature `{}` was {}, and has the type {} here",
                         self.shown,
                         feature.name,
-                        feature.data_type,
-                        field.data_type()
+                        feature.kind.said(),
+                        type_word(field.data_type())
                     );
                 }
             }

@@ -34,6 +34,7 @@ use crate::{
     functions::{self, NullTokens},
     fused_text::FuseText,
     guarded,
+    in_list::ListsOfColumns,
     lake_table::FilesTable,
     latest::{self, KeepLatest},
     lineage,
@@ -151,6 +152,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     // Filters have come to their windows.
     insert("push_down_filter", 1, Arc::new(KeepLatest));
     // Expressions are as simple as they become, and not yet taken apart.
+    insert("common_sub_expression_eliminate", 0, Arc::new(ListsOfColumns));
     insert("common_sub_expression_eliminate", 0, Arc::new(FuseText));
     rules
 }
@@ -371,7 +373,7 @@ impl Session {
     /// NULL in its place; whatever else fails then may come from that.
     async fn with_more_unknown_columns(&self, sql: &str, first: Error) -> Error {
         let Ok(Parsed { mut statement, .. }) = sql::parse(sql, Allowed::Query) else { return first };
-        let Ok(state) = self.with_predictors(&mut statement) else { return first };
+        let Ok((functions, state)) = self.with_predictors(&mut statement) else { return first };
         let mut all = first.clone();
         let mut newest = first;
         while all.each().count() < UNKNOWN_COLUMNS_MAX && newest.code() == codes::SQL_UNKNOWN_COLUMN {
@@ -381,7 +383,7 @@ impl Session {
             }
             newest = match state.statement_to_plan(statement.clone()).await {
                 Ok(_) => break,
-                Err(error) => errors::planning(&error, sql),
+                Err(error) => functions.explain(errors::planning(&error, sql)),
             };
             let same = |error: &Error| error.place() == newest.place() && error.message() == newest.message();
             if newest.code() != codes::SQL_UNKNOWN_COLUMN || all.each().any(same) {
@@ -483,8 +485,8 @@ impl Session {
         if let Some(error) = Error::all(tables.iter().filter_map(|table| self.unknown(table))) {
             return Err(error);
         }
-        let planning = |error: DataFusionError| errors::planning(&error, sql);
-        let state = self.with_predictors(&mut statement)?;
+        let (functions, state) = self.with_predictors(&mut statement)?;
+        let planning = |error: DataFusionError| functions.explain(errors::planning(&error, sql));
         let listing = functions::listing(&statement);
         let mut plan = state.statement_to_plan(statement).await.map_err(planning)?;
         if let Some(ours) = listing {
@@ -498,21 +500,24 @@ impl Session {
         Ok(plan)
     }
 
-    /// Puts the functions of predictors in the place of the calls that name them; the state that knows these.
-    fn with_predictors(&self, statement: &mut Statement) -> Result<Cow<'_, SessionState>> {
+    /// Puts the functions of predictors in the place of the calls that name them; these, and the state that knows them.
+    fn with_predictors(
+        &self,
+        statement: &mut Statement,
+    ) -> Result<(predict::Functions, Cow<'_, SessionState>)> {
         let known = self.predictors.lock().unwrap_or_else(PoisonError::into_inner);
         let functions = predict::replace(statement, &known)?;
         if functions.is_empty() {
-            return Ok(Cow::Borrowed(&self.state));
+            return Ok((functions, Cow::Borrowed(&self.state)));
         }
         let mut state = self.state.clone();
-        for function in functions.scalar {
-            state.register_udf(function).map_err(|error| Error::bug(error.strip_backtrace()))?;
+        for function in &functions.scalar {
+            state.register_udf(function.clone()).map_err(|error| Error::bug(error.strip_backtrace()))?;
         }
-        if let Some(forecast) = functions.forecast {
-            state.register_udtf(predict::FORECAST, forecast);
+        if let Some(forecast) = &functions.forecast {
+            state.register_udtf(predict::FORECAST, forecast.clone());
         }
-        Ok(Cow::Owned(state))
+        Ok((functions, Cow::Owned(state)))
     }
 
     /// The error for a table that this session does not have.
@@ -536,6 +541,8 @@ impl Session {
     }
 
     async fn start(&self, sql: &str, plan: LogicalPlan, strategy: Strategy) -> Result<Query> {
+        // What the query before let go of is not beside what this one may have.
+        lagar_flow::memory::give_back();
         let (plan, tallies) = functions::counted(plan).map_err(|error| errors::planning(&error, sql))?;
         let mut state = self.state.clone();
         if strategy == Strategy::LowMemory {

@@ -136,13 +136,20 @@ async fn duckdb_gives_the_same_rows() {
         async move { (seed, asked.await.unwrap()) }
     };
     let mut answers = futures::stream::iter(seeds).map(both).buffered(2);
+    let (mut asked, mut refused) = (0, 0);
     while let Some((seed, answers)) = answers.next().await {
         for (sql, ours, theirs) in answers {
-            cases.same(seed, "ours, then DuckDB's", &sql, &ours, &theirs);
+            asked += 1;
+            match ours.is_known_refusal() {
+                true => refused += 1,
+                false => cases.same(seed, "ours, then DuckDB's", &sql, &ours, &theirs),
+            }
         }
     }
     drop(answers);
     cases.end();
+    println!("{refused} of {asked} queries were refused as docs/sql.md says");
+    assert!(refused <= 1 + asked / 1000, "{refused} of {asked} queries were refused");
 }
 
 fn engine(dir: &Path, threads: usize, memory_bytes: u64) -> Engine {
@@ -197,7 +204,9 @@ async fn the_same_rows_in_little_memory() {
     let (much, little) = (engine(dir.path(), 2, 1 << 30), engine(dir.path(), 2, 768 << 10));
     let mut cases = Cases::new("Q3", "the_same_rows_in_little_memory");
     let (mut spilled, mut refused) = (0, 0);
-    for seed in seeds(if long() { 400 } else { 4 }) {
+    // In the last two a nested-loop join spills.
+    let known = [60, 125].into_iter().filter(|_| env_number("LAGAR_SEED").is_none() && !long());
+    for seed in seeds(if long() { 400 } else { 4 }).into_iter().chain(known) {
         let mut random = Random::new(seed ^ 0x52);
         let mut tables = tables(&mut random, &[60]);
         for table in &mut tables {
