@@ -5,7 +5,8 @@ use lagar_testing::{Battery, long};
 
 use crate::support::{audited::Audited, small_disk::SmallDisk};
 
-const DISK_BYTES: u64 = 4 << 20;
+/// Each round leaves some 200 KiB.
+const DISK_BYTES: u64 = 32 << 20;
 
 #[test]
 fn a_full_disk_loses_nothing() {

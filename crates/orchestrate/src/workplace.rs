@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use lagar_connectors::Stores;
@@ -11,6 +12,7 @@ use lagar_engine::{Engine, Limits};
 use lagar_flow::{Clock, Error, Result, codes};
 use lagar_lake::{Lake, Release};
 use object_store::ObjectStore;
+use uuid::Uuid;
 
 use crate::{
     history::{History, Opened},
@@ -21,6 +23,8 @@ use crate::{
 const SCRATCH_LOCK: &str = "lock";
 /// How the name of a scratch folder begins while it is made.
 const UNNAMED: &str = "new-";
+/// After so many seconds nobody makes it any more.
+const UNNAMED_SECONDS_MAX: u64 = 3600;
 
 /// A project with its lake opened.
 pub struct Workplace {
@@ -157,7 +161,7 @@ impl Scratch {
         };
         fs::create_dir_all(parent).map_err(|e| failed(&e))?;
         sweep(parent);
-        let name = uuid::Uuid::now_v7().to_string();
+        let name = Uuid::now_v7().to_string();
         // It gets its name only when its lock is held, so that no other process takes it for a dead one's.
         let unnamed = parent.join(format!("{UNNAMED}{name}"));
         fs::create_dir(&unnamed).map_err(|e| failed(&e))?;
@@ -208,16 +212,27 @@ fn refuse_links(state: &Path) -> Result<()> {
 /// Removes the folders of processes that are gone.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        // Only what has a name of ours: others keep files called `lock` too.
-        if entry.file_name().to_str().is_none_or(|name| name.parse::<uuid::Uuid>().is_err()) {
-            continue;
-        }
-        if let Ok(lock) = File::open(entry.path().join(SCRATCH_LOCK))
-            && lock.try_lock().is_ok()
-        {
+        if is_dead(&entry.path()) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Whether the scratch folder belongs to nobody any more. What has no name of ours is somebody's.
+fn is_dead(folder: &Path) -> bool {
+    let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { return false };
+    if name.parse::<Uuid>().is_ok() {
+        return match File::open(folder.join(SCRATCH_LOCK)) {
+            Ok(lock) => lock.try_lock().is_ok(),
+            // Whoever held it was killed while it removed the folder.
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+    }
+    // Killed while it was made: that takes a moment, and the name says when it began.
+    let unnamed = name.strip_prefix(UNNAMED).and_then(|name| name.parse::<Uuid>().ok());
+    let began = unnamed.and_then(|name| name.get_timestamp()).map(|began| began.to_unix().0);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    began.is_some_and(|began| began.saturating_add(UNNAMED_SECONDS_MAX) < now.as_secs())
 }
 
 #[cfg(test)]
@@ -228,14 +243,29 @@ mod tests {
     #[test]
     fn a_killed_process_leaves_nothing_for_long() {
         let parent = tempfile::tempdir().unwrap();
-        let dead = parent.path().join(uuid::Uuid::now_v7().to_string());
-        let foreign = parent.path().join("photos");
-        for folder in [&dead, &foreign] {
-            fs::create_dir(folder).unwrap();
-            File::create(folder.join(SCRATCH_LOCK)).unwrap();
-        }
+        let folder = |name: String, has_lock: bool| {
+            let folder = parent.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            if has_lock {
+                File::create(folder.join(SCRATCH_LOCK)).unwrap();
+            }
+            folder
+        };
+        let long_ago = |seconds: u64| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            let began = uuid::Timestamp::from_unix(uuid::NoContext, now.as_secs() - seconds, 0);
+            format!("{UNNAMED}{}", Uuid::new_v7(began))
+        };
+        let dead = folder(Uuid::now_v7().to_string(), true);
+        let half_removed = folder(Uuid::now_v7().to_string(), false);
+        let half_made = folder(long_ago(UNNAMED_SECONDS_MAX + 60), true);
+        let being_made = folder(long_ago(5), true);
+        let foreign = folder("photos".to_owned(), true);
         let alive = Scratch::new(parent.path()).unwrap();
         assert!(!dead.exists(), "nobody holds its lock");
+        assert!(!half_removed.exists(), "whoever had it let go of the lock and began to remove it");
+        assert!(!half_made.exists(), "nobody makes it any more");
+        assert!(being_made.exists(), "somebody may still make it");
         assert!(foreign.exists(), "it is none of ours");
         let other = Scratch::new(parent.path()).unwrap();
         assert!(alive.path().exists(), "its lock is held");
