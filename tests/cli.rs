@@ -44,7 +44,13 @@ fn help_names_every_command() {
 #[test]
 fn usage_errors_exit_with_2() {
     lagar(&["rn"]).says(2, &["run"]);
-    lagar(&["run", "--nope"]).says(2, &["--nope"]);
+    lagar(&["run", "--nope"]).says(2, &["--nope", "Usage:", "[E1001]"]);
+    let done = lagar(&["run", "--nope", "--json"]);
+    let error = &done.says(2, &["--nope"]).json()["error"];
+    assert_eq!(
+        (&error["code"], &error["message"]),
+        (&"E1001".into(), &"unexpected argument '--nope' found".into())
+    );
     lagar(&["run", "/nowhere/at/all"]).says(2, &["/nowhere/at/all"]);
     lagar(&["connectors", "ftp"]).says(2, &["file", "rest", "sql"]);
     let done = lagar(&["run", "/nowhere/at/all", "--json"]);

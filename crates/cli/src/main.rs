@@ -1,5 +1,7 @@
 //! The `lagar` binary: parse → run one command → exit code. Only this crate prints and exits.
 
+#[cfg(not(target_env = "msvc"))]
+mod allocator;
 mod args;
 mod commands;
 mod output;
@@ -7,19 +9,14 @@ mod signals;
 
 use std::process::ExitCode;
 
-/// Rows are made on one thread and let go on another; glibc's arenas keep a fifth more memory for it
-/// (`benches/README.md`). Its settings are in `.cargo/config.toml`.
-#[cfg(not(target_env = "msvc"))]
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 fn main() -> ExitCode {
+    #[cfg(not(target_env = "msvc"))]
+    lagar_flow::memory::on_give_back(allocator::give_back);
     let args = match args::Args::of_process() {
         Ok(args) => args,
         Err(error) => {
-            // Help and version go to stdout and are not errors; clap knows which is which.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { output::EXIT_USAGE } else { 0 });
+            let json = std::env::args_os().any(|arg| arg == "--json");
+            return ExitCode::from(output::no_command(&error, json));
         }
     };
     output::init_logging(&args.global);

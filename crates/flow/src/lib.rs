@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod format;
 pub mod kill;
+pub mod memory;
 mod name;
 pub mod page;
 mod redact;

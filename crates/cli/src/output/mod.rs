@@ -35,15 +35,37 @@ pub fn exit_code(error: &Error) -> u8 {
     }
 }
 
+/// Prints what clap has to say: help, the version, or what is wrong with the command line; returns the exit code.
+pub fn no_command(error: &clap::Error, json: bool) -> u8 {
+    let _ = error.print();
+    if !error.use_stderr() {
+        return 0;
+    }
+    // Without a command clap shows the help: nothing was said that is wrong.
+    if error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        eprintln!("  {}", style("2").paint(&format!("[{}]", codes::USAGE.id)));
+    }
+    if json {
+        let text = error.to_string();
+        let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        print_failed(&Error::new(codes::USAGE, what).hint("`--help` says what there is"));
+    }
+    EXIT_USAGE
+}
+
 /// Prints `error` for people (and for scripts with `--json`); returns the exit code.
 pub fn fail(error: &Error, json: bool) -> u8 {
     print_error(error);
     if json {
-        let all: Vec<_> = error.each().map(Error::to_json).collect();
-        let line = serde_json::json!({"status": "failed", "error": error.to_json(), "errors": all});
-        let _ = writeln!(std::io::stdout(), "{line}");
+        print_failed(error);
     }
     exit_code(error)
+}
+
+fn print_failed(error: &Error) {
+    let all: Vec<_> = error.each().map(Error::to_json).collect();
+    let line = serde_json::json!({"status": "failed", "error": error.to_json(), "errors": all});
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// What happened, where, why, what next; each problem of the error in turn.

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use lagar_flow::{Error, Result, codes};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload, path::Path};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::{Root, seal::sealed};
 
@@ -249,11 +250,18 @@ impl Records<'_> {
             Error::new(codes::LAKE_CORRUPT, format!("{} is damaged: {why}", self.root.name_of(path)))
                 .hint("bring the object back from a backup or from the bucket's old versions")
         };
-        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
-        let field = |name: &str| {
-            value.get(name).and_then(serde_json::Value::as_u64).ok_or_else(|| damaged(format!("no `{name}`")))
+        // The record itself is read only if it is of a format that is known; all its values at once would take many
+        // times its bytes.
+        #[derive(Deserialize)]
+        struct Head {
+            format_version: Option<Value>,
+            number: Option<Value>,
+        }
+        let head: Head = serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
+        let field = |name: &str, value: Option<Value>| {
+            value.as_ref().and_then(Value::as_u64).ok_or_else(|| damaged(format!("no `{name}`")))
         };
-        let version = field("format_version")?;
+        let version = field("format_version", head.format_version)?;
         if version > u64::from(FORMAT_VERSION_MAX) {
             return Err(Error::new(
                 codes::LAKE_VERSION,
@@ -264,10 +272,10 @@ impl Records<'_> {
             )
             .hint("use the Lagar that wrote it, or a newer one"));
         }
-        if field("number")? != number {
+        if field("number", head.number)? != number {
             return Err(damaged("its number is not the one of its name".into()));
         }
-        serde_json::from_value(value).map_err(|e| damaged(e.to_string()))
+        serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))
     }
 
     /// All records, in order.

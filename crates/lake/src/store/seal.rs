@@ -7,6 +7,8 @@
 //! A checkpoint of a Delta log is a Parquet file. Its seal stands between its data and its footer, where no
 //! reader of Parquet looks: the footer says where the data are, and the last bytes how long the footer is.
 
+use std::io;
+
 use bytes::Bytes;
 use lagar_flow::{Error, codes};
 use object_store::path::Path;
@@ -84,13 +86,35 @@ fn is_own(object: &[u8], place: usize) -> bool {
 
 /// `record`, an object, as JSON with its seal.
 pub(crate) fn sealed<T: Serialize>(record: &T) -> Result<Vec<u8>, serde_json::Error> {
-    let mut record = serde_json::to_value(record)?;
-    if let Some(members) = record.as_object_mut() {
-        members.insert(SEAL.to_owned(), UNSEALED.into());
+    #[derive(Serialize)]
+    struct Sealed<'a, T> {
+        #[serde(flatten)]
+        record: &'a T,
+        /// [`SEAL`].
+        lagar_seal: &'static str,
     }
-    let mut bytes = serde_json::to_vec_pretty(&record)?;
+    let record = Sealed { record, lagar_seal: UNSEALED };
+    // A load of very many files is a long record: it is counted first, so that its bytes are never moved.
+    let mut size = Size(0);
+    serde_json::to_writer_pretty(&mut size, &record)?;
+    let mut bytes = Vec::with_capacity(size.0);
+    serde_json::to_writer_pretty(&mut bytes, &record)?;
     seal(&mut bytes);
     Ok(bytes)
+}
+
+/// Counts the bytes that are written to it.
+struct Size(usize);
+
+impl io::Write for Size {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Whether objects of this name are records or notes: JSON, written as a whole.
