@@ -139,9 +139,9 @@ impl Bytes {
     }
 }
 
-/// The values; the next batch will be about as long.
+/// The values. The next batch will be about as long: with some room to spare most are not moved while they grow.
 fn taken<T>(values: &mut Vec<T>) -> Vec<T> {
-    let next = Vec::with_capacity(values.len());
+    let next = Vec::with_capacity(values.len() + values.len() / 8 + 1);
     std::mem::replace(values, next)
 }
 

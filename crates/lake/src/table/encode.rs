@@ -1,6 +1,7 @@
 //! Rows to Parquet bytes, the columns side by side on several threads. Nothing here is async.
 
 use std::{
+    cmp::Reverse,
     collections::VecDeque,
     sync::{Mutex, PoisonError},
 };
@@ -97,7 +98,9 @@ impl Encoder {
         if !self.group_open {
             self.open_group()?;
         }
-        let work = std::mem::take(&mut self.columns).into_iter().enumerate().collect();
+        let size = |index| batches.iter().map(|batch| batch.column(index).get_buffer_memory_size()).sum();
+        let work = std::mem::take(&mut self.columns).into_iter().enumerate();
+        let work = work.map(|(index, column)| (size(index), (index, column))).collect();
         let encoded = parallel(work, self.threads, |(index, mut column): (usize, Column)| {
             for batch in batches {
                 column.encode(batch.column(index))?;
@@ -128,7 +131,8 @@ impl Encoder {
         if !self.group_open {
             return Ok(());
         }
-        let work = self.columns.iter_mut().flat_map(|c| c.leaves.drain(..)).collect();
+        let leaves = self.columns.iter_mut().flat_map(|c| c.leaves.drain(..));
+        let work = leaves.map(|leaf| (leaf.memory_size(), leaf)).collect();
         let chunks =
             parallel(work, self.threads, |writer: ArrowColumnWriter| writer.close().map_err(failed))?;
         let mut group = self.file.next_row_group().map_err(failed)?;
@@ -176,19 +180,22 @@ fn has_nan(array: &ArrayRef) -> bool {
     }
 }
 
-/// `work` done by up to `threads` threads, the results in the order of the items. Each thread takes
-/// the next item when it is done with one, so that one wide column does not hold up the others.
+/// `work` done by up to `threads` threads, the results in the order of the items. Each thread takes the next item
+/// when it is done with one, the largest first: with one of them at the end, all others would wait for it.
 fn parallel<T: Send, R: Send>(
-    work: Vec<T>,
+    work: Vec<(usize, T)>,
     threads: usize,
     each: impl Fn(T) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
     let threads = threads.min(work.len());
     if threads <= 1 {
-        return work.into_iter().map(each).collect();
+        return work.into_iter().map(|(_, item)| each(item)).collect();
     }
     let mut results: Vec<Option<Result<R>>> = work.iter().map(|_| None).collect();
-    let queue = Mutex::new(work.into_iter().zip(results.iter_mut()).collect::<VecDeque<_>>());
+    let mut sorted: Vec<_> = work.into_iter().zip(results.iter_mut()).collect();
+    sorted.sort_by_key(|((size, _), _)| Reverse(*size));
+    let queue = sorted.into_iter().map(|((_, item), result)| (item, result));
+    let queue = Mutex::new(queue.collect::<VecDeque<_>>());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let run = || {
         while let Some((item, result)) = next() {
@@ -219,13 +226,14 @@ mod tests {
     fn work_is_shared_and_stays_in_order() {
         // Two items that wait for each other: one thread alone would never end.
         let both = Barrier::new(2);
-        let done = parallel(vec![1, 2], 2, |n| {
+        let done = parallel(vec![(0, 1), (0, 2)], 2, |n| {
             both.wait();
             Ok(n * 10)
         });
         assert_eq!(done.unwrap(), [10, 20]);
-        assert_eq!(parallel((0..100).collect(), 3, Ok).unwrap(), (0..100).collect::<Vec<_>>());
-        let failed = parallel(vec![1, 2, 3], 2, |n| if n == 2 { Err(Error::bug("two")) } else { Ok(n) });
+        let work = |count: usize| (0..count).map(|n| (n * 7 % 10, n)).collect::<Vec<_>>();
+        assert_eq!(parallel(work(100), 3, Ok).unwrap(), (0..100).collect::<Vec<_>>());
+        let failed = parallel(work(4), 2, |n| if n == 2 { Err(Error::bug("two")) } else { Ok(n) });
         assert_eq!(failed.unwrap_err().message(), "two");
     }
 }

@@ -284,7 +284,7 @@ impl FileWriter {
     }
 
     async fn encode_pending(&mut self) -> Result<()> {
-        let mut encoder = self.idle().await?;
+        let (mut encoder, ready) = self.waited().await?;
         let batches = std::mem::take(&mut self.pending);
         let encoded = encoder.buffered;
         let bytes = encoded + std::mem::take(&mut self.pending_bytes);
@@ -294,19 +294,19 @@ impl FileWriter {
             Ok(encoder)
         });
         self.encoder = EncoderState::Busy { task, encoded, bytes };
-        Ok(())
+        // While it encodes the next.
+        self.send(&ready).await
     }
 
-    /// The encoder, once it has nothing to do; what it has ready is sent.
-    async fn idle(&mut self) -> Result<Box<Encoder>> {
+    /// The encoder, once it has nothing to do, and the bytes that it has ready.
+    async fn waited(&mut self) -> Result<(Box<Encoder>, Vec<u8>)> {
         let mut encoder = match std::mem::replace(&mut self.encoder, EncoderState::Lost) {
             EncoderState::Idle(encoder) => encoder,
             EncoderState::Busy { task, .. } => done(task).await?,
             EncoderState::Lost => return Err(Error::bug("a file is written to after it failed")),
         };
         let ready = encoder.take();
-        self.send(&ready).await?;
-        Ok(encoder)
+        Ok((encoder, ready))
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<()> {
@@ -318,20 +318,24 @@ impl FileWriter {
     /// Encodes what waits and ends the row group.
     async fn flush(&mut self) -> Result<()> {
         self.encode_pending().await?;
-        let mut encoder = self.idle().await?;
+        let (mut encoder, ready) = self.waited().await?;
         let task = tokio::task::spawn_blocking(move || {
             encoder.close_group()?;
             Ok(encoder)
         });
-        self.encoder = EncoderState::Idle(done(task).await?);
-        self.encoder = EncoderState::Idle(self.idle().await?);
-        Ok(())
+        self.send(&ready).await?;
+        let mut encoder = done(task).await?;
+        let ready = encoder.take();
+        self.encoder = EncoderState::Idle(encoder);
+        self.send(&ready).await
     }
 
     async fn finish(mut self) -> Result<DataFile> {
         self.encode_pending().await?;
-        let encoder = self.idle().await?;
-        let (last, metadata, nan) = done(tokio::task::spawn_blocking(move || encoder.finish())).await?;
+        let (encoder, ready) = self.waited().await?;
+        let task = tokio::task::spawn_blocking(move || encoder.finish());
+        self.send(&ready).await?;
+        let (last, metadata, nan) = done(task).await?;
         self.send(&last).await?;
         let object = self.upload.path().clone();
         let bytes = self.upload.finish().await.map_err(|e| self.lake.root().error("write", &object, &e))?;

@@ -7,7 +7,7 @@ use ndarray::{ArrayView1, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::super::shared::checks::as_many;
-use super::walk::Walk;
+use super::walk::{Paths, Rank, Walk};
 use crate::parallel;
 
 /// A split: where a row goes on.
@@ -212,8 +212,21 @@ impl Trees {
         threads: usize,
         asked: impl Fn(usize, usize) -> bool + Sync,
     ) -> Result<Vec<f64>> {
+        match self.walk.get_or_init(|| Walk::of(&self.trees, self.features.len())) {
+            Walk::Small(paths) => self.sums_by(paths, x, width, threads, asked),
+            Walk::Large(paths) => self.sums_by(paths, x, width, threads, asked),
+        }
+    }
+
+    fn sums_by<R: Rank + Sync>(
+        &self,
+        paths: &Paths<R>,
+        x: ArrayView2<'_, f64>,
+        width: usize,
+        threads: usize,
+        asked: impl Fn(usize, usize) -> bool + Sync,
+    ) -> Result<Vec<f64>> {
         let columns = x.ncols();
-        let walk = self.walk.get_or_init(|| Walk::of(&self.trees, self.features.len()));
         // Up to 1 MiB (of many columns: 64 rows), and many rows: each tree of a forest that no cache holds is fetched
         // anew for each block.
         let rows = ((1 << 18) / columns).clamp(64, 8192);
@@ -221,22 +234,41 @@ impl Trees {
         let blocks = parallel::in_order(x.nrows().div_ceil(rows), threads, |at| {
             let from = at * rows;
             let part = x.slice_axis(Axis(0), Slice::from(from..x.nrows().min(from + rows)));
-            let ranks = walk.ranks(part);
+            let ranks = paths.ranks(part);
             let mut leaves = vec![0; part.nrows()];
             let mut sums = vec![0.0; part.nrows() * width];
             for (number, tree) in self.trees.iter().enumerate() {
-                walk.leaves(number, &ranks, &mut leaves);
-                let first = number * self.outputs % width;
-                for (row, (sums, leaf)) in sums.chunks_exact_mut(width).zip(&leaves).enumerate() {
-                    if asked(number, from + row) {
-                        let values = &tree.values[*leaf as usize * self.outputs..][..self.outputs];
-                        sums[first..].iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                paths.leaves(number, &ranks, &mut leaves);
+                let asked = |row: usize| asked(number, from + row);
+                match (self.outputs, width) {
+                    (1, 1) => add::<1>(&tree.values, &leaves, &mut sums, asked),
+                    (2, 2) => add::<2>(&tree.values, &leaves, &mut sums, asked),
+                    (outputs, width) => {
+                        let first = number * outputs % width;
+                        for (row, (sums, leaf)) in sums.chunks_exact_mut(width).zip(&leaves).enumerate() {
+                            if asked(row) {
+                                let values = &tree.values[*leaf as usize * outputs..][..outputs];
+                                sums[first..].iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                            }
+                        }
                     }
                 }
             }
             sums
         })?;
         Ok(blocks.concat())
+    }
+}
+
+/// Adds to the `WIDTH` sums of each row the numbers of its leaf, of the rows that are `asked`: what most trees answer,
+/// in few instructions.
+fn add<const WIDTH: usize>(values: &[f64], leaves: &[u32], sums: &mut [f64], asked: impl Fn(usize) -> bool) {
+    let (values, sums) = (values.as_chunks::<WIDTH>().0, sums.as_chunks_mut::<WIDTH>().0);
+    for (row, (sums, leaf)) in sums.iter_mut().zip(leaves).enumerate() {
+        if asked(row) {
+            let values = &values[*leaf as usize];
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! A threshold is only ever compared with values of its column, so its place among all thresholds of that column says
 //! as much as the number itself. What a row is asked are small integers then, found once for all trees, and a step
-//! down is one load of twelve bytes, a comparison and an addition: the children of a split stand side by side.
+//! down is one load of eight bytes, a comparison and an addition: the children of a split stand side by side.
 
-use std::array;
+use std::hint::select_unpredictable;
 
 use ndarray::ArrayView2;
 
@@ -12,30 +12,15 @@ use super::stored::{Node, Tree};
 
 /// So many rows go down a tree side by side: each waits for memory while the others go on.
 const LANES: usize = 8;
+/// In a deep tree it is asked after so many steps whether all rows have arrived: a step from a leaf leads to itself.
+const STRIDE: usize = 8;
 
 /// Some trees for the same columns.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Walk {
-    /// By column: every threshold once, ascending.
-    thresholds: Vec<Vec<f64>>,
-    trees: Vec<Steps>,
-}
-
-/// A tree: its root, and behind that both children of each split.
-#[derive(Debug, Clone, PartialEq)]
-struct Steps {
-    steps: Vec<Step>,
-    /// By step the leaf that it is, if it is one.
-    leaves: Vec<u32>,
-}
-
-/// A split, or a leaf: it leads to itself.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Step {
-    /// Where to go on for a rank of at most `rank`; the place behind it for more.
-    next: u32,
-    feature: u32,
-    rank: u32,
+pub(super) enum Walk {
+    /// Columns and the thresholds of each are few enough for 16 bits.
+    Small(Paths<u16>),
+    Large(Paths<u32>),
 }
 
 impl Walk {
@@ -48,51 +33,138 @@ impl Walk {
             column.sort_unstable_by(f64::total_cmp);
             column.dedup();
         }
+        // The largest number of all stands for a leaf.
+        let most = thresholds.iter().map(Vec::len).max().unwrap_or(0).max(columns);
+        match most < usize::from(u16::MAX) {
+            true => Walk::Small(Paths::of(trees, thresholds)),
+            false => Walk::Large(Paths::of(trees, thresholds)),
+        }
+    }
+}
+
+/// What counts columns and thresholds.
+pub(super) trait Rank: Copy + Ord + Default + 'static {
+    const MAX: Self;
+
+    fn of(number: usize) -> Self;
+    fn place(self) -> usize;
+}
+
+impl Rank for u16 {
+    const MAX: Self = u16::MAX;
+
+    fn of(number: usize) -> Self {
+        number as Self
+    }
+
+    fn place(self) -> usize {
+        usize::from(self)
+    }
+}
+
+impl Rank for u32 {
+    const MAX: Self = u32::MAX;
+
+    fn of(number: usize) -> Self {
+        number as Self
+    }
+
+    fn place(self) -> usize {
+        self as usize
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Paths<R> {
+    /// By column: every threshold once, ascending.
+    thresholds: Vec<Vec<f64>>,
+    trees: Vec<Steps<R>>,
+}
+
+/// A tree: its root, and behind that both children of each split.
+#[derive(Debug, Clone, PartialEq)]
+struct Steps<R> {
+    steps: Vec<Step<R>>,
+    /// By step the leaf that it is, if it is one.
+    leaves: Vec<u32>,
+    /// So many steps lead from the root to every leaf.
+    depth: usize,
+}
+
+/// A split, or a leaf: it leads to itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Step<R> {
+    /// Where to go on for a rank of at most `rank`; the place behind it for more.
+    next: u32,
+    feature: R,
+    rank: R,
+}
+
+impl<R: Rank> Paths<R> {
+    fn of(trees: &[Tree], thresholds: Vec<Vec<f64>>) -> Self {
         let trees = trees.iter().map(|tree| Steps::of(tree, &thresholds)).collect();
         Self { thresholds, trees }
     }
 
-    /// For each row the ranks of its values, one after the other: how many thresholds of the column are below it.
-    pub fn ranks(&self, rows: ArrayView2<'_, f64>) -> Vec<u32> {
+    /// Of each [`LANES`] rows, for each column, the ranks of their values: how many thresholds of the column are below
+    /// each. The last ones may be of fewer rows, and have ranks that stand for nothing.
+    pub fn ranks(&self, rows: ArrayView2<'_, f64>) -> Vec<[R; LANES]> {
         let columns = self.thresholds.len();
-        let mut ranks = vec![0; rows.len()];
+        let mut ranks = vec![[R::default(); LANES]; rows.nrows().div_ceil(LANES) * columns];
         for (at, (values, thresholds)) in rows.columns().into_iter().zip(&self.thresholds).enumerate() {
-            for (rank, value) in ranks[at..].iter_mut().step_by(columns).zip(values) {
-                // Not a number is above none.
-                *rank = thresholds.partition_point(|threshold| value > threshold) as u32;
+            let values = values.to_vec();
+            for (ranks, values) in ranks[at..].iter_mut().step_by(columns).zip(values.chunks(LANES)) {
+                let mut lanes = [0.0; LANES];
+                lanes[..values.len()].copy_from_slice(values);
+                *ranks = below(thresholds, lanes).map(R::of);
             }
         }
         ranks
     }
 
     /// The leaf of tree `number` for each row of `ranks`.
-    pub fn leaves(&self, number: usize, ranks: &[u32], leaves: &mut [u32]) {
-        let columns = self.thresholds.len();
+    pub fn leaves(&self, number: usize, ranks: &[[R; LANES]], leaves: &mut [u32]) {
         let tree = &self.trees[number];
-        let many = leaves.len() / LANES * LANES;
-        let (lanes, rest) = ranks.split_at(many * columns);
-        let (lane_leaves, rest_leaves) = leaves.split_at_mut(many);
-        let lanes = lanes.chunks_exact(LANES * columns).zip(lane_leaves.chunks_exact_mut(LANES));
-        lanes.for_each(|(rows, leaves)| tree.down::<LANES>(rows, leaves));
-        let rest = rest.chunks_exact(columns).zip(rest_leaves.chunks_exact_mut(1));
-        rest.for_each(|(row, leaf)| tree.down::<1>(row, leaf));
+        let rows = ranks.chunks_exact(self.thresholds.len());
+        for (rows, leaves) in rows.zip(leaves.chunks_mut(LANES)) {
+            leaves.iter_mut().zip(tree.down(rows)).for_each(|(leaf, found)| *leaf = found);
+        }
     }
 }
 
-impl Steps {
+/// For each value how many of `thresholds`, which ascend, are below it; below what is not a number is none. By halves,
+/// all values at once: each waits for memory while the others go on.
+fn below(thresholds: &[f64], values: [f64; LANES]) -> [usize; LANES] {
+    let mut from = [0; LANES];
+    let mut left = thresholds.len();
+    while left > 0 {
+        let half = left.div_ceil(2);
+        for (from, value) in from.iter_mut().zip(values) {
+            let is_above = value > thresholds[*from + half - 1];
+            *from += select_unpredictable(is_above, half, 0);
+        }
+        left -= half;
+    }
+    from
+}
+
+impl<R: Rank> Steps<R> {
     fn of(tree: &Tree, thresholds: &[Vec<f64>]) -> Self {
-        let mut made = Self { steps: Vec::new(), leaves: Vec::new() };
+        let mut made = Self { steps: Vec::new(), leaves: Vec::new(), depth: 0 };
         made.add_leaf(0);
-        // Splits to take up, each with the step that stands for it.
-        let mut open: Vec<(&Node, usize)> = tree.nodes.first().map(|root| (root, 0)).into_iter().collect();
-        while let Some((node, at)) = open.pop() {
+        // Splits to take up, each with the step that stands for it and how deep that lies.
+        let mut open: Vec<(&Node, usize, usize)> =
+            tree.nodes.first().map(|root| (root, 0, 0)).into_iter().collect();
+        while let Some((node, at, depth)) = open.pop() {
+            made.depth = made.depth.max(depth + 1);
             let column = &thresholds[node.feature as usize];
-            let rank = column.partition_point(|threshold| *threshold < node.threshold) as u32;
-            made.steps[at] = Step { next: made.steps.len() as u32, feature: node.feature, rank };
+            let rank = R::of(column.partition_point(|threshold| *threshold < node.threshold));
+            made.steps[at] =
+                Step { next: made.steps.len() as u32, feature: R::of(node.feature as usize), rank };
             for to in node.next {
                 let child = made.add_leaf(to);
                 if let Ok(split) = usize::try_from(to) {
-                    open.push((&tree.nodes[split], child));
+                    open.push((&tree.nodes[split], child, depth + 1));
                 }
             }
         }
@@ -102,29 +174,30 @@ impl Steps {
     /// The place of a new step that is the leaf `to`, or will be a split.
     fn add_leaf(&mut self, to: i32) -> usize {
         let at = self.steps.len();
-        self.steps.push(Step { next: at as u32, feature: 0, rank: u32::MAX });
+        self.steps.push(Step { next: at as u32, feature: R::default(), rank: R::MAX });
         self.leaves.push(if to < 0 { !to as u32 } else { 0 });
         at
     }
 
-    fn down<const ROWS: usize>(&self, ranks: &[u32], leaves: &mut [u32]) {
-        let columns = ranks.len() / ROWS;
-        let rows: [&[u32]; ROWS] = array::from_fn(|row| &ranks[row * columns..][..columns]);
-        let mut at = [0_u32; ROWS];
+    /// The leaves of rows, by the ranks of each column.
+    fn down(&self, ranks: &[[R; LANES]]) -> [u32; LANES] {
+        let mut at = [0_u32; LANES];
+        let mut left = self.depth;
         loop {
-            let mut moved = 0;
-            for (at, row) in at.iter_mut().zip(rows) {
-                // Without a branch: nobody could guess which way it goes.
-                let step = self.steps[*at as usize];
-                let next = step.next + u32::from(row[step.feature as usize] > step.rank);
-                moved |= next ^ *at;
-                *at = next;
+            let before = at;
+            for _ in 0..left.min(STRIDE) {
+                for (lane, at) in at.iter_mut().enumerate() {
+                    // Without a branch: nobody could guess which way it goes.
+                    let step = self.steps[*at as usize];
+                    *at = step.next + u32::from(ranks[step.feature.place()][lane] > step.rank);
+                }
             }
-            if moved == 0 {
+            left -= left.min(STRIDE);
+            if left == 0 || at == before {
                 break;
             }
         }
-        leaves.iter_mut().zip(at).for_each(|(leaf, at)| *leaf = self.leaves[at as usize]);
+        at.map(|at| self.leaves[at as usize])
     }
 }
 
@@ -134,9 +207,24 @@ mod tests {
 
     use super::*;
 
+    fn split(feature: u32, threshold: f64, next: [i32; 2]) -> Node {
+        Node { threshold, feature, next }
+    }
+
+    /// By steps of this kind each row of `x` comes to the leaf that its values lead to.
+    fn arrives<R: Rank>(paths: &Paths<R>, trees: &[Tree], x: &Array2<f64>) {
+        let ranks = paths.ranks(x.view());
+        for (number, tree) in trees.iter().enumerate() {
+            let mut leaves = vec![9; x.nrows()];
+            paths.leaves(number, &ranks, &mut leaves);
+            for (leaf, row) in leaves.iter().zip(x.rows()) {
+                assert_eq!(*leaf as usize, tree.leaf(row), "tree {number}, {row}");
+            }
+        }
+    }
+
     #[test]
     fn every_row_comes_to_the_leaf_that_its_values_lead_to() {
-        let split = |feature, threshold, next| Node { threshold, feature, next };
         let tree = Tree {
             nodes: vec![split(1, 0.5, [1, -1]), split(0, -1.0, [-2, 2]), split(1, 0.25, [-3, -4])],
             values: vec![0.0; 4],
@@ -145,14 +233,23 @@ mod tests {
         let trees = [tree, stump, Tree { nodes: Vec::new(), values: vec![0.0] }];
         let values = [f64::NEG_INFINITY, -1.0, 0.0, 0.25, 0.3, 0.5, 0.6, f64::INFINITY, f64::NAN, -0.0, 1.0];
         let x = Array2::from_shape_fn((121, 2), |(row, column)| values[[row / 11, row % 11][column]]);
-        let walk = Walk::of(&trees, 2);
-        let ranks = walk.ranks(x.view());
-        for (number, tree) in trees.iter().enumerate() {
-            let mut leaves = vec![9; x.nrows()];
-            walk.leaves(number, &ranks, &mut leaves);
-            for (leaf, row) in leaves.iter().zip(x.rows()) {
-                assert_eq!(*leaf as usize, tree.leaf(row), "tree {number}, {row}");
-            }
-        }
+        let Walk::Small(paths) = Walk::of(&trees, 2) else { panic!("few thresholds") };
+        arrives(&paths, &trees, &x);
+        arrives(&Paths::<u32>::of(&trees, paths.thresholds.clone()), &trees, &x);
+    }
+
+    #[test]
+    fn more_thresholds_than_16_bits_count_are_told_apart() {
+        // A chain: each split has one leaf, and the next.
+        let chain = |thresholds: usize| {
+            let next = |at: usize| if at + 1 < thresholds { [-1, at as i32 + 1] } else { [-2, -3] };
+            let nodes = (0..thresholds).map(|at| split(0, at as f64, next(at)));
+            [Tree { nodes: nodes.collect(), values: vec![0.0; 3] }]
+        };
+        assert!(matches!(Walk::of(&chain(65_534), 1), Walk::Small(_)));
+        let trees = chain(65_535);
+        let Walk::Large(paths) = Walk::of(&trees, 1) else { panic!("many thresholds") };
+        let x = Array2::from_shape_fn((4, 1), |(row, _)| [0.0, 0.5, 65_534.0, 65_535.0][row]);
+        arrives(&paths, &trees, &x);
     }
 }
