@@ -71,6 +71,11 @@ fn a_run_trains_judges_promotes_and_asks() {
     assert!(trained["notes"].to_string().contains("promoted: balanced_accuracy"), "{trained}");
     // The version that was asked is an input of the table.
     assert_eq!(step(&report, "refined.asked")["inputs"]["predictors.loud"], 1);
+    let drawn = place.lagar(&["lineage", "refined.asked"]).stdout;
+    assert!(drawn.contains("predictors.loud learns from it (version 1 was asked)"), "{drawn}");
+    let drawn = place.lagar(&["lineage", "refined.asked", "--json"]).json();
+    let edge = drawn["edges"].as_array().unwrap().iter().find(|edge| edge["to"] == "refined.asked").unwrap();
+    assert_eq!(edge["predictors"], json!([{"name": "loud", "version": 1}]));
     let rows = place.rows("SELECT count(*) AS n, count(DISTINCT loud) AS l, min(share) >= 0 AND max(share) <= 1 AS s FROM refined.asked");
     assert_eq!(rows, [json!({"n": 280, "l": 2, "s": true})]);
     let ahead = place.rows("SELECT place, day, step, value FROM refined.ahead ORDER BY place, day LIMIT 1");
@@ -232,7 +237,14 @@ fn what_is_wrong_is_told_before_anything_runs() {
         "SELECT day, predict('loud') AS x FROM (SELECT day, place FROM trusted.days)",
     );
     place.lagar(&["run", "-s", "+trusted.days"]).says(0, &[]);
-    place.lagar(&["check"]).says(2, &["weekday", "asked.sql:1:13"]);
+    place.lagar(&["check"]).says(2, &["predict('loud'): there is no column `weekday`", "asked.sql:1:13"]);
+    place.write(
+        "refined/asked.sql",
+        "SELECT a.day, predict('loud') AS x FROM trusted.days a JOIN trusted.days b ON a.day = b.day",
+    );
+    let says =
+        ["predict('loud'): `place` could be a column of more than one table", "asked.sql:1:15", "subquery"];
+    place.lagar(&["check"]).says(2, &says);
     place.write("refined/asked.sql", "SELECT day, predict(day) AS x FROM trusted.days");
     place.lagar(&["check"]).says(2, &["takes the name of a predictor as a text"]);
 }
@@ -250,9 +262,9 @@ fn settings_that_do_not_fit_the_columns_are_told_as_soon_as_the_columns_are_know
             YAML.replace("encode: {place: one_hot}", "encode: {place: one_hot, weekday: [month]}"),
             "asks for parts of a date",
         ),
-        (impute("weekday: none"), "`impute: weekday` is text, and the column is a Int64"),
+        (impute("weekday: none"), "`impute: weekday` is text, and the column is an int"),
         (impute("place: mean"), "`impute: place` is a mean"),
-        (YAML.replace("    time: day\n", "    time: place\n"), "`time: place` is a Utf8"),
+        (YAML.replace("    time: day\n", "    time: place\n"), "`time: place` is text"),
         (YAML.replace("target: cases, time", "target: loud, time"), "`forecast` cannot learn it"),
     ];
     for (yaml, says) in cases {
@@ -406,6 +418,50 @@ fn rows_that_cannot_be_learned_from_fail_the_step_by_name_and_nothing_is_release
     let done = place.lagar(&["run", "--json"]);
     done.says(1, &["no rows to learn from"]);
     assert_eq!(step(&done.json(), "predictors.ahead")["status"], "nothing_new");
+}
+
+#[test]
+fn a_forecast_of_no_data_is_empty_until_there_is_some() {
+    let place = place();
+    let yaml = YAML.split("  loud:").next().unwrap().to_owned();
+    place
+        .write("lagar.yaml", yaml + YAML.split_inclusive('\n').find(|line| line.contains("ahead:")).unwrap());
+    fs::remove_file(place.project.join("refined/asked.sql")).unwrap();
+    let days = "SELECT day, place, cases, weekday, loud FROM raw.days WHERE _newest";
+    place.write("trusted/days.sql", format!("{days} AND cases < 0"));
+    let report = place.run(&[]);
+    let trained = step(&report, "predictors.ahead");
+    assert_eq!(trained["status"], "nothing_new");
+    assert!(trained["notes"].to_string().contains("no data: `trusted.days` has no rows"), "{trained}");
+    assert_eq!(place.rows("SELECT count(*) AS n FROM refined.ahead"), [json!({"n": 0})]);
+    assert_eq!(step(&place.run(&[]), "refined.ahead")["status"], "nothing_new");
+    place.write("trusted/days.sql", days);
+    let report = place.run(&[]);
+    assert_eq!(step(&report, "refined.ahead")["inputs"]["predictors.ahead"], 1, "{report}");
+    assert_eq!(place.rows("SELECT count(*) AS n FROM refined.ahead"), [json!({"n": 6})]);
+    // A row without a value is not a row: the days around it are not one step apart.
+    place.write("trusted/days.sql", days.replace("cases,", "nullif(cases, 44) AS cases,"));
+    place.lagar(&["run"]).says(1, &["is not evenly spaced", "`cases` is null in", "give each a value"]);
+}
+
+#[test]
+fn rows_that_need_too_much_memory_are_refused_before_they_are_read() {
+    let place = place();
+    let (head, _) = YAML.split_once("  ahead:").unwrap();
+    let yaml = format!("{head}limits: {{memory: 8MiB}}\n");
+    place.write("lagar.yaml", &yaml);
+    fs::remove_file(place.project.join("refined/ahead.sql")).unwrap();
+    fs::remove_file(place.project.join("refined/asked.sql")).unwrap();
+    place.write("days.csv", days(30_000, 0.0));
+    let says =
+        ["60000 rows of 4 columns need about 5 MiB, and a predictor may use 4 MiB", "`precision: single`"];
+    place.lagar(&["run"]).says(1, &says);
+    place.write("lagar.yaml", yaml.replace("    params:", "    precision: single\n    params:"));
+    place.run(&[]);
+    let shown = place.lagar(&["predictors", "show", "loud", "--json"]).json();
+    let frame = &shown["predictor"]["frame"];
+    assert_eq!(frame["precision"], "single");
+    assert_eq!(frame["features"][1]["data_type"], "Float32");
 }
 
 #[test]

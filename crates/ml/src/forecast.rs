@@ -263,8 +263,8 @@ fn said(key: &Key) -> String {
     }
 }
 
-/// The one step of all series.
-fn step_of(series: &ByKey, calendar: bool) -> Result<Step> {
+/// The one step of all series. `gaps` says what to do about one.
+fn step_of(series: &ByKey, calendar: bool, gaps: &str) -> Result<Step> {
     let when = |moment: i64| match calendar {
         true => DateTime::from_timestamp_micros(moment)
             .map_or_else(|| moment.to_string(), |time| time.to_string()),
@@ -285,8 +285,7 @@ fn step_of(series: &ByKey, calendar: bool) -> Result<Step> {
                 when(times[gap - 1]),
                 when(times[gap])
             );
-            Error::new(codes::PREDICTOR_DATA, what)
-                .hint("make a row for each step in the SQL of the table, also where nothing was")
+            Error::new(codes::PREDICTOR_DATA, what).hint(gaps)
         })?;
         match (step, found) {
             (Some(step), Some((other, of))) if step != other => {
@@ -319,7 +318,16 @@ pub(crate) fn learn(lesson: &Lesson<'_>, entry: &'static Entry) -> Result<Learne
         ));
     }
     let calendar = !column(&rows, time)?.data_type().is_integer();
-    let step = step_of(&series, calendar)?;
+    let gaps = match (left_out, &spec.target) {
+        (1.., Some(target)) => {
+            let rows = counted(left_out, "row");
+            format!(
+                "`{target}` is null in {rows}, which were left out: give each a value in the SQL of the table"
+            )
+        }
+        _ => "make a row for each step in the SQL of the table, also where nothing was".to_owned(),
+    };
+    let step = step_of(&series, calendar, &gaps)?;
     let work = Work { lesson, spec, entry, horizon, series: &series };
     let mut notes = Vec::new();
     if left_out > 0 {

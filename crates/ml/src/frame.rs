@@ -11,13 +11,13 @@ use arrow::{
     compute::{DatePart as Part, cast, date_part},
     datatypes::{DataType, Float64Type, Int32Type, TimeUnit, TimestampMicrosecondType},
 };
-use lagar_flow::{Code, Error, Result, codes};
+use lagar_flow::{Code, Error, Result, codes, type_word};
 use ndarray::{Array2, ShapeBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::guards::{Distribution, Drift};
-use crate::spec::{DatePart, Encode, Encoder, Impute, Imputer, Scale, asked_kind};
+use crate::spec::{DatePart, Encode, Encoder, Impute, Imputer, Precision, Scale, asked_kind};
 
 /// Columns that one table column may become; the rarest values go to `other`.
 const CATEGORIES_MAX: usize = 100;
@@ -45,6 +45,16 @@ impl Kind {
         Kind::known(data_type).ok_or_else(|| no_kind(codes::PREDICTOR_DATA, name, data_type))
     }
 
+    /// How its values are called in a sentence.
+    pub fn said(self) -> &'static str {
+        match self {
+            Kind::Number => "a number",
+            Kind::Boolean => "true or false",
+            Kind::Text => "text",
+            Kind::Time => "a date or timestamp",
+        }
+    }
+
     /// `None`: nothing can be learned from such a column.
     pub(crate) fn known(data_type: &DataType) -> Option<Self> {
         match data_type {
@@ -60,9 +70,19 @@ impl Kind {
     }
 }
 
+/// How a type is called in a sentence: `an int`, `text`.
+pub(crate) fn said(data_type: &DataType) -> String {
+    let word = type_word(data_type);
+    match word.chars().next() {
+        _ if word == "text" => word.into_owned(),
+        Some('i' | 'o' | 'I' | 'U') => format!("an {word}"),
+        _ => format!("a {word}"),
+    }
+}
+
 /// A column from which nothing can be learned.
 pub(crate) fn no_kind(code: Code, name: &str, data_type: &DataType) -> Error {
-    Error::new(code, format!("the feature `{name}` is a {data_type}: nothing can be learned from that"))
+    Error::new(code, format!("the feature `{name}` is {}: nothing can be learned from that", said(data_type)))
         .hint("leave it out of `features`, or take it apart in the SQL that makes the table")
 }
 
@@ -118,6 +138,9 @@ pub struct Frame {
     /// For each column of the matrix what is subtracted, and then divided by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Vec<Scaling>>,
+    /// To what features that are numbers are rounded.
+    #[serde(default, skip_serializing_if = "Precision::is_double")]
+    pub precision: Precision,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -132,6 +155,7 @@ pub(crate) struct Asked<'a> {
     pub encode: &'a BTreeMap<String, Encode>,
     pub impute: &'a BTreeMap<String, Impute>,
     pub scale: Scale,
+    pub precision: Precision,
 }
 
 /// The values of a column before anything was filled in.
@@ -199,7 +223,7 @@ impl Frame {
             let column = column(rows, name)?;
             features.push(learn_feature(asked, name, column, target, &mut notes)?);
         }
-        let mut frame = Frame { features, scaling: None };
+        let mut frame = Frame { features, scaling: None, precision: asked.precision };
         if asked.scale != Scale::None {
             let matrix = frame.matrix(rows)?;
             frame.scaling =
@@ -258,7 +282,7 @@ impl Frame {
     /// [`codes::PREDICTOR_DATA`]: a feature is missing, is of another kind than it was, or has nulls or values that
     /// are not finite.
     pub fn matrix(&self, rows: &RecordBatch) -> Result<Array2<f64>> {
-        self.matrix_of(rows, |feature, column| feature.numbers(column))
+        self.matrix_of(rows, |feature, column| feature.numbers(column, self.precision))
     }
 
     /// The matrix of the rows that are learned from: a target encoding gives each of them what the others say.
@@ -269,7 +293,7 @@ impl Frame {
     ) -> Result<Array2<f64>> {
         self.matrix_of(rows, |feature, column| match (&feature.encoding, target) {
             (Encoding::Target { .. }, Some(target)) => feature.out_of_fold(column, target),
-            _ => feature.numbers(column),
+            _ => feature.numbers(column, self.precision),
         })
     }
 
@@ -299,6 +323,17 @@ fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
         .ok_or_else(|| Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is missing")))
 }
 
+/// The numbers as exactly as they are to be.
+fn rounded(name: &str, column: &ArrayRef, precision: Precision) -> Result<ArrayRef> {
+    match precision {
+        Precision::Double => Ok(column.clone()),
+        Precision::Single => cast(column, &DataType::Float32).map_err(|error| {
+            let what = format!("the feature `{name}` is {}, which is no number", said(column.data_type()));
+            Error::new(codes::PREDICTOR_DATA, what).caused_by(&error)
+        }),
+    }
+}
+
 fn learn_feature(
     asked: &Asked<'_>,
     name: &str,
@@ -309,6 +344,11 @@ fn learn_feature(
     let plain = without_dictionary(name, column)?;
     let column = &plain;
     let kind = asked_kind(name, column.data_type(), asked.encode.get(name), asked.impute.get(name))?;
+    let rounded = match (kind, asked.encode.get(name)) {
+        (Kind::Number, None) => rounded(name, column, asked.precision)?,
+        _ => column.clone(),
+    };
+    let column = &rounded;
     let mut feature = Feature {
         name: name.to_owned(),
         kind,
@@ -533,16 +573,16 @@ impl Feature {
     }
 
     /// The columns of the matrix.
-    fn numbers(&self, column: &ArrayRef) -> Result<Vec<Vec<f64>>> {
+    fn numbers(&self, column: &ArrayRef, precision: Precision) -> Result<Vec<Vec<f64>>> {
         let kind = Kind::of(&self.name, column.data_type())?;
         if kind != self.kind && *column.data_type() != DataType::Null {
             return Err(Error::new(
                 codes::PREDICTOR_DATA,
                 format!(
-                    "the feature `{}` was a {}, and is a {} now",
+                    "the feature `{}` was {}, and is {} now",
                     self.name,
-                    self.data_type,
-                    column.data_type()
+                    self.kind.said(),
+                    said(column.data_type())
                 ),
             )
             .hint("give it the type that was learned from, or train again"));
@@ -563,6 +603,9 @@ impl Feature {
             .hint("cast it to the type that was learned from: 5 and 5.0 are different texts"));
         }
         match &self.encoding {
+            Encoding::Number if self.kind == Kind::Number => {
+                Ok(vec![self.finite(&rounded(&self.name, column, precision)?)?])
+            }
             Encoding::Number => Ok(vec![self.finite(column)?]),
             Encoding::OneHot { categories } => {
                 let texts = self.texts(column)?;

@@ -24,7 +24,7 @@ use serde_json::Value;
 use crate::{
     algorithm::{Explanation, Fitted, Output, Task, algorithm},
     forecast::Forecasts,
-    frame::{Feature, Frame, Kind, Raw},
+    frame::{Feature, Frame, Kind, Raw, said},
     judge::{
         classification::answers,
         guards::{Distribution, Drift},
@@ -131,7 +131,10 @@ impl LabelKind {
     /// [`codes::CONFIG`]: such a column cannot be a target.
     pub(crate) fn of(name: &str, data_type: &DataType, task: Task) -> Result<Self> {
         let wrong = || {
-            Error::new(codes::CONFIG, format!("`target: {name}` is a {data_type}: `{task}` cannot learn it"))
+            Error::new(
+                codes::CONFIG,
+                format!("`target: {name}` is {}: `{task}` cannot learn it", said(data_type)),
+            )
         };
         match (data_type, task) {
             (t, Task::Regression | Task::Forecast) if t.is_numeric() => Ok(LabelKind::Number),

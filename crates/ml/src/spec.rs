@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use arrow::datatypes::DataType;
 use lagar_flow::{Error, Result, TableName, codes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,10 @@ pub struct Spec {
     /// Brings all columns to one size: `standard` (mean 0, deviation 1), `min_max` (0 to 1) or `none` (default).
     #[serde(default)]
     pub scale: Scale,
+    /// How exactly features that are numbers are held: `double` (default, 64 bits) or `single` (32 bits, which takes
+    /// less memory; digits behind the seventh are rounded, also of the rows that are asked).
+    #[serde(default, skip_serializing_if = "Precision::is_double")]
+    pub precision: Precision,
     /// Parameters of the algorithm.
     #[serde(default, skip_serializing_if = "no_params")]
     #[schemars(with = "BTreeMap<String, Value>")]
@@ -215,6 +220,31 @@ pub enum Scale {
     MinMax,
 }
 
+/// How exactly numbers are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 64-bit floats.
+    #[default]
+    Double,
+    /// 32-bit floats.
+    Single,
+}
+
+impl Precision {
+    pub(crate) fn is_double(&self) -> bool {
+        *self == Precision::Double
+    }
+
+    /// Bytes of a number.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Precision::Double => 8,
+            Precision::Single => 4,
+        }
+    }
+}
+
 /// A new version becomes current only if it is better than the trivial baseline and not worse than the current
 /// one, both on the new version's test rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -309,6 +339,7 @@ impl Spec {
             ("encode", !self.encode.is_empty()),
             ("impute", !self.impute.is_empty()),
             ("scale", self.scale != Scale::None),
+            ("precision", !self.precision.is_double()),
             ("sample", self.sample.is_some()),
             ("allow_leak", !self.allow_leak.is_empty()),
         ] {
@@ -425,6 +456,7 @@ impl Spec {
         named.extend(&self.group_by);
         named.extend(self.encode.keys());
         named.extend(self.impute.keys());
+        named.extend(&self.allow_leak);
         let features = match &self.features {
             Features::Named(features) => {
                 named.extend(features);
@@ -457,6 +489,11 @@ impl Spec {
             ));
         }
         Ok(features)
+    }
+
+    /// Whether the values of a feature of that type are rounded to 32 bits.
+    pub fn rounds(&self, feature: &str, data_type: &DataType) -> bool {
+        self.precision == Precision::Single && data_type.is_numeric() && !self.encode.contains_key(feature)
     }
 
     /// All columns of the table that are needed, each once.

@@ -8,7 +8,7 @@ use arrow::{
 use lagar_flow::{Error, Result, codes};
 use sha2::{Digest, Sha256};
 
-use crate::spec::Split;
+use crate::{frame::said, spec::Split};
 
 /// The numbers of the rows of each part, in their order. Each row is in one part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -84,7 +84,7 @@ pub(crate) fn check_time(name: &str, data_type: &DataType) -> Result<()> {
     if is_time {
         return Ok(());
     }
-    let what = format!("`time: {name}` is a {data_type}, no date, timestamp or whole number");
+    let what = format!("`time: {name}` is {}, no date, timestamp or whole number", said(data_type));
     Err(Error::new(codes::CONFIG, what).hint("make one of it in the SQL that makes the table"))
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn check_text_form(key: &str, name: &str, data_type: &DataType) -> Re
     if can_cast_types(data_type, &DataType::Utf8) {
         return Ok(());
     }
-    let what = format!("`{key}: {name}` is a {data_type}, which has no text form");
+    let what = format!("`{key}: {name}` is {}, which has no text form", said(data_type));
     Err(Error::new(codes::CONFIG, what).hint("make one in the SQL that makes the table"))
 }
 

@@ -195,6 +195,12 @@ impl<'a> Work<'a> {
             notes
                 .push(format!("{} without a target were left out", counted(self.rows_without_target, "row")));
         }
+        if let (Labels::Values(values), Some(target)) = (&self.labels, &self.spec.target)
+            && let [first, others @ ..] = values.as_slice()
+            && others.iter().all(|value| value == first)
+        {
+            notes.push(format!("`target: {target}` is {first} in every row: there is nothing to learn"));
+        }
         notes
     }
 
@@ -240,8 +246,13 @@ impl<'a> Work<'a> {
         let labels = self.labels.take(numbers);
         let target = labels.numbers();
         let spec = self.spec;
-        let asked =
-            Asked { features: &self.features, encode: &spec.encode, impute: &spec.impute, scale: spec.scale };
+        let asked = Asked {
+            features: &self.features,
+            encode: &spec.encode,
+            impute: &spec.impute,
+            scale: spec.scale,
+            precision: spec.precision,
+        };
         let (frame, notes) = Frame::learn(&asked, &rows, target.as_deref())?;
         let x = frame.training_matrix(&rows, target.as_deref())?;
         let columns = frame.columns();

@@ -158,7 +158,9 @@ fn a_feature_that_gives_the_target_away_is_refused_unless_it_is_allowed() {
         error.message().contains("`state`") && error.hint_text().unwrap().contains("allow_leak"),
         "{error}"
     );
-    learn(&spec(changed(keys, "allow_leak", json!(["state"]))), &rows).unwrap();
+    learn(&spec(changed(keys.clone(), "allow_leak", json!(["state"]))), &rows).unwrap();
+    let error = refused(&spec(changed(keys, "allow_leak", json!(["stat"]))), &rows);
+    assert!(error.message().contains("no column `stat`"), "{error}");
     // The target itself is a mistake of whoever wrote the settings.
     let itself: Spec =
         serde_json::from_value(changed(noise(), "features", json!(["lag_7", "high"]))).unwrap();
@@ -286,7 +288,7 @@ fn what_was_not_there_when_it_learned_is_answered_or_refused_by_name() {
     // Another type, a missing column.
     let typed = with(&rows, "weekday", Arc::new(StringArray::from(vec!["1"; 20])));
     let error = scorer.answer(Question::Answer, &typed).unwrap_err();
-    assert!(error.message().contains("`weekday` was a Int64, and is a Utf8 now"), "{error}");
+    assert!(error.message().contains("`weekday` was a number, and is text now"), "{error}");
     let fewer = rows.project(&[0, 1, 2]).unwrap();
     assert!(scorer.answer(Question::Answer, &fewer).unwrap_err().message().contains("`weekday` is missing"));
     // Integers where there were floats are numbers all the same.
@@ -337,6 +339,52 @@ fn more_columns_than_rows_are_told() {
     let keys = json!({"algorithm": "ridge", "from": "refined.x", "target": "y"});
     let notes = learn(&spec(keys), &table(all)).unwrap().predictor.notes.join("; ");
     assert!(notes.contains("30 columns and") && notes.contains("know them by heart"), "{notes}");
+}
+
+#[test]
+fn a_target_that_is_always_the_same_is_told() {
+    let numbers = |value: fn(usize) -> f64| -> ArrayRef {
+        Arc::new(Float64Array::from_iter_values((0..40).map(value)))
+    };
+    let rows = table(vec![("x", numbers(|row| row as f64)), ("y", numbers(|_| 2.5))]);
+    let keys = json!({"algorithm": "linear", "from": "refined.x", "target": "y"});
+    let notes = learn(&spec(keys), &rows).unwrap().predictor.notes.join("; ");
+    assert!(notes.contains("`target: y` is 2.5 in every row"), "{notes}");
+}
+
+#[test]
+fn numbers_are_as_exact_as_asked() {
+    let table_of = |value: fn(usize) -> f64| {
+        let x: ArrayRef = Arc::new(Float64Array::from_iter_values((0..60).map(value)));
+        let y = (0..60).map(|row| row as f64 + (row * 7919 % 13) as f64);
+        table(vec![("x", x), ("y", Arc::new(Float64Array::from_iter_values(y)))])
+    };
+    let keys = json!({"algorithm": "linear", "from": "refined.x", "target": "y"});
+    let single = spec(changed(keys.clone(), "precision", json!("single")));
+    // Numbers that 32 bits hold give the same, bit for bit.
+    let halves = table_of(|row| row as f64 * 0.5 - 3.0);
+    let exact = learn(&spec(keys.clone()), &halves).unwrap().predictor;
+    let held = learn(&single, &halves).unwrap().predictor;
+    assert_eq!(held.fitted, exact.fitted);
+    assert_eq!(serde_json::to_value(&held).unwrap()["frame"]["precision"], "single");
+    assert_eq!(serde_json::to_value(&exact).unwrap()["frame"].get("precision"), None);
+    // Others are rounded alike when they are learned from and when they are asked.
+    let answers = |predictor: &Predictor, values: &[f64]| {
+        let x: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
+        let answer = Scorer::new(predictor.clone()).unwrap().answer(Question::Answer, &table(vec![("x", x)]));
+        answer.map(|answer| answer.as_primitive::<Float64Type>().values().to_vec())
+    };
+    let near = [0.1, f64::from(0.1_f32)];
+    let both = answers(&held, &near).unwrap();
+    assert_eq!(both[0], both[1]);
+    let both = answers(&exact, &near).unwrap();
+    assert_ne!(both[0], both[1]);
+    // What 32 bits do not hold is no number any more.
+    let far = |row: usize| if row == 7 { 1e300 } else { row as f64 };
+    let error = refused(&single, &table_of(far));
+    assert!(error.message().contains("`x` is infinite in 1 of"), "{error}");
+    let error = answers(&held, &[1e300]).unwrap_err();
+    assert!(error.message().contains("`x` is infinite in 1 of 1"), "{error}");
 }
 
 #[test]

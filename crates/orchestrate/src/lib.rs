@@ -43,8 +43,8 @@ pub use doctor::{Finding, doctor};
 pub use history::History;
 pub use lagar_engine::Strategy;
 pub use lineage::{
-    ColumnEdge, ColumnLineage, ColumnNode, Direction, Edge, EdgeKind, LastRun, Lineage, Node, column_lineage,
-    lineage,
+    AskedPredictor, ColumnEdge, ColumnLineage, ColumnNode, Direction, Edge, EdgeKind, LastRun, Lineage, Node,
+    column_lineage, lineage,
 };
 pub use plan::{Action, PlannedStep, plan};
 pub use profile::{ProfileOptions, TableProfile, profile};

@@ -11,12 +11,14 @@ use lagar_engine::{
     model::Model,
     suggest,
 };
-use lagar_flow::{Error, Result, TableName, Zone, codes, schema_of};
+use lagar_flow::{Error, Name, Result, TableName, Zone, codes, schema_of};
 use lagar_lake::Release;
 use serde::{Serialize, Serializer};
 
 use crate::{
     check,
+    config::PredictorDef,
+    graph,
     history::{History, StepRecord},
     predictor,
     project::Project,
@@ -92,6 +94,17 @@ pub struct Edge {
     pub by: EdgeKind,
     /// The load or version of `from` that the released version of `to` was made from.
     pub used: Option<u64>,
+    /// The predictors that the SELECT asks, and that learn from `from`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub predictors: Vec<AskedPredictor>,
+}
+
+/// A predictor that a table asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AskedPredictor {
+    pub name: Name,
+    /// The version that answered for the released version of the table.
+    pub version: Option<u64>,
 }
 
 fn name<S: Serializer>(name: &TableName, serializer: S) -> Result<S::Ok, S::Error> {
@@ -210,9 +223,16 @@ impl TableGraph {
                     used.keys().filter_map(|name| Some((name.parse::<TableName>().ok()?, EdgeKind::Reads))),
                 ),
             }
+            let asked = project.models.get(table).map(|model| asked_by(model, project)).unwrap_or_default();
             for (from, by) in inputs {
+                let predictors = asked.iter().filter(|predictor| predictor.spec.from == from);
+                let predictors = predictors.map(|predictor| AskedPredictor {
+                    name: predictor.name.clone(),
+                    version: used.get(&graph::Node::Predictor(predictor.name.clone()).to_string()).copied(),
+                });
+                let predictors = predictors.collect();
                 let used = used.get(&from.to_string()).copied();
-                graph.edges.push(Edge { from: from.clone(), to: table.clone(), by, used });
+                graph.edges.push(Edge { from: from.clone(), to: table.clone(), by, used, predictors });
                 graph.add(from.clone());
                 graph.reads.entry(table.clone()).or_default().insert(from.clone());
                 graph.read_by.entry(from).or_default().insert(table.clone());
@@ -277,8 +297,13 @@ impl TableGraph {
     }
 }
 
+/// The predictors of the project that the model asks.
+fn asked_by<'p>(model: &Model, project: &'p Project) -> Vec<&'p PredictorDef> {
+    model.asks().into_iter().filter_map(|name| project.predictors.get(name)).collect()
+}
+
 fn inputs_of(model: &Model, project: &Project, inputs: &mut BTreeMap<TableName, EdgeKind>) {
-    let asked = model.asks().into_iter().filter_map(|name| project.predictors.get(name));
+    let asked = asked_by(model, project).into_iter();
     inputs.extend(asked.map(|predictor| (predictor.spec.from.clone(), EdgeKind::Learns)));
     inputs.extend(model.check_reads.iter().map(|read| (read.table.clone(), EdgeKind::Checks)));
     // What both read is read by the SELECT.
@@ -385,7 +410,7 @@ impl Plans<'_> {
             for read in &model.reads {
                 session.add_empty(&read.table, self.schema(&read.table)?.clone())?;
             }
-            for predictor in model.asks().into_iter().filter_map(|name| project.predictors.get(name)) {
+            for predictor in asked_by(model, project) {
                 let columns = self.schema(&predictor.spec.from)?;
                 // Where columns come from is the same for any number of classes.
                 let classes = predictor::known_classes(&self.workplace.lake, predictor, columns).await;

@@ -26,14 +26,13 @@ use crate::{
 
 /// Of the memory that queries may use, the part that the rows and the matrix of a predictor may.
 const MEMORY_SHARE: f64 = 0.5;
-/// Bytes of a row for each of its columns: once as it is read, once in the matrix, once where a split takes it.
-const BYTES_PER_VALUE: u64 = 3 * 8;
 
 /// A version of a predictor that is asked.
 #[derive(Clone)]
 pub(crate) struct Loaded {
-    pub version: u64,
-    /// Tells it from another of the same number.
+    /// `None`: there was nothing to learn yet, and there are no forecasts.
+    pub version: Option<u64>,
+    /// Tells it from another of the same number; empty if there was nothing to learn yet.
     pub id: String,
     pub asked: Asked,
 }
@@ -43,10 +42,30 @@ pub(crate) struct Loaded {
 /// # Errors
 /// [`codes::TABLE_MISSING`] if none is current.
 pub(crate) async fn asked(context: &Context, name: &Name) -> Result<Loaded> {
-    match context.predictor(name) {
-        Some(version) => load(&context.lake, name, version).await,
+    if let Some(version) = context.predictor(name) {
+        return load(&context.lake, name, version).await;
+    }
+    match of_no_series(context, name).await? {
+        Some(asked) => Ok(Loaded { version: None, id: String::new(), asked }),
         None => Err(none_current(&context.lake, name).await),
     }
+}
+
+/// The forecasts that learn from a table without rows: none, with their columns. `None` if `name` is something else.
+async fn of_no_series(context: &Context, name: &Name) -> Result<Option<Asked>> {
+    let Some(def) = context.project.predictors.get(name) else { return Ok(None) };
+    if algorithm(&def.spec.algorithm)?.task != Task::Forecast || context.version(&def.spec.from).is_none() {
+        return Ok(None);
+    }
+    let (_, table) = input(context, name, &def.spec.from).await?;
+    match rows_in(&table) {
+        0 => planned(def, &table.schema, None).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn rows_in(table: &Table) -> u64 {
+    table.files.iter().map(|file| file.rows).sum()
 }
 
 /// Why there is no version to ask.
@@ -71,7 +90,7 @@ pub(crate) async fn load(lake: &Lake, name: &Name, version: u64) -> Result<Loade
     let stored = lake.predictor(name, version).await?;
     let id = stored.id.to_string();
     let asked = ready(&stored).map_err(|error| error.context(format!("version {version} of `{name}`")))?;
-    Ok(Loaded { version, id, asked })
+    Ok(Loaded { version: Some(version), id, asked })
 }
 
 /// Tells of each feature whose values are not distributed as those that the predictor learned from, in the rows for
@@ -226,7 +245,7 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
         report.notes.push("its settings and its table are those that it learned from".into());
         return Ok(());
     }
-    if table.files.iter().map(|file| file.rows).sum::<u64>() == 0 {
+    if rows_in(&table) == 0 {
         return no_rows(context, def, report);
     }
     if let Some(error) = Error::all(misfits(def, &table.schema)) {
@@ -352,11 +371,13 @@ async fn rows_of(
     let features = before.and_then(|before| before.frame.as_ref()).map_or(&[][..], |frame| &frame.features);
     let more = features.iter().map(|feature| &feature.name);
     let more: Vec<&String> = more.filter(|name| names.contains(name) && !needed.contains(name)).collect();
-    let rows = table.files.iter().map(|file| file.rows).sum::<u64>();
+    let rows = rows_in(table);
     report.rows_in = rows;
     let taken = def.spec.sample.map_or(rows, |sample| rows.min(sample as u64));
     let width = needed.len() + more.len();
-    let bytes = taken.saturating_mul(width as u64).saturating_mul(BYTES_PER_VALUE);
+    // Once as they are read, once where a split takes them, once as a number of the matrix.
+    let bytes_of_value = 2 * def.spec.precision.bytes() + 8;
+    let bytes = taken.saturating_mul(width as u64).saturating_mul(bytes_of_value);
     let allowed = (context.engine.limits().memory_bytes as f64 * MEMORY_SHARE) as u64;
     if bytes > allowed {
         let what = format!(
@@ -365,7 +386,8 @@ async fn rows_of(
             allowed >> 20
         );
         let hint = format!(
-            "learn from a sample (`sample: {}`), or raise `limits.memory`",
+            "learn from a sample (`sample: {}`), hold numbers in 32 bits (`precision: single`), or raise \
+             `limits.memory`",
             taken * allowed / bytes / 2
         );
         return Err(Error::new(codes::MEMORY, what).hint(hint));
@@ -373,15 +395,25 @@ async fn rows_of(
     let session = context.engine.session();
     session.add_table(table, &context.lake)?;
     let columns = needed.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+    let features = def.spec.feature_columns(&names)?;
+    let read = |name: &String| {
+        // Groups are told by what their values are.
+        let rounds = features.contains(name)
+            && def.spec.group_by.as_ref() != Some(name)
+            && table.schema.field_with_name(name).is_ok_and(|field| def.spec.rounds(name, field.data_type()));
+        let name = quoted(name);
+        if rounds { format!("CAST({name} AS REAL) AS {name}") } else { name }
+    };
+    let read = needed.iter().chain(more.iter().copied()).map(read).collect::<Vec<_>>().join(", ");
     let all = needed.iter().chain(more).map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
     let first = def.spec.time.iter().chain(&def.spec.series).chain(&def.spec.key);
     let order = first.map(|name| quoted(name)).chain([all.clone()]).collect::<Vec<_>>().join(", ");
     let sql = match def.spec.sample.filter(|sample| (*sample as u64) < rows) {
         Some(sample) => format!(
-            "SELECT * FROM (SELECT {all} FROM {from} ORDER BY lagar_row_hash({columns}), {all} LIMIT {sample}) \
+            "SELECT {read} FROM (SELECT {all} FROM {from} ORDER BY lagar_row_hash({columns}), {all} LIMIT {sample}) \
              ORDER BY {order}"
         ),
-        None => format!("SELECT {all} FROM {from} ORDER BY {order}"),
+        None => format!("SELECT {read} FROM {from} ORDER BY {order}"),
     };
     let batches = tokio::select! {
         batches = session.collect(&sql) => batches?,
@@ -411,6 +443,7 @@ fn with_features(spec: &Spec, table: &Table) -> Result<Spec> {
     let mut spec = spec.clone();
     spec.encode.retain(|column, _| features.contains(column));
     spec.impute.retain(|column, _| features.contains(column));
+    spec.allow_leak.retain(|column| features.contains(column));
     spec.features = Features::Named(features);
     Ok(spec)
 }

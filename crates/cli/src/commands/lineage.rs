@@ -5,7 +5,8 @@ use lagar_flow::{
     words::{cut, line, text_width},
 };
 use lagar_orchestrate::{
-    ColumnLineage, ColumnNode, Direction, Edge, EdgeKind, Lineage, Node, Workplace, column_lineage, lineage,
+    AskedPredictor, ColumnLineage, ColumnNode, Direction, Edge, EdgeKind, Lineage, Node, Workplace,
+    column_lineage, lineage,
 };
 
 use crate::{
@@ -238,9 +239,13 @@ fn about(node: &Node) -> String {
 fn between(edge: &Edge, from: &Node) -> String {
     let mut parts = Vec::new();
     match edge.by {
-        EdgeKind::Reads => {}
+        // A predictor that learns from it is told of below.
+        EdgeKind::Reads | EdgeKind::Learns => {}
         EdgeKind::Checks => parts.push("read by a check only".to_owned()),
-        EdgeKind::Learns => parts.push("a predictor that is asked learns from it".to_owned()),
+    }
+    for AskedPredictor { name, version } in &edge.predictors {
+        let version = version.map(|version| format!(" (version {version} was asked)")).unwrap_or_default();
+        parts.push(format!("predictors.{name} learns from it{version}"));
     }
     // The table was made before the newest load or version came.
     if let Some(used) = edge.used.filter(|used| from.version.is_some_and(|version| version != *used)) {

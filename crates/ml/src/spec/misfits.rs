@@ -7,7 +7,7 @@ use lagar_flow::{Error, Result, codes};
 use super::{Encode, Impute, Imputer, Promote, Spec, Split};
 use crate::{
     algorithm::{Task, algorithm},
-    frame::{Kind, no_kind},
+    frame::{Kind, no_kind, said},
     predictor::LabelKind,
     split::{check_text_form, check_time},
 };
@@ -72,7 +72,8 @@ pub(crate) fn asked_kind(
     match (encode, kind) {
         (Some(Encode::Parts(parts)), _) if parts.is_empty() => return Err(no_parts(name)),
         (Some(Encode::Parts(_)), kind) if kind != Kind::Time => {
-            let what = format!("`encode: {name}` asks for parts of a date, and the column is a {data_type}");
+            let what =
+                format!("`encode: {name}` asks for parts of a date, and the column is {}", said(data_type));
             return Err(wrong(what).hint("leave it out, or name `one_hot`, `ordinal` or `target`"));
         }
         (None, Kind::Text) => {
@@ -130,7 +131,7 @@ fn asked_missing(
         Impute::By(Imputer::MostFrequent) => "the most frequent value",
     };
     let values = if by_value { ", encoded by its values" } else { "" };
-    let what = format!("`impute: {name}` is {what}, and the column is a {data_type}{values}");
+    let what = format!("`impute: {name}` is {what}, and the column is {}{values}", said(data_type));
     Err(Error::new(codes::CONFIG, what).hint(match (text, kind) {
         (true, _) => "possible here: a constant or `most_frequent`",
         (_, Kind::Number) => "possible here: a number, `mean`, `median` or `most_frequent`",
@@ -201,7 +202,7 @@ mod tests {
                 "the feature `day` is a date",
                 "day_of_week",
             ),
-            (json!({"features": ["parts"], "encode": {}}), "the feature `parts` is a List", "leave it out"),
+            (json!({"features": ["parts"], "encode": {}}), "the feature `parts` is a list", "leave it out"),
             (
                 json!({"encode": {"place": "one_hot", "size": ["month"]}}),
                 "asks for parts of a date",
@@ -209,14 +210,14 @@ mod tests {
             ),
             (
                 json!({"impute": {"size": "unknown"}}),
-                "`impute: size` is text, and the column is a Float64",
+                "`impute: size` is text, and the column is a double",
                 "mean",
             ),
             (json!({"impute": {"size": true}}), "`impute: size` is true or false", "mean"),
             (json!({"impute": {"place": "mean"}}), "`impute: place` is a mean", "most_frequent"),
             (
                 json!({"encode": {"place": "one_hot", "size": "ordinal"}, "impute": {"size": "median"}}),
-                "`impute: size` is a median, and the column is a Float64, encoded by its values",
+                "`impute: size` is a median, and the column is a double, encoded by its values",
                 "most_frequent",
             ),
             (
@@ -224,15 +225,15 @@ mod tests {
                 "`impute: open` is a number",
                 "true",
             ),
-            (json!({"time": "place"}), "`time: place` is a Utf8", "SQL"),
+            (json!({"time": "place"}), "`time: place` is text", "SQL"),
             (
                 json!({"target": "size", "features": ["id"], "encode": {}}),
-                "`target: size` is a Float64",
+                "`target: size` is a double",
                 "regression",
             ),
             (
                 json!({"algorithm": "linear"}),
-                "`target: kind` is a Utf8: `regression` cannot learn it",
+                "`target: kind` is text: `regression` cannot learn it",
                 "numbers",
             ),
             (json!({"features": ["plaze"]}), "`refined.x` has no column `plaze`", "did you mean `place`?"),

@@ -211,7 +211,8 @@ impl Inputs {
     /// The number of each input, by the name under which it stands in reports.
     pub(super) fn numbers_by_name(&self) -> BTreeMap<String, u64> {
         let tables = self.numbers.iter().map(|(table, number)| (table.to_string(), *number));
-        let predictors = self.predictors.iter().map(|(name, loaded)| (node(name), loaded.version));
+        let asked = self.predictors.iter();
+        let predictors = asked.filter_map(|(name, loaded)| Some((node(name), loaded.version?)));
         tables.chain(predictors).collect()
     }
 
