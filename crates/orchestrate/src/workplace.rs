@@ -2,9 +2,9 @@
 
 use std::{
     fs::{self, File},
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 use lagar_connectors::Stores;
@@ -21,10 +21,8 @@ use crate::{
 
 /// Name of the file whose lock says that a scratch folder is in use.
 const SCRATCH_LOCK: &str = "lock";
-/// How the name of a scratch folder begins while it is made.
-const UNNAMED: &str = "new-";
-/// After so many seconds nobody makes it any more.
-const UNNAMED_SECONDS_MAX: u64 = 3600;
+/// How often a scratch folder is made that another process takes for a dead one's before it is locked.
+const SCRATCH_ATTEMPTS: u32 = 100;
 
 /// A project with its lake opened.
 pub struct Workplace {
@@ -161,17 +159,26 @@ impl Scratch {
         };
         fs::create_dir_all(parent).map_err(|e| failed(&e))?;
         sweep(parent);
-        let name = Uuid::now_v7().to_string();
-        // It gets its name only when its lock is held, so that no other process takes it for a dead one's.
-        let unnamed = parent.join(format!("{UNNAMED}{name}"));
-        fs::create_dir(&unnamed).map_err(|e| failed(&e))?;
-        let lock = File::create(unnamed.join(SCRATCH_LOCK)).map_err(|e| failed(&e))?;
-        lock.lock().map_err(|e| failed(&e))?;
-        for folder in ["spool", "spill"] {
-            fs::create_dir(unnamed.join(folder)).map_err(|e| failed(&e))?;
+        let mut attempt = 1;
+        loop {
+            match Self::make(parent.join(Uuid::now_v7().to_string())) {
+                // Until its lock is held it looks like that of a dead process, and another one may remove it.
+                Err(error) if error.kind() == ErrorKind::NotFound && attempt < SCRATCH_ATTEMPTS => {
+                    attempt += 1
+                }
+                made => return made.map_err(|e| failed(&e)),
+            }
         }
-        let path = parent.join(name);
-        fs::rename(&unnamed, &path).map_err(|e| failed(&e))?;
+    }
+
+    fn make(path: PathBuf) -> std::io::Result<Self> {
+        fs::create_dir(&path)?;
+        let lock = File::create(path.join(SCRATCH_LOCK))?;
+        // Waits for one that is removing it.
+        lock.lock()?;
+        for folder in ["spool", "spill"] {
+            fs::create_dir(path.join(folder))?;
+        }
         Ok(Self { path, _lock: lock })
     }
 
@@ -209,30 +216,24 @@ fn refuse_links(state: &Path) -> Result<()> {
     }
 }
 
-/// Removes the folders of processes that are gone.
+/// Removes the folders of processes that are gone, also of those that were killed while they made or removed theirs.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        if is_dead(&entry.path()) {
+        // Only what has a name of ours: others keep files called `lock` too. A link is none of ours.
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.parse::<Uuid>().is_ok())
+            && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_ours {
+            continue;
+        }
+        // Where there is none it is made: whoever makes this folder just now waits for it, and makes another one.
+        let lock = entry.path().join(SCRATCH_LOCK);
+        let lock = File::open(&lock).or_else(|_| File::create_new(&lock));
+        if let Ok(lock) = lock
+            && lock.try_lock().is_ok()
+        {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
-}
-
-/// Whether the scratch folder belongs to nobody any more. What has no name of ours is somebody's.
-fn is_dead(folder: &Path) -> bool {
-    let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { return false };
-    if name.parse::<Uuid>().is_ok() {
-        return match File::open(folder.join(SCRATCH_LOCK)) {
-            Ok(lock) => lock.try_lock().is_ok(),
-            // Whoever held it was killed while it removed the folder.
-            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-        };
-    }
-    // Killed while it was made: that takes a moment, and the name says when it began.
-    let unnamed = name.strip_prefix(UNNAMED).and_then(|name| name.parse::<Uuid>().ok());
-    let began = unnamed.and_then(|name| name.get_timestamp()).map(|began| began.to_unix().0);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    began.is_some_and(|began| began.saturating_add(UNNAMED_SECONDS_MAX) < now.as_secs())
 }
 
 #[cfg(test)]
@@ -251,26 +252,29 @@ mod tests {
             }
             folder
         };
-        let long_ago = |seconds: u64| {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-            let began = uuid::Timestamp::from_unix(uuid::NoContext, now.as_secs() - seconds, 0);
-            format!("{UNNAMED}{}", Uuid::new_v7(began))
-        };
         let dead = folder(Uuid::now_v7().to_string(), true);
-        let half_removed = folder(Uuid::now_v7().to_string(), false);
-        let half_made = folder(long_ago(UNNAMED_SECONDS_MAX + 60), true);
-        let being_made = folder(long_ago(5), true);
+        let half_made = folder(Uuid::now_v7().to_string(), false);
         let foreign = folder("photos".to_owned(), true);
         let alive = Scratch::new(parent.path()).unwrap();
         assert!(!dead.exists(), "nobody holds its lock");
-        assert!(!half_removed.exists(), "whoever had it let go of the lock and began to remove it");
-        assert!(!half_made.exists(), "nobody makes it any more");
-        assert!(being_made.exists(), "somebody may still make it");
+        assert!(!half_made.exists(), "whoever made or removed it is gone");
         assert!(foreign.exists(), "it is none of ours");
         let other = Scratch::new(parent.path()).unwrap();
         assert!(alive.path().exists(), "its lock is held");
         let path = other.path().to_owned();
         drop(other);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn of_many_that_begin_at_once_each_has_its_folder() {
+        let parent = tempfile::tempdir().unwrap();
+        let all: Vec<Scratch> = std::thread::scope(|scope| {
+            let make = || (0..50).map(|_| Scratch::new(parent.path()).unwrap()).collect::<Vec<_>>();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(all.iter().all(|scratch| scratch.spool_dir().exists()));
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), all.len());
     }
 }
