@@ -31,16 +31,6 @@ impl Answer {
         Answer::Rows(rows.iter().map(row).collect())
     }
 
-    /// Whether it is one of the few that DataFusion refuses though they mean something, and docs/sql.md tells.
-    pub fn is_known_refusal(&self) -> bool {
-        let refusals = [
-            ")` comes out twice",
-            "Expects PARTITION BY expression to be ordered",
-            "does not match with the projection expression",
-        ];
-        matches!(self, Answer::Failed(error) if refusals.iter().any(|refusal| error.contains(refusal)))
-    }
-
     /// The rows of all.
     pub fn together(answers: Vec<Answer>) -> Self {
         let mut all = Vec::new();

@@ -136,20 +136,13 @@ async fn duckdb_gives_the_same_rows() {
         async move { (seed, asked.await.unwrap()) }
     };
     let mut answers = futures::stream::iter(seeds).map(both).buffered(2);
-    let (mut asked, mut refused) = (0, 0);
     while let Some((seed, answers)) = answers.next().await {
         for (sql, ours, theirs) in answers {
-            asked += 1;
-            match ours.is_known_refusal() {
-                true => refused += 1,
-                false => cases.same(seed, "ours, then DuckDB's", &sql, &ours, &theirs),
-            }
+            cases.same(seed, "ours, then DuckDB's", &sql, &ours, &theirs);
         }
     }
     drop(answers);
     cases.end();
-    println!("{refused} of {asked} queries were refused as docs/sql.md says");
-    assert!(refused <= 1 + asked / 1000, "{refused} of {asked} queries were refused");
 }
 
 fn engine(dir: &Path, threads: usize, memory_bytes: u64) -> Engine {
