@@ -20,10 +20,12 @@ use datafusion::{
     },
     logical_expr::{
         ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-        Signature, Volatility, expr::ScalarFunction, expr_rewriter::NamePreserver, utils::merge_schema,
+        Signature, Volatility, expr::ScalarFunction, utils::merge_schema,
     },
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
 };
+
+use crate::expressions;
 
 /// Puts one function in the place of each chain of [`CleanText`]'s steps over a text.
 #[derive(Debug)]
@@ -43,16 +45,13 @@ impl OptimizerRule for FuseText {
             return Ok(Transformed::no(plan));
         }
         let schema = merge_schema(&plan.inputs());
-        let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let fused = expr.transform_down(|expr| {
+        expressions::changed(plan, |expr| {
+            expr.transform_down(|expr| {
                 Ok(match fused(&expr, &schema)? {
                     Some(fused) => Transformed::yes(fused),
                     None => Transformed::no(expr),
                 })
-            })?;
-            Ok(fused.update_data(|expr| name.restore(expr)))
+            })
         })
     }
 }

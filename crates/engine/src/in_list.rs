@@ -9,9 +9,11 @@ use datafusion::{
         Result as DfResult,
         tree_node::{Transformed, TreeNode},
     },
-    logical_expr::{Expr, LogicalPlan, expr::InList, expr_rewriter::NamePreserver},
+    logical_expr::{Expr, LogicalPlan, expr::InList},
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
 };
+
+use crate::expressions;
 
 /// Takes lists apart in which a column stands.
 #[derive(Debug)]
@@ -27,18 +29,15 @@ impl OptimizerRule for ListsOfColumns {
     }
 
     fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> DfResult<Transformed<LogicalPlan>> {
-        let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let apart = expr.transform_up(|expr| {
+        expressions::changed(plan, |expr| {
+            expr.transform_up(|expr| {
                 Ok(match expr {
                     Expr::InList(list) if list.list.iter().any(Expr::any_column_refs) => {
                         Transformed::yes(taken_apart(list))
                     }
                     expr => Transformed::no(expr),
                 })
-            })?;
-            Ok(apart.update_data(|expr| name.restore(expr)))
+            })
         })
     }
 }

@@ -9,6 +9,7 @@ pub mod checks;
 #[cfg(test)]
 mod differential;
 mod errors;
+mod expressions;
 mod front_matter;
 mod functions;
 mod fused_text;
