@@ -3,7 +3,7 @@ use lagar_orchestrate::{History, Reader, Workplace};
 
 use crate::{
     args::Global,
-    output::{self, bytes, rows::type_name, table::listing, thousands},
+    output::{self, bytes, counted, rows::type_name, table::listing, thousands},
 };
 
 /// The latest events that are worth a line.
@@ -107,11 +107,11 @@ async fn model(global: &Global, workplace: &Workplace, name: &TableName) -> Resu
         return Ok(0);
     }
     output::stdout(&format!(
-        "{name}    version {} of {}, {} rows in {} files, {}\n",
+        "{name}    version {} of {}, {} in {}, {}\n",
         table.version,
         table.committed_at.format("%Y-%m-%d %H:%M:%S UTC"),
-        thousands(rows),
-        table.files.len(),
+        counted(rows, "row"),
+        counted(table.files.len() as u64, "file"),
         bytes(size)
     ));
     if let Some(text) = workplace.project.models.get(name).and_then(|model| model.description.as_ref()) {
