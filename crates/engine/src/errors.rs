@@ -56,6 +56,20 @@ pub(crate) fn planning(error: &DataFusionError, sql: &str) -> Error {
     Error::all(unique).unwrap_or_else(|| Error::bug("planning failed without an error"))
 }
 
+/// Whether a query is refused because two columns of its plan have the same name.
+pub(crate) fn is_of_a_name_twice(error: &DataFusionError) -> bool {
+    match error.find_root() {
+        DataFusionError::SchemaError(error, _) => matches!(
+            error.as_ref(),
+            SchemaError::DuplicateQualifiedField { .. }
+                | SchemaError::DuplicateUnqualifiedField { .. }
+                | SchemaError::AmbiguousReference { .. }
+        ),
+        DataFusionError::Plan(message) => message.starts_with(NAMES_NOT_UNIQUE),
+        _ => false,
+    }
+}
+
 /// The error of a query that was running.
 pub(crate) fn execution(error: &DataFusionError) -> Error {
     match error {
@@ -305,6 +319,8 @@ fn split_location(text: &str) -> (&str, Option<Spot>) {
 fn schema(error: &SchemaError, sql: &str) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => unknown_column(field, valid_fields, sql),
+        // Not a name that was read, but two columns that come out: `SELECT t.a, t.b AS a`.
+        SchemaError::AmbiguousReference { field } if field.relation.is_some() => twice(&field.name, sql),
         SchemaError::AmbiguousReference { field } => {
             let error = Error::new(
                 codes::SQL_PLAN,
@@ -314,10 +330,7 @@ fn schema(error: &SchemaError, sql: &str) -> Error {
                 .hint(format!("write the table in front: `table.{}`", field.name))
         }
         SchemaError::DuplicateQualifiedField { name, .. }
-        | SchemaError::DuplicateUnqualifiedField { name } => {
-            let error = Error::new(codes::SQL_PLAN, format!("the column `{name}` comes out twice"));
-            located(error, sql, None, name).hint(other_name(name))
-        }
+        | SchemaError::DuplicateUnqualifiedField { name } => twice(name, sql),
     }
 }
 
@@ -427,24 +440,32 @@ fn not_grouped(text: &str) -> Option<Error> {
     )
 }
 
+/// How DataFusion begins to say that two columns of a SELECT have the same name.
+const NAMES_NOT_UNIQUE: &str = "Projections require unique expression names but the expression \"";
+
 /// "Projections require unique expression names but the expression "x AS a" at position 0 and …"
 fn same_name(text: &str, sql: &str) -> Option<Error> {
-    let rest = text.strip_prefix("Projections require unique expression names but the expression \"")?;
+    let rest = text.strip_prefix(NAMES_NOT_UNIQUE)?;
     let first = rest.split("\" at position").next()?;
-    let name = first.rsplit(" AS ").next().unwrap_or(first).rsplit('.').next().unwrap_or(first);
-    let error = Error::new(codes::SQL_PLAN, format!("the column `{name}` comes out twice"));
-    Some(located(error, sql, None, name).hint(other_name(name)))
+    let name = match is_computed(first) {
+        true => first,
+        false => first.rsplit(" AS ").next().unwrap_or(first).rsplit('.').next().unwrap_or(first),
+    };
+    Some(twice(name, sql))
 }
 
-/// What to do about two columns called `name`.
-fn other_name(name: &str) -> String {
-    // DataFusion 55.2 calls `sum(CAST(x AS DOUBLE))` `sum(x)`, whatever it is to be called later.
-    match name.ends_with(')') {
-        true => "a CAST inside of a function is no part of its name here: cast in a subquery, \
-                 `FROM (SELECT *, CAST(x AS …) AS y FROM …)`"
-            .to_owned(),
+/// Two columns called `name`.
+fn twice(name: &str, sql: &str) -> Error {
+    let error = Error::new(codes::SQL_PLAN, format!("the column `{name}` comes out twice"));
+    located(error, sql, None, name).hint(match is_computed(name) {
+        true => "give one of them a name of its own: `… AS name`".to_owned(),
         false => format!("give one of them another name: `… AS {name}_2`"),
-    }
+    })
+}
+
+/// Whether a column of that name was given none.
+fn is_computed(name: &str) -> bool {
+    name.ends_with(')')
 }
 
 /// "Function 'sum' failed to match any signature, errors: … requires Decimal, but received String

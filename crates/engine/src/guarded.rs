@@ -6,6 +6,11 @@
 //! - A nested-loop join whose left side does not fit into memory gives out what it found of it once for each partition
 //!   of the right side: rows twice of a LEFT JOIN … ON a < b, of EXISTS and of `x IN (SELECT …) OR …` by no equality.
 //!   Of the right side it keeps count over all. So the sides of such joins are exchanged.
+//! - Where a condition gives out some of its columns only, and that in another order, a projection above it is moved
+//!   below as if these were all: `SELECT b.f AS x, a.s || a.t AS y FROM a RIGHT JOIN b ON … WHERE a.f IS DISTINCT FROM 7`
+//!   showed `a.f` as `x`. So before projections are moved, conditions give out what comes in.
+//! - Of `lower(s) = s` it concludes that rows in the order of one are in that of the other, and later does not find the
+//!   order that a window by `s` needs: the query fails. So it is not shown such conditions as equalities.
 //! - In a logical plan it pushes a condition on no column (`5 > 7`, what became of a constant column) below an
 //!   aggregate, also one without GROUP BY, which then gives its one row of no rows. So it stays above.
 //! - Of `count(DISTINCT x)` beside `sum(y)` it makes a sum of sums, which of a DECIMAL has another type than the sum:
@@ -20,17 +25,25 @@ use datafusion::{
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     error::Result as DfResult,
-    logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, utils::split_conjunction},
+    logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, Operator, utils::split_conjunction},
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
+    physical_expr::{
+        PhysicalExpr, conjunction,
+        expressions::{BinaryExpr, Column, NotExpr},
+        split_conjunction as split_conjunction_of,
+        utils::collect_columns,
+    },
     physical_optimizer::{PhysicalOptimizerRule, optimizer::PhysicalOptimizer},
     physical_plan::{
         ExecutionPlan,
         execution_plan::replace_children_if_necessary,
+        filter::{FilterExec, FilterExecBuilder},
         joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec},
+        projection::{ProjectionExec, ProjectionExpr},
     },
 };
 
-/// DataFusion's rules, of which those that push conditions down keep away from equal names.
+/// DataFusion's rules, of which those that push conditions down keep away from equal names, and ours around them.
 pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let guarded =
         |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| match rule.name().contains("FilterPushdown") {
@@ -41,7 +54,89 @@ pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Syn
     // It decides about the sides by their sizes.
     let place = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |place| place + 1);
     rules.insert(place, Arc::new(LoopsToTheRight));
-    rules
+    rules.insert(0, Arc::new(NoOrderOfItself));
+    let with_all_columns = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| {
+        let before = (rule.name() == "ProjectionPushdown").then(|| Arc::new(AllColumns) as Arc<_>);
+        before.into_iter().chain([rule])
+    };
+    rules.into_iter().flat_map(with_all_columns).collect()
+}
+
+/// Takes the projections out of conditions: a node of its own above them.
+#[derive(Debug)]
+struct AllColumns;
+
+impl PhysicalOptimizerRule for AllColumns {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let apart = |plan: Arc<dyn ExecutionPlan>| {
+            let Some((filter, given)) = plan
+                .downcast_ref::<FilterExec>()
+                .and_then(|filter| Some((filter, filter.projection().as_ref()?)))
+            else {
+                return Ok(Transformed::no(plan));
+            };
+            let schema = filter.input().schema();
+            let columns = given.iter().map(|at| {
+                let name = schema.field(*at).name();
+                ProjectionExpr::new(Arc::new(Column::new(name, *at)), name.clone())
+            });
+            let all = FilterExecBuilder::from(filter).apply_projection(None)?.build()?;
+            let above = ProjectionExec::try_new(columns.collect::<Vec<_>>(), Arc::new(all))?;
+            Ok(Transformed::yes(Arc::new(above) as Arc<dyn ExecutionPlan>))
+        };
+        plan.transform_up(apart).data()
+    }
+
+    fn name(&self) -> &'static str {
+        "all_columns"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// Writes `lower(s) = s` as `NOT lower(s) != s`, which is the same, also for nulls.
+#[derive(Debug)]
+struct NoOrderOfItself;
+
+impl PhysicalOptimizerRule for NoOrderOfItself {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let rewritten = |plan: Arc<dyn ExecutionPlan>| {
+            let Some(filter) = plan.downcast_ref::<FilterExec>() else { return Ok(Transformed::no(plan)) };
+            let conditions = split_conjunction_of(filter.predicate());
+            if !conditions.iter().any(|condition| equals_itself(condition).is_some()) {
+                return Ok(Transformed::no(plan));
+            }
+            let conditions = conditions.into_iter().map(|condition| match equals_itself(condition) {
+                Some((left, right)) => {
+                    let other = BinaryExpr::new(left.clone(), Operator::NotEq, right.clone());
+                    Arc::new(NotExpr::new(Arc::new(other))) as Arc<dyn PhysicalExpr>
+                }
+                None => condition.clone(),
+            });
+            let filter = FilterExecBuilder::from(filter).with_predicate(conjunction(conditions)).build()?;
+            Ok(Transformed::yes(Arc::new(filter) as Arc<dyn ExecutionPlan>))
+        };
+        plan.transform_up(rewritten).data()
+    }
+
+    fn name(&self) -> &'static str {
+        "no_order_of_itself"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// Both sides of a condition that something equals something else of the same column.
+fn equals_itself(
+    condition: &Arc<dyn PhysicalExpr>,
+) -> Option<(&Arc<dyn PhysicalExpr>, &Arc<dyn PhysicalExpr>)> {
+    let equal = condition.downcast_ref::<BinaryExpr>().filter(|binary| *binary.op() == Operator::Eq)?;
+    let (left, right) = (equal.left(), equal.right());
+    (!collect_columns(left).is_disjoint(&collect_columns(right))).then_some((left, right))
 }
 
 /// Exchanges the sides of joins by no equality that give out rows of their left side only at the end.
@@ -267,6 +362,53 @@ mod tests {
         let more = "SELECT count(*) FROM (VALUES ('x', 'open'), ('y', 'open')) AS a(k, status) LEFT JOIN \
                     (VALUES ('x', 'shut'), ('z', 'shut'), ('u', 'shut')) AS b(k, status) ON a.k = b.k WHERE COALESCE(b.status, 'none') <> 'shut'";
         assert_eq!(rows(&session, more).await, ["1"]);
+    }
+
+    /// The condition is on a column that does not come out; of the others one has its name.
+    #[tokio::test]
+    async fn a_projection_above_a_condition_shows_its_own_columns() {
+        let place = Place::new().await;
+        let session = place.engine.session();
+        let a = "(VALUES (1, 0.5, 'one', true), (2, 1.5, 'two', false), (3, 7.0, 'three', true)) AS a(k, f, s, b)";
+        let b = "(VALUES (1, 10.5), (3, 11.5), (4, 12.5)) AS b(k, f)";
+        let text = "coalesce(a.s, 'q') || CASE WHEN a.b THEN 'y' ELSE 'n' END AS y";
+        for (join, expected) in [
+            ("RIGHT JOIN", vec!["10.5|oney", "12.5|qn"]),
+            ("FULL JOIN", vec!["10.5|oney", "12.5|qn", "NULL|twon"]),
+        ] {
+            let sql = format!(
+                "SELECT b.f AS x, {text} FROM {a} {join} {b} ON a.k = b.k WHERE a.f IS DISTINCT FROM 7"
+            );
+            let mut found = rows(&session, &sql).await;
+            found.sort_unstable();
+            assert_eq!(found, expected, "{sql}");
+        }
+        let three = "SELECT b.s AS x, nullif(b.f, a.f) AS y, c.f AS z FROM (VALUES (1, 0.5, 'a')) AS a(k, f, s) \
+                     LEFT JOIN (VALUES (1, 1.5, 'b')) AS b(k, f, s) ON a.k = b.k \
+                     LEFT JOIN (VALUES (1, 2.5, 'c')) AS c(k, f, s) ON b.k = c.k WHERE c.s IS DISTINCT FROM 'q'";
+        assert_eq!(rows(&session, three).await, ["b|1.5|2.5"]);
+    }
+
+    #[tokio::test]
+    async fn rows_that_equal_something_of_themselves_can_be_numbered() {
+        let place = Place::new().await;
+        let made =
+            "SELECT * FROM (VALUES (1, 'a', 4), (2, 'B', 1), (3, 'a', 0), (4, NULL, 1)) AS t(id, s, g)";
+        let table = place.table("trusted.t", made, &[]).await;
+        let session = place.engine.session();
+        session.add_table(&table, &place.lake).unwrap();
+        for (condition, partition, expected) in [
+            ("lower(s) = s", "s", vec!["1|1", "3|2"]),
+            ("s = trim(s) AND id > 1", "s", vec!["2|1", "3|1"]),
+            ("g * g = g", "g", vec!["2|1", "3|1", "4|2"]),
+            ("NOT (lower(s) <> s)", "s", vec!["1|1", "3|2"]),
+        ] {
+            let sql = format!(
+                "SELECT id, row_number() OVER (PARTITION BY {partition} ORDER BY id) AS n FROM trusted.t \
+                 WHERE {condition} ORDER BY id"
+            );
+            assert_eq!(rows(&session, &sql).await, expected, "{sql}");
+        }
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! the lake and runs queries over them, [`checks`] turns rules into such queries.
 
 mod across;
+mod cast_names;
 pub mod checks;
 #[cfg(test)]
 mod differential;

@@ -30,7 +30,7 @@ use object_store::ObjectStore;
 
 use crate::{
     across::looks_across,
-    errors,
+    cast_names, errors,
     functions::{self, NullTokens},
     fused_text::FuseText,
     guarded,
@@ -488,7 +488,15 @@ impl Session {
         let (functions, state) = self.with_predictors(&mut statement)?;
         let planning = |error: DataFusionError| functions.explain(errors::planning(&error, sql));
         let listing = functions::listing(&statement);
-        let mut plan = state.statement_to_plan(statement).await.map_err(planning)?;
+        let planned = match state.statement_to_plan(statement.clone()).await {
+            Err(refused) if errors::is_of_a_name_twice(&refused) => {
+                cast_names::name(&mut statement);
+                let state = cast_names::state(state.into_owned()).map_err(planning)?;
+                state.statement_to_plan(statement).await.map_err(|_| refused)
+            }
+            planned => planned,
+        };
+        let mut plan = planned.map_err(planning)?;
         if let Some(ours) = listing {
             let ours = self.state.create_logical_plan(&ours).await.map_err(planning)?;
             let both = LogicalPlanBuilder::from(plan).union(ours).and_then(LogicalPlanBuilder::build);

@@ -250,6 +250,7 @@ pub struct LoadWriter {
     id: Uuid,
     created_at: DateTime<Utc>,
     files: Vec<ManifestFile>,
+    /// Of the files, in their order; one for neighbours that have the same.
     schemas: Vec<Arc<Schema>>,
     rejected: u64,
     notes: Vec<Note>,
@@ -304,7 +305,7 @@ impl LoadWriter {
         }
         self.rejected += rejected_rows.len() as u64;
         self.notes.extend(chunk.notes.iter().cloned());
-        self.schemas.push(file.schema.clone());
+        self.is_of(&file.schema);
         self.files.push(ManifestFile {
             path,
             in_place: file.in_place.clone(),
@@ -324,7 +325,7 @@ impl LoadWriter {
     /// Takes rows of a file that an earlier load brought and rejected. `chunk` is that file, `landed`, as it
     /// is read now. Nothing is copied.
     pub fn redrive(&mut self, chunk: &Chunk, landed: &ManifestFile, redriven: Redriven) {
-        self.schemas.push(chunk.file.schema.clone());
+        self.is_of(&chunk.file.schema);
         self.files.push(ManifestFile {
             rows: Some(redriven.rows.len() as u64),
             rejected_rows: Vec::new(),
@@ -333,6 +334,12 @@ impl LoadWriter {
             columns: columns_of(&chunk.file.schema),
             ..landed.clone()
         });
+    }
+
+    fn is_of(&mut self, schema: &Arc<Schema>) {
+        if self.schemas.last() != Some(schema) {
+            self.schemas.push(schema.clone());
+        }
     }
 
     /// What the manifest says of changed columns; see [`Manifest::events`] and [`Manifest::missing`].

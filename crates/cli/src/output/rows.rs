@@ -8,7 +8,7 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use futures::StreamExt;
-use lagar_flow::{Batches, Error, Result, codes};
+use lagar_flow::{Batches, Error, Result, codes, type_word};
 use std::sync::Arc;
 
 use crate::args::Format;
@@ -210,23 +210,14 @@ fn escape_markdown(cell: &str) -> String {
     cell.replace('\\', "\\\\").replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")
 }
 
-/// A short name of a type: `text`, `int`, `double`, …
+/// A short name of a type: [`type_word`], with what a list is of.
 pub fn type_name(data_type: &DataType) -> String {
     match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".into(),
-        DataType::Boolean => "bool".into(),
-        DataType::Int64 => "int".into(),
-        DataType::Float64 => "double".into(),
-        DataType::Decimal128(p, s) => format!("decimal({p},{s})"),
-        DataType::Date32 => "date".into(),
-        DataType::Timestamp(_, None) => "timestamp".into(),
-        DataType::Timestamp(_, Some(_)) => "timestamptz".into(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "binary".into(),
         DataType::List(field) | DataType::LargeList(field) => {
             format!("list<{}>", type_name(field.data_type()))
         }
         DataType::Struct(_) => "struct".into(),
-        other => other.to_string().to_lowercase(),
+        plain => type_word(plain).to_lowercase(),
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// What `position` says to the kind of source that wrote it.
 pub(crate) fn position<T: DeserializeOwned>(position: &Position) -> Result<T> {
-    serde_json::from_value(position.0.clone()).map_err(|error| {
+    position.read().map_err(|error| {
         Error::new(codes::LAKE_CORRUPT, "the position of the last load cannot be read")
             .caused_by(&error)
             .hint("if the source was of another `type` before, give it a new name")
@@ -14,6 +14,5 @@ pub(crate) fn position<T: DeserializeOwned>(position: &Position) -> Result<T> {
 
 /// `seen` as a position.
 pub(crate) fn to_position<T: Serialize>(seen: &T) -> Result<Position> {
-    let value = serde_json::to_value(seen);
-    value.map(Position).map_err(|error| Error::bug("a position cannot be written").caused_by(&error))
+    Position::of(seen).map_err(|error| Error::bug("a position cannot be written").caused_by(&error))
 }

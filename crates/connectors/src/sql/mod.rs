@@ -10,6 +10,7 @@ use std::{collections::HashMap, time::Duration};
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use lagar_flow::{Error, Note, Origin, Position, Result, Scope, codes};
+use serde::{Deserialize, Serialize};
 
 use self::{
     config::{Address, Checked, Config, Subject},
@@ -24,6 +25,7 @@ use self::{
 use crate::{
     Chunks, Cx, Kind, Outcome, Source,
     config::ConfigError,
+    spool::to_position,
     window::{Asked, Windows},
 };
 
@@ -264,6 +266,15 @@ impl SqlSource {
     }
 }
 
+/// What a read of everything remembers.
+#[derive(Serialize, Deserialize)]
+struct Whole {
+    /// [`ContentHash`] of its rows.
+    snapshot: String,
+    #[serde(default)]
+    rows: u64,
+}
+
 /// One read, once it is clear of what.
 struct Read<'a> {
     source: &'a SqlSource,
@@ -304,7 +315,7 @@ impl Read<'_> {
         range: Option<Range>,
         order: &[String],
     ) -> Result<Outcome, Failure> {
-        let before = from.and_then(|position| position.0.get("snapshot")).and_then(|hash| hash.as_str());
+        let before = from.and_then(|position| position.read::<Whole>().ok()).map(|whole| whole.snapshot);
         let mut sink = self.sink(Memory::Content(ContentHash::default()), before.is_some())?;
         let condition = range.as_ref().map(|range| range.condition.as_str());
         let sql = select_sql(self.plan, self.relation, condition, order);
@@ -315,12 +326,12 @@ impl Read<'_> {
             return Err(Error::bug("a snapshot was read by cursor").into());
         };
         let (hash, rows) = (content.finish(&column_list(self.plan)), content.rows);
-        if before == Some(hash.as_str()) {
+        if before.as_ref() == Some(&hash) {
             let subject = self.source.checked.subject.shown();
             return Ok(Outcome::Nothing { why: format!("the {rows} rows of {subject} are what they were") });
         }
         sink.hand_over().await?;
-        let position = Position(serde_json::json!({"snapshot": hash, "rows": rows}));
+        let position = to_position(&Whole { snapshot: hash, rows })?;
         Ok(Outcome::Read { position, scope: Scope::Snapshot, notes: self.notes(&sink, Vec::new()) })
     }
 
@@ -386,7 +397,7 @@ impl Read<'_> {
             )));
         }
         let scope = if reached.is_some() { Scope::Increment } else { Scope::Snapshot };
-        Ok(Outcome::Read { position: boundary.position(), scope, notes: self.notes(&sink, notes) })
+        Ok(Outcome::Read { position: boundary.position()?, scope, notes: self.notes(&sink, notes) })
     }
 
     /// Rows without a place cannot be found again; that more of them came is at least said.

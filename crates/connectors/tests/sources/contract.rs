@@ -228,7 +228,7 @@ async fn no_secret_is_shown_or_stored() {
     for fixture in fixtures() {
         let (source, cx) = (source(fixture.kind, fixture.config.clone()), cx(fixture.dir.path()));
         let (chunks, position) = load(&*source, &cx, None).await;
-        let shown = format!("{} {chunks:?} {}", source.address(), position.0);
+        let shown = format!("{} {chunks:?} {position:?}", source.address());
         for secret in &fixture.secrets {
             assert!(!shown.contains(secret), "{secret} in {shown}");
         }

@@ -130,7 +130,9 @@ async fn duckdb_gives_the_same_rows() {
     };
     let peer = Arc::new(peer);
     let mut cases = Cases::new("Q2", "duckdb_gives_the_same_rows");
-    let seeds = seeds(if long() { 1250 } else { 50 });
+    // What only few of 50,000 found is asked in the short lane too.
+    let known = [146, 564].into_iter().filter(|_| env_number("LAGAR_SEED").is_none() && !long());
+    let seeds = seeds(if long() { 1250 } else { 50 }).into_iter().chain(known);
     let both = |seed| {
         let asked = tokio::spawn(asked(seed, peer.clone()));
         async move { (seed, asked.await.unwrap()) }

@@ -54,6 +54,14 @@ async fn every_mistake_is_pointed_at_with_what_was_probably_meant() {
             "the column `a` comes out twice",
             "a_2",
         ),
+        (
+            "SELECT o.id, u.total AS id\nFROM trusted.orders o, trusted.users u",
+            "E4004",
+            1,
+            10,
+            "the column `id` comes out twice",
+            "id_2",
+        ),
         ("SELECT\n sum(title) AS x FROM trusted.orders", "E4004", 2, 2, "`sum` does not take Utf8", "CAST"),
         (
             "SELECT lower(title, 1) AS x FROM trusted.orders",

@@ -13,7 +13,7 @@ async fn load(lake: &lagar_lake::Lake, text: &str, previous: Option<u64>) -> lag
     load.add(&chunk(text, vec![])).await?;
     load.commit(
         previous,
-        Some(Position(serde_json::json!({"etag": text.len()}))),
+        Some(Position::of(&serde_json::json!({"etag": text.len()})).unwrap()),
         lagar_flow::Scope::Increment,
         vec![],
     )
@@ -38,7 +38,7 @@ async fn a_load_keeps_the_bytes_the_position_and_the_rejects() {
         ]);
         load.add(&chunk_with("{\"id\":1.5,\"at\":\"x\"}\n", vec![], more)).await.unwrap();
         assert!(lake.sources().await.unwrap().is_empty(), "visible before the manifest");
-        let position = Position(serde_json::json!({"page": 7}));
+        let position = Position::of(&serde_json::json!({"page": 7})).unwrap();
         let made = load
             .commit(None, Some(position.clone()), lagar_flow::Scope::Increment, vec![Note("a note".into())])
             .await

@@ -9,7 +9,7 @@ use proptest::{
     sample::select,
     strategy::{Strategy, Union},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor};
 
 use super::{Connection, Database, Dialect, random};
@@ -303,11 +303,13 @@ async fn values_of_a_cursor_are_only_values() {
         for (n, value) in values.iter().enumerate().rev().take(bounds) {
             battery
                 .case_async(&format!("{dialect:?}, from {value:.100?}"), async {
-                    let mut position = first.position().0;
+                    let mut position: Value = first.position().read().unwrap();
                     position["cursor"] = json!(value);
                     position["from"] = json!(value);
                     position["boundary"] = json!([]);
-                    let done = read(source.as_ref(), &database.place.cx, Some(&Position(position))).await;
+                    let done =
+                        read(source.as_ref(), &database.place.cx, Some(&Position::of(&position).unwrap()))
+                            .await;
                     let mut ids: Vec<usize> = done.texts("id").iter().map(|id| id.parse().unwrap()).collect();
                     ids.sort_unstable();
                     let expected: Vec<usize> =

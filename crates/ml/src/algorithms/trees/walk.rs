@@ -2,9 +2,11 @@
 //!
 //! A threshold is only ever compared with values of its column, so its place among all thresholds of that column says
 //! as much as the number itself. What a row is asked are small integers then, found once for all trees, and a step
-//! down is one load of eight bytes, a comparison and an addition: the children of a split stand side by side.
+//! down is one load of eight bytes, a comparison and an addition: the children of a split stand side by side. The first
+//! levels of a tree are few splits that all rows meet, so that each is asked of several rows by one instruction,
+//! whether they come by it or not.
 
-use std::hint::select_unpredictable;
+use std::{array, hint::select_unpredictable, ops::BitOr};
 
 use ndarray::ArrayView2;
 
@@ -12,6 +14,8 @@ use super::stored::{Node, Tree};
 
 /// So many rows go down a tree side by side: each waits for memory while the others go on.
 const LANES: usize = 8;
+/// The levels of a tree that are asked of several rows at once. With each more there are twice as many splits.
+const TOP: usize = 4;
 /// In a deep tree it is asked after so many steps whether all rows have arrived: a step from a leaf leads to itself.
 const STRIDE: usize = 8;
 
@@ -43,7 +47,7 @@ impl Walk {
 }
 
 /// What counts columns and thresholds.
-pub(super) trait Rank: Copy + Ord + Default + 'static {
+pub(super) trait Rank: Copy + Ord + Default + BitOr<Output = Self> + 'static {
     const MAX: Self;
 
     fn of(number: usize) -> Self;
@@ -87,8 +91,53 @@ struct Steps<R> {
     steps: Vec<Step<R>>,
     /// By step the leaf that it is, if it is one.
     leaves: Vec<u32>,
-    /// So many steps lead from the root to every leaf.
+    top: Top<R>,
+    /// So many steps lead from the end of the top to every leaf.
     depth: usize,
+}
+
+/// The first [`TOP`] levels.
+#[derive(Debug, Clone, PartialEq)]
+struct Top<R> {
+    /// Feature and rank of each step, level by level: below the one at `i` are those at `2 * i + 1` and `2 * i + 2`.
+    steps: [(R, R); (1 << TOP) - 1],
+    /// The step to which each way leads: a bit for each level, the first one highest, set where it was more.
+    ends: [u32; 1 << TOP],
+}
+
+impl<R: Rank> Top<R> {
+    fn of(steps: &[Step<R>]) -> Self {
+        // Below a leaf is that leaf again: nothing is more than its rank.
+        let mut levels = vec![0_u32];
+        for at in 0..(1 << TOP) - 1 {
+            let here = levels[at];
+            let next = steps[here as usize].next;
+            levels.extend([next, next + u32::from(next != here)]);
+        }
+        let asked = |at: usize| {
+            let step = &steps[levels[at] as usize];
+            (step.feature, step.rank)
+        };
+        Self { steps: array::from_fn(asked), ends: array::from_fn(|way| levels[(1 << TOP) - 1 + way]) }
+    }
+
+    /// The steps at which rows come out, by the ranks of each column.
+    fn down(&self, ranks: &[[R; LANES]]) -> [u32; LANES] {
+        // From each step on, the way to the end.
+        let mut ways = [[R::default(); LANES]; (2 << TOP) - 1];
+        for level in (0..TOP).rev() {
+            let more = R::of(1 << (TOP - 1 - level));
+            for at in (1 << level) - 1..(2 << level) - 1 {
+                let (feature, rank) = self.steps[at];
+                let (ranks, left, right) = (&ranks[feature.place()], ways[2 * at + 1], ways[2 * at + 2]);
+                ways[at] = array::from_fn(|lane| match ranks[lane] > rank {
+                    true => more | right[lane],
+                    false => left[lane],
+                });
+            }
+        }
+        ways[0].map(|way| self.ends[way.place()])
+    }
 }
 
 /// A split, or a leaf: it leads to itself.
@@ -150,38 +199,29 @@ fn below(thresholds: &[f64], values: [f64; LANES]) -> [usize; LANES] {
 
 impl<R: Rank> Steps<R> {
     fn of(tree: &Tree, thresholds: &[Vec<f64>]) -> Self {
-        let mut made = Self { steps: Vec::new(), leaves: Vec::new(), depth: 0 };
-        made.add_leaf(0);
+        let (mut steps, mut leaves, mut deepest) = (Vec::new(), Vec::new(), 0);
+        add_leaf(&mut steps, &mut leaves, 0);
         // Splits to take up, each with the step that stands for it and how deep that lies.
         let mut open: Vec<(&Node, usize, usize)> =
             tree.nodes.first().map(|root| (root, 0, 0)).into_iter().collect();
         while let Some((node, at, depth)) = open.pop() {
-            made.depth = made.depth.max(depth + 1);
+            deepest = usize::max(deepest, depth + 1);
             let column = &thresholds[node.feature as usize];
             let rank = R::of(column.partition_point(|threshold| *threshold < node.threshold));
-            made.steps[at] =
-                Step { next: made.steps.len() as u32, feature: R::of(node.feature as usize), rank };
+            steps[at] = Step { next: steps.len() as u32, feature: R::of(node.feature as usize), rank };
             for to in node.next {
-                let child = made.add_leaf(to);
+                let child = add_leaf(&mut steps, &mut leaves, to);
                 if let Ok(split) = usize::try_from(to) {
                     open.push((&tree.nodes[split], child, depth + 1));
                 }
             }
         }
-        made
-    }
-
-    /// The place of a new step that is the leaf `to`, or will be a split.
-    fn add_leaf(&mut self, to: i32) -> usize {
-        let at = self.steps.len();
-        self.steps.push(Step { next: at as u32, feature: R::default(), rank: R::MAX });
-        self.leaves.push(if to < 0 { !to as u32 } else { 0 });
-        at
+        Self { top: Top::of(&steps), steps, leaves, depth: deepest.saturating_sub(TOP) }
     }
 
     /// The leaves of rows, by the ranks of each column.
     fn down(&self, ranks: &[[R; LANES]]) -> [u32; LANES] {
-        let mut at = [0_u32; LANES];
+        let mut at = self.top.down(ranks);
         let mut left = self.depth;
         loop {
             let before = at;
@@ -199,6 +239,14 @@ impl<R: Rank> Steps<R> {
         }
         at.map(|at| self.leaves[at as usize])
     }
+}
+
+/// The place of a new step that is the leaf `to`, or will be a split.
+fn add_leaf<R: Rank>(steps: &mut Vec<Step<R>>, leaves: &mut Vec<u32>, to: i32) -> usize {
+    let at = steps.len();
+    steps.push(Step { next: at as u32, feature: R::default(), rank: R::MAX });
+    leaves.push(if to < 0 { !to as u32 } else { 0 });
+    at
 }
 
 #[cfg(test)]
@@ -230,7 +278,13 @@ mod tests {
             values: vec![0.0; 4],
         };
         let stump = Tree { nodes: vec![split(0, 0.25, [-2, -1])], values: vec![0.0; 2] };
-        let trees = [tree, stump, Tree { nodes: Vec::new(), values: vec![0.0] }];
+        // Seven levels; every fifth way is a leaf at once.
+        let deep = |at: i32| {
+            let next = |to: i32| if to % 5 == 3 || to > 126 { -1 - to } else { to };
+            split(at as u32 % 2, f64::from(at * 7 % 19) / 10.0 - 1.0, [next(2 * at + 1), next(2 * at + 2)])
+        };
+        let deep = Tree { nodes: (0..127).map(deep).collect(), values: vec![0.0; 256] };
+        let trees = [tree, stump, Tree { nodes: Vec::new(), values: vec![0.0] }, deep];
         let values = [f64::NEG_INFINITY, -1.0, 0.0, 0.25, 0.3, 0.5, 0.6, f64::INFINITY, f64::NAN, -0.0, 1.0];
         let x = Array2::from_shape_fn((121, 2), |(row, column)| values[[row / 11, row % 11][column]]);
         let Walk::Small(paths) = Walk::of(&trees, 2) else { panic!("few thresholds") };
