@@ -2,13 +2,14 @@
 
 use std::{
     cmp::Reverse,
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{Mutex, PoisonError},
 };
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::{DataType, FieldRef, Float32Type, Float64Type, SchemaRef},
+    row::{RowConverter, SortField},
 };
 use lagar_flow::{Error, Result};
 use parquet::{
@@ -20,13 +21,21 @@ use parquet::{
     errors::ParquetError,
     file::{
         metadata::{KeyValue, ParquetMetaData},
-        properties::WriterProperties,
+        properties::{WriterProperties, WriterPropertiesBuilder},
         writer::SerializedFileWriter,
     },
+    schema::types::ColumnPath,
 };
 
 use super::schema::to_delta;
 
+/// So many rows at the start of a row group say whether a column gets a dictionary, the list of its different values.
+const SAMPLE_ROWS: usize = 8192;
+/// Of fewer values nothing can be said.
+const SAMPLE_VALUES_MIN: usize = 512;
+/// If fewer values than one of so many come again, a dictionary is as long as the values themselves, and each is looked
+/// up in it for nothing.
+const REPEATED_MIN: usize = 50;
 const GROUP_ROWS: usize = 1 << 20;
 /// Encoded; what a row group may hold in memory.
 const GROUP_BYTES: usize = 32 << 20;
@@ -35,7 +44,7 @@ const ZSTD_LEVEL: i32 = 3;
 /// One Parquet file in the making; its bytes are taken out as they come.
 pub(crate) struct Encoder {
     file: SerializedFileWriter<Vec<u8>>,
-    groups: ArrowRowGroupWriterFactory,
+    schema: SchemaRef,
     columns: Vec<Column>,
     threads: usize,
     group_number: usize,
@@ -61,16 +70,10 @@ fn failed(e: ParquetError) -> Error {
 impl Encoder {
     /// `schema` comes from `delta_schema`.
     pub(crate) fn new(schema: &SchemaRef, run_id: &str, threads: usize) -> Result<Self> {
-        let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(failed)?;
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(level))
+        let properties = properties()?
             .set_created_by(format!("lagar {}", crate::lagar_version()))
-            .set_key_value_metadata(Some(vec![KeyValue::new("lagar.run_id".to_owned(), run_id.to_owned())]))
-            .build();
-        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer =
-            ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options).map_err(failed)?;
-        let (file, groups) = writer.into_serialized_writer().map_err(failed)?;
+            .set_key_value_metadata(Some(vec![KeyValue::new("lagar.run_id".to_owned(), run_id.to_owned())]));
+        let (file, _) = writers(schema, properties)?;
         let columns = schema.fields().iter().map(|field| Column {
             field: field.clone(),
             leaves: Vec::new(),
@@ -79,7 +82,7 @@ impl Encoder {
         });
         Ok(Self {
             file,
-            groups,
+            schema: schema.clone(),
             columns: columns.collect(),
             threads: threads.max(1),
             group_number: 0,
@@ -96,7 +99,7 @@ impl Encoder {
             return Ok(());
         }
         if !self.group_open {
-            self.open_group()?;
+            self.open_group(batches)?;
         }
         let size = |index| batches.iter().map(|batch| batch.column(index).get_buffer_memory_size()).sum();
         let work = std::mem::take(&mut self.columns).into_iter().enumerate();
@@ -116,8 +119,18 @@ impl Encoder {
         Ok(())
     }
 
-    fn open_group(&mut self) -> Result<()> {
-        let mut writers = self.groups.create_column_writers(self.group_number).map_err(failed)?.into_iter();
+    /// Opens a row group that begins with `batches`.
+    fn open_group(&mut self, batches: &[RecordBatch]) -> Result<()> {
+        let mut properties = properties()?;
+        let first = batches.iter().max_by_key(|batch| batch.num_rows());
+        for (array, column) in first.iter().flat_map(|batch| batch.columns()).zip(&self.columns) {
+            if is_all_different(array) {
+                let path = ColumnPath::new(vec![column.field.name().clone()]);
+                properties = properties.set_column_dictionary_enabled(path, false);
+            }
+        }
+        let (_, groups) = writers(&self.schema, properties)?;
+        let mut writers = groups.create_column_writers(self.group_number).map_err(failed)?.into_iter();
         for column in &mut self.columns {
             column.leaves = writers.by_ref().take(column.leaf_count).collect();
         }
@@ -158,6 +171,40 @@ impl Encoder {
         let nan = self.columns.iter().map(|c| c.nan).collect();
         Ok((self.take(), metadata, nan))
     }
+}
+
+/// How all columns of all files are written.
+fn properties() -> Result<WriterPropertiesBuilder> {
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(failed)?;
+    Ok(WriterProperties::builder().set_compression(Compression::ZSTD(level)))
+}
+
+fn writers(
+    schema: &SchemaRef,
+    properties: WriterPropertiesBuilder,
+) -> Result<(SerializedFileWriter<Vec<u8>>, ArrowRowGroupWriterFactory)> {
+    let options =
+        ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
+    let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options).map_err(failed)?;
+    writer.into_serialized_writer().map_err(failed)
+}
+
+/// Whether hardly any of the first values of `array` comes again. Nulls are no values.
+fn is_all_different(array: &ArrayRef) -> bool {
+    let sample = array.slice(0, array.len().min(SAMPLE_ROWS));
+    let values = sample.len() - sample.null_count();
+    if values < SAMPLE_VALUES_MIN || array.data_type().is_nested() {
+        return false;
+    }
+    let rows = RowConverter::new(vec![SortField::new(array.data_type().clone())])
+        .and_then(|converter| converter.convert_columns(std::slice::from_ref(&sample)));
+    // What cannot be compared is looked up as ever.
+    let Ok(rows) = rows else { return false };
+    let mut seen = HashSet::new();
+    let of_values = rows.iter().enumerate().filter(|(at, _)| sample.is_valid(*at));
+    let repeated = of_values.filter(|(_, value)| !seen.insert(*value));
+    let repeated_max = values / REPEATED_MIN;
+    repeated.take(repeated_max + 1).count() <= repeated_max
 }
 
 impl Column {
@@ -218,9 +265,37 @@ fn parallel<T: Send, R: Send>(
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use std::sync::Barrier;
+    use std::sync::{Arc, Barrier};
+
+    use arrow::{
+        array::{Int64Array, StringArray},
+        datatypes::{Field, Schema},
+    };
+    use parquet::{basic::Encoding, file::reader::FileReader};
 
     use super::*;
+
+    #[test]
+    fn only_values_that_come_again_get_a_dictionary() {
+        let rows = 0..3000_i64;
+        let columns: [(&str, ArrayRef); 4] = [
+            ("id", Arc::new(Int64Array::from_iter(rows.clone()))),
+            ("seldom", Arc::new(Int64Array::from_iter(rows.clone().map(|n| (n % 3 == 0).then_some(n))))),
+            ("kind", Arc::new(StringArray::from_iter_values(rows.clone().map(|n| format!("k{}", n % 700))))),
+            ("few", Arc::new(Int64Array::from_iter(rows.clone().map(|n| (n < 100).then_some(n))))),
+        ];
+        let fields = columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let batch = RecordBatch::try_new(schema.clone(), columns.map(|(_, array)| array).to_vec()).unwrap();
+        let mut encoder = Encoder::new(&schema, "run", 2).unwrap();
+        encoder.encode(std::slice::from_ref(&batch)).unwrap();
+        let (bytes, ..) = encoder.finish().unwrap();
+        let reader = parquet::file::reader::SerializedFileReader::new(bytes::Bytes::from(bytes)).unwrap();
+        let group = reader.metadata().row_group(0);
+        let has =
+            |at: usize| group.column(at).encodings().any(|encoding| encoding == Encoding::RLE_DICTIONARY);
+        assert_eq!([0, 1, 2, 3].map(has), [false, false, true, true]);
+    }
 
     #[test]
     fn work_is_shared_and_stays_in_order() {

@@ -20,7 +20,7 @@ use crate::{Lake, checksums::Summing, id_at, store::Upload};
 
 /// Rows and bytes that go to the encoder at once: enough to share among threads, little to keep.
 const CHUNK_ROWS: usize = 1 << 16;
-const CHUNK_BYTES: usize = 4 << 20;
+const CHUNK_BYTES: usize = 8 << 20;
 /// What a writer may hold in memory over all its open files.
 const MEMORY_BYTES: usize = 256 << 20;
 /// Each open file of a local lake is a file handle.
