@@ -334,7 +334,10 @@ impl Table {
         self.entries.reserve_exact(wanted.entries - self.entries.len());
         self.bytes.reserve_exact(wanted.bytes - self.bytes.len());
         if wanted.slots > self.slots.len() {
-            let old = std::mem::replace(&mut self.slots, vec![0; wanted.slots]);
+            // Written, not only asked for as zeros: each page would be met twice, when it is read and when it is written.
+            let mut slots = Vec::with_capacity(wanted.slots);
+            slots.resize(wanted.slots, 0);
+            let old = std::mem::replace(&mut self.slots, slots);
             for slot in old.into_iter().filter(|slot| *slot != 0) {
                 let mut at = self.first_slot(slot);
                 while self.slots[at] != 0 {

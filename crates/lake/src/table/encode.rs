@@ -40,6 +40,8 @@ const GROUP_ROWS: usize = 1 << 20;
 /// Encoded; what a row group may hold in memory.
 const GROUP_BYTES: usize = 32 << 20;
 const ZSTD_LEVEL: i32 = 3;
+/// Values that are all different hardly get shorter, however long one searches.
+const ZSTD_LEVEL_DIFFERENT: i32 = 1;
 
 /// One Parquet file in the making; its bytes are taken out as they come.
 pub(crate) struct Encoder {
@@ -126,7 +128,9 @@ impl Encoder {
         for (array, column) in first.iter().flat_map(|batch| batch.columns()).zip(&self.columns) {
             if is_all_different(array) {
                 let path = ColumnPath::new(vec![column.field.name().clone()]);
-                properties = properties.set_column_dictionary_enabled(path, false);
+                properties = properties
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_compression(path, zstd(ZSTD_LEVEL_DIFFERENT)?);
             }
         }
         let (_, groups) = writers(&self.schema, properties)?;
@@ -175,8 +179,11 @@ impl Encoder {
 
 /// How all columns of all files are written.
 fn properties() -> Result<WriterPropertiesBuilder> {
-    let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(failed)?;
-    Ok(WriterProperties::builder().set_compression(Compression::ZSTD(level)))
+    Ok(WriterProperties::builder().set_compression(zstd(ZSTD_LEVEL)?))
+}
+
+fn zstd(level: i32) -> Result<Compression> {
+    Ok(Compression::ZSTD(ZstdLevel::try_new(level).map_err(failed)?))
 }
 
 fn writers(
