@@ -123,6 +123,7 @@ struct Bytes {
 }
 
 impl Bytes {
+    #[inline]
     fn push(&mut self, bytes: &[u8]) {
         match bytes.len() {
             4..8 => self.push_ends::<4>(bytes),
@@ -330,6 +331,12 @@ impl Column {
             (Values::Json(bytes), token) => {
                 scanner.skip(token, depth)?;
                 bytes.push(scanner.since(start).as_bytes());
+                self.valid.push(true);
+                Ok(())
+            }
+            // As the next one does; most values are these.
+            (Values::Text(bytes), Token::Text(text)) => {
+                bytes.push(text.decode(scratch).as_bytes());
                 self.valid.push(true);
                 Ok(())
             }

@@ -34,16 +34,12 @@ pub(super) struct Text<'a> {
 
 impl<'a> Text<'a> {
     /// The text itself; `scratch` is used only if there are escapes.
+    #[inline(always)]
     pub fn decode<'s>(self, scratch: &'s mut String) -> &'s str
     where
         'a: 's,
     {
-        if !self.escaped {
-            return self.raw;
-        }
-        scratch.clear();
-        unescape(self.raw, scratch);
-        scratch
+        if self.escaped { unescaped(self.raw, scratch) } else { self.raw }
     }
 }
 
@@ -296,7 +292,7 @@ impl<'a> Scanner<'a> {
 }
 
 /// First place from `at` on with a quote, a backslash or a control character.
-#[inline]
+#[inline(always)]
 fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     // Most texts end within four words. To look at all of them costs less than a wrong guess in which one.
     while let Some(chunk) = bytes[at..].first_chunk::<32>() {
@@ -358,8 +354,10 @@ fn hex4(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |value, digit| Some(value * 16 + (*digit as char).to_digit(16)?))
 }
 
-/// `raw` was checked by [`Scanner::string`].
-fn unescape(raw: &str, out: &mut String) {
+/// `raw` without its escapes, in `out`. It was checked by [`Scanner::string`].
+#[cold]
+fn unescaped<'s>(raw: &str, out: &'s mut String) -> &'s str {
+    out.clear();
     let mut rest = raw;
     while let Some(at) = memchr(b'\\', rest.as_bytes()) {
         out.push_str(&rest[..at]);
@@ -377,6 +375,7 @@ fn unescape(raw: &str, out: &mut String) {
         rest = &rest[at + len..];
     }
     out.push_str(rest);
+    out
 }
 
 fn unicode(escape: &[u8]) -> char {
