@@ -65,7 +65,7 @@ pub(crate) fn is_of_a_name_twice(error: &DataFusionError) -> bool {
                 | SchemaError::DuplicateUnqualifiedField { .. }
                 | SchemaError::AmbiguousReference { .. }
         ),
-        DataFusionError::Plan(message) => message.starts_with(NAMES_NOT_UNIQUE),
+        DataFusionError::Plan(message) => message.contains(NAMES_NOT_UNIQUE),
         _ => false,
     }
 }
@@ -440,12 +440,12 @@ fn not_grouped(text: &str) -> Option<Error> {
     )
 }
 
-/// How DataFusion begins to say that two columns of a SELECT have the same name.
-const NAMES_NOT_UNIQUE: &str = "Projections require unique expression names but the expression \"";
+/// What DataFusion says of two columns with the same name, behind the word for where they stand.
+const NAMES_NOT_UNIQUE: &str = " require unique expression names but the expression \"";
 
 /// "Projections require unique expression names but the expression "x AS a" at position 0 and …"
 fn same_name(text: &str, sql: &str) -> Option<Error> {
-    let rest = text.strip_prefix(NAMES_NOT_UNIQUE)?;
+    let (_, rest) = text.split_once(NAMES_NOT_UNIQUE)?;
     let first = rest.split("\" at position").next()?;
     let name = match is_computed(first) {
         true => first,

@@ -227,7 +227,7 @@ async fn many_rows_become_several_files_and_none_is_lost() {
     let lake = lake_over(memory());
     let name = table_name("trusted.many");
     // Values that hardly compress, so that the files grow.
-    let batches: Vec<RecordBatch> = (0..12)
+    let batches: Vec<RecordBatch> = (0..24)
         .map(|n| {
             let id = |i: i64| (n * 50_000 + i).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64);
             let ids: Int64Array = (0..50_000).map(id).collect::<Vec<_>>().into();
@@ -237,7 +237,7 @@ async fn many_rows_become_several_files_and_none_is_lost() {
     let options = WriteOptions { target_file_bytes: 1 << 20, run_id: "run".into(), threads: 3 };
     let files = write_files_with(&lake, &name, &batches, &[], options).await.unwrap();
     assert!(files.len() > 2, "{}", files.len());
-    assert_eq!(total(&files), 600_000);
+    assert_eq!(total(&files), 1_200_000);
     let mut sum = 0_i64;
     let mut read = 0;
     for file in &files {
@@ -252,9 +252,9 @@ async fn many_rows_become_several_files_and_none_is_lost() {
             sum = ids.values().iter().fold(sum, |a, b| a.wrapping_add(*b));
         }
     }
-    let expected =
-        (0..600_000_i64).fold(0_i64, |a, i| a.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64)));
-    assert_eq!((read, sum), (600_000, expected));
+    let expected = (0..1_200_000_i64)
+        .fold(0_i64, |a, i| a.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64)));
+    assert_eq!((read, sum), (1_200_000, expected));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
