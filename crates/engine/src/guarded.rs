@@ -109,8 +109,9 @@ impl PhysicalOptimizerRule for NoOrderOfItself {
                 return Ok(Transformed::no(plan));
             }
             let conditions = conditions.into_iter().map(|condition| match equals_itself(condition) {
-                Some((left, right)) => {
-                    let other = BinaryExpr::new(left.clone(), Operator::NotEq, right.clone());
+                Some(equal) => {
+                    let (left, right) = (equal.left().clone(), equal.right().clone());
+                    let other = BinaryExpr::new(left, Operator::NotEq, right);
                     Arc::new(NotExpr::new(Arc::new(other))) as Arc<dyn PhysicalExpr>
                 }
                 None => condition.clone(),
@@ -130,13 +131,11 @@ impl PhysicalOptimizerRule for NoOrderOfItself {
     }
 }
 
-/// Both sides of a condition that something equals something else of the same column.
-fn equals_itself(
-    condition: &Arc<dyn PhysicalExpr>,
-) -> Option<(&Arc<dyn PhysicalExpr>, &Arc<dyn PhysicalExpr>)> {
+/// A condition that something equals something else of the same column.
+fn equals_itself(condition: &Arc<dyn PhysicalExpr>) -> Option<&BinaryExpr> {
     let equal = condition.downcast_ref::<BinaryExpr>().filter(|binary| *binary.op() == Operator::Eq)?;
-    let (left, right) = (equal.left(), equal.right());
-    (!collect_columns(left).is_disjoint(&collect_columns(right))).then_some((left, right))
+    let columns = [equal.left(), equal.right()].map(collect_columns);
+    (!columns[0].is_disjoint(&columns[1])).then_some(equal)
 }
 
 /// Exchanges the sides of joins by no equality that give out rows of their left side only at the end.

@@ -330,11 +330,12 @@ impl Table {
         Sizes { slots, entries, bytes: larger(self.bytes.capacity(), self.bytes.len() + bytes) }
     }
 
+    // Slots are written, not only asked for as zeros: each page would be met twice, when it is read and when it is written.
+    #[expect(clippy::slow_vector_initialization)]
     fn grow(&mut self, wanted: Sizes) {
         self.entries.reserve_exact(wanted.entries - self.entries.len());
         self.bytes.reserve_exact(wanted.bytes - self.bytes.len());
         if wanted.slots > self.slots.len() {
-            // Written, not only asked for as zeros: each page would be met twice, when it is read and when it is written.
             let mut slots = Vec::with_capacity(wanted.slots);
             slots.resize(wanted.slots, 0);
             let old = std::mem::replace(&mut self.slots, slots);
