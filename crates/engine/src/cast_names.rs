@@ -1,20 +1,20 @@
 //! Expressions that differ in a CAST only.
 //!
 //! DataFusion 55.2 leaves casts out of the names of expressions: `sum(CAST(x AS BIGINT))` and `sum(x)` are both called
-//! `sum(x)`, whatever name they get in SELECT, and a query that computes both is refused. A query that is refused for
-//! such a name is planned again [with its casts named](name) in a [session that knows how](state). Not every query,
-//! because the columns that have no name of their own would be called otherwise than before.
-//!
-//! A column beside a CAST of it in GROUP BY is still refused: there the names meet only after the planning.
+//! `sum(x)`, whatever name they get in SELECT, and a query that computes both is refused; of `GROUP BY x, CAST(x AS
+//! DATE)` only when it is optimized. A query in which [such names meet](meet) is planned again [with its casts
+//! named](name) in a [session that knows how](state). Not every query, because the columns that have no name of their
+//! own would be called otherwise than before.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{collections::HashSet, ops::ControlFlow, sync::Arc};
 
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::{
-    common::{Result as DfResult, internal_err},
+    common::{Result as DfResult, internal_err, tree_node::TreeNode},
     execution::{FunctionRegistry, SessionState},
     logical_expr::{
-        ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+        ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature,
+        Volatility,
         simplify::{ExprSimplifyResult, SimplifyContext},
     },
     sql::{
@@ -25,6 +25,17 @@ use datafusion::{
 
 /// The name of [`Named`].
 const NAMED: &str = "__lagar_cast";
+
+/// Whether two expressions of an aggregate in `plan` have one name.
+pub(crate) fn meet(plan: &LogicalPlan) -> bool {
+    let in_aggregate = |node: &LogicalPlan| {
+        let LogicalPlan::Aggregate(aggregate) = node else { return Ok(false) };
+        let mut names = HashSet::new();
+        let mut exprs = aggregate.group_expr.iter().chain(&aggregate.aggr_expr);
+        Ok(!exprs.all(|expr| names.insert(expr.schema_name().to_string())))
+    };
+    plan.exists(in_aggregate).is_ok_and(|meet| meet)
+}
 
 /// Puts every CAST of `statement` into a call of [`Named`].
 pub(crate) fn name(statement: &mut Statement) {
@@ -150,6 +161,14 @@ mod tests {
             (
                 "x, rank() OVER (ORDER BY x) AS a, rank() OVER (ORDER BY CAST(x AS INT)) AS b FROM t ORDER BY x",
                 "1.5|1|1\n2.5|2|2\n2.6|3|2",
+            ),
+            (
+                "x, CAST(x AS INT) AS y, count(*) AS n FROM t GROUP BY x, CAST(x AS INT) ORDER BY x",
+                "1.5|1|1\n2.5|2|1\n2.6|2|1",
+            ),
+            (
+                "ts::DATE AS day, sum(x) AS a FROM t GROUP BY ts, CAST(ts AS DATE) ORDER BY ts",
+                "2024-01-01|1.5\n2024-01-01|2.5\n2024-01-02|2.6",
             ),
             (
                 "abs(x) AS a, abs(x::INT) AS b FROM t GROUP BY abs(x), abs(x::INT) ORDER BY 1",

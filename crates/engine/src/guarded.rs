@@ -44,91 +44,80 @@ use datafusion::{
 };
 
 /// DataFusion's rules, of which those that push conditions down keep away from equal names, and ours around them.
-pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let guarded =
-        |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| match rule.name().contains("FilterPushdown") {
-            true => Arc::new(BelowEqualNames(rule)) as Arc<dyn PhysicalOptimizerRule + Send + Sync>,
-            false => rule,
-        };
-    let mut rules: Vec<_> = PhysicalOptimizer::new().rules.into_iter().map(guarded).collect();
-    // It decides about the sides by their sizes.
-    let place = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |place| place + 1);
-    rules.insert(place, Arc::new(LoopsToTheRight));
-    rules.insert(0, Arc::new(NoOrderOfItself));
-    let with_all_columns = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| {
-        let before = (rule.name() == "ProjectionPushdown").then(|| Arc::new(AllColumns) as Arc<_>);
-        before.into_iter().chain([rule])
+pub(crate) fn physical_rules() -> Vec<PhysicalRule> {
+    let guarded = |rule: PhysicalRule| match rule.name().contains("FilterPushdown") {
+        true => Arc::new(BelowEqualNames(rule)) as PhysicalRule,
+        false => rule,
     };
-    rules.into_iter().flat_map(with_all_columns).collect()
+    let ours = |name, change| Arc::new(EachNode { name, change }) as PhysicalRule;
+    let around = |rule: PhysicalRule| match rule.name() {
+        // It decides about the sides by their sizes.
+        "join_selection" => vec![rule, ours("loops_to_the_right", loops_to_the_right)],
+        "ProjectionPushdown" => vec![ours("all_columns", all_columns), rule],
+        _ => vec![rule],
+    };
+    let theirs = PhysicalOptimizer::new().rules.into_iter().map(guarded).flat_map(around);
+    [ours("no_order_of_itself", no_order_of_itself)].into_iter().chain(theirs).collect()
 }
 
-/// Takes the projections out of conditions: a node of its own above them.
-#[derive(Debug)]
-struct AllColumns;
+type PhysicalRule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
+type Plan = Arc<dyn ExecutionPlan>;
 
-impl PhysicalOptimizerRule for AllColumns {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let apart = |plan: Arc<dyn ExecutionPlan>| {
-            let Some((filter, given)) = plan
-                .downcast_ref::<FilterExec>()
-                .and_then(|filter| Some((filter, filter.projection().as_ref()?)))
-            else {
-                return Ok(Transformed::no(plan));
-            };
-            let schema = filter.input().schema();
-            let columns = given.iter().map(|at| {
-                let name = schema.field(*at).name();
-                ProjectionExpr::new(Arc::new(Column::new(name, *at)), name.clone())
-            });
-            let all = FilterExecBuilder::from(filter).apply_projection(None)?.build()?;
-            let above = ProjectionExec::try_new(columns.collect::<Vec<_>>(), Arc::new(all))?;
-            Ok(Transformed::yes(Arc::new(above) as Arc<dyn ExecutionPlan>))
-        };
-        plan.transform_up(apart).data()
+/// A rule that changes one node after the other, from the leaves up, and no columns.
+#[derive(Debug)]
+struct EachNode {
+    name: &'static str,
+    change: fn(Plan) -> DfResult<Transformed<Plan>>,
+}
+
+impl PhysicalOptimizerRule for EachNode {
+    fn optimize(&self, plan: Plan, _: &ConfigOptions) -> DfResult<Plan> {
+        plan.transform_up(self.change).data()
     }
 
-    fn name(&self) -> &'static str {
-        "all_columns"
+    fn name(&self) -> &str {
+        self.name
     }
 
     fn schema_check(&self) -> bool {
         true
     }
+}
+
+/// Takes the projection out of a condition: a node of its own above it.
+fn all_columns(plan: Plan) -> DfResult<Transformed<Plan>> {
+    let filter = plan.downcast_ref::<FilterExec>();
+    let Some((filter, given)) = filter.and_then(|filter| Some((filter, filter.projection().as_ref()?)))
+    else {
+        return Ok(Transformed::no(plan));
+    };
+    let schema = filter.input().schema();
+    let columns = given.iter().map(|at| {
+        let name = schema.field(*at).name();
+        ProjectionExpr::new(Arc::new(Column::new(name, *at)), name.clone())
+    });
+    let all = FilterExecBuilder::from(filter).apply_projection(None)?.build()?;
+    let above = ProjectionExec::try_new(columns.collect::<Vec<_>>(), Arc::new(all))?;
+    Ok(Transformed::yes(Arc::new(above) as Plan))
 }
 
 /// Writes `lower(s) = s` as `NOT lower(s) != s`, which is the same, also for nulls.
-#[derive(Debug)]
-struct NoOrderOfItself;
-
-impl PhysicalOptimizerRule for NoOrderOfItself {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let rewritten = |plan: Arc<dyn ExecutionPlan>| {
-            let Some(filter) = plan.downcast_ref::<FilterExec>() else { return Ok(Transformed::no(plan)) };
-            let conditions = split_conjunction_of(filter.predicate());
-            if !conditions.iter().any(|condition| equals_itself(condition).is_some()) {
-                return Ok(Transformed::no(plan));
-            }
-            let conditions = conditions.into_iter().map(|condition| match equals_itself(condition) {
-                Some(equal) => {
-                    let (left, right) = (equal.left().clone(), equal.right().clone());
-                    let other = BinaryExpr::new(left, Operator::NotEq, right);
-                    Arc::new(NotExpr::new(Arc::new(other))) as Arc<dyn PhysicalExpr>
-                }
-                None => condition.clone(),
-            });
-            let filter = FilterExecBuilder::from(filter).with_predicate(conjunction(conditions)).build()?;
-            Ok(Transformed::yes(Arc::new(filter) as Arc<dyn ExecutionPlan>))
-        };
-        plan.transform_up(rewritten).data()
+fn no_order_of_itself(plan: Plan) -> DfResult<Transformed<Plan>> {
+    let Some(filter) = plan.downcast_ref::<FilterExec>() else { return Ok(Transformed::no(plan)) };
+    let conditions = split_conjunction_of(filter.predicate());
+    if !conditions.iter().any(|condition| equals_itself(condition).is_some()) {
+        return Ok(Transformed::no(plan));
     }
-
-    fn name(&self) -> &'static str {
-        "no_order_of_itself"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+    let conditions = conditions.into_iter().map(|condition| match equals_itself(condition) {
+        Some(equal) => {
+            let (left, right) = (equal.left().clone(), equal.right().clone());
+            let other = BinaryExpr::new(left, Operator::NotEq, right);
+            Arc::new(NotExpr::new(Arc::new(other))) as Arc<dyn PhysicalExpr>
+        }
+        None => condition.clone(),
+    });
+    let filter = FilterExecBuilder::from(filter).with_predicate(conjunction(conditions)).build()?;
+    Ok(Transformed::yes(Arc::new(filter) as Plan))
 }
 
 /// A condition that something equals something else of the same column.
@@ -138,38 +127,20 @@ fn equals_itself(condition: &Arc<dyn PhysicalExpr>) -> Option<&BinaryExpr> {
     (!columns[0].is_disjoint(&columns[1])).then_some(equal)
 }
 
-/// Exchanges the sides of joins by no equality that give out rows of their left side only at the end.
-#[derive(Debug)]
-struct LoopsToTheRight;
-
-impl PhysicalOptimizerRule for LoopsToTheRight {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let exchanged = |plan: Arc<dyn ExecutionPlan>| {
-            let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() else {
-                return Ok(Transformed::no(plan));
-            };
-            Ok(match join.join_type() {
-                JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => {
-                    Transformed::yes(join.swap_inputs()?)
-                }
-                _ => Transformed::no(plan),
-            })
-        };
-        plan.transform_up(exchanged).data()
-    }
-
-    fn name(&self) -> &'static str {
-        "loops_to_the_right"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+/// Exchanges the sides of a join by no equality that gives out rows of its left side only at the end.
+fn loops_to_the_right(plan: Plan) -> DfResult<Transformed<Plan>> {
+    let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() else { return Ok(Transformed::no(plan)) };
+    Ok(match join.join_type() {
+        JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => {
+            Transformed::yes(join.swap_inputs()?)
+        }
+        _ => Transformed::no(plan),
+    })
 }
 
 /// A rule that works on parts of a plan in which no node passes on two columns of one name.
 #[derive(Debug)]
-struct BelowEqualNames(Arc<dyn PhysicalOptimizerRule + Send + Sync>);
+struct BelowEqualNames(PhysicalRule);
 
 impl PhysicalOptimizerRule for BelowEqualNames {
     fn optimize(

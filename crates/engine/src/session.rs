@@ -488,14 +488,12 @@ impl Session {
         let (functions, state) = self.with_predictors(&mut statement)?;
         let planning = |error: DataFusionError| functions.explain(errors::planning(&error, sql));
         let listing = functions::listing(&statement);
-        let planned = match state.statement_to_plan(statement.clone()).await {
-            Err(refused) if errors::is_of_a_name_twice(&refused) => {
-                cast_names::name(&mut statement);
-                let state = cast_names::state(state.into_owned()).map_err(planning)?;
-                state.statement_to_plan(statement).await.map_err(|_| refused)
-            }
-            planned => planned,
-        };
+        let mut planned = state.statement_to_plan(statement.clone()).await;
+        if planned.as_ref().map_or_else(errors::is_of_a_name_twice, cast_names::meet) {
+            cast_names::name(&mut statement);
+            let state = cast_names::state(state.into_owned()).map_err(planning)?;
+            planned = state.statement_to_plan(statement).await.or(planned);
+        }
         let mut plan = planned.map_err(planning)?;
         if let Some(ours) = listing {
             let ours = self.state.create_logical_plan(&ours).await.map_err(planning)?;

@@ -27,10 +27,12 @@ use parquet::{
     schema::types::ColumnPath,
 };
 
-use super::schema::to_delta;
+use super::{schema::to_delta, write::slice_bytes};
 
 /// So many rows at the start of a row group say whether a column gets a dictionary, the list of its different values.
 const SAMPLE_ROWS: usize = 8192;
+/// A sample is copied to compare its values: not one of long texts, whose dictionary is full soon anyway.
+const SAMPLE_BYTES_MAX: usize = 4 << 20;
 /// Of fewer values nothing can be said.
 const SAMPLE_VALUES_MIN: usize = 512;
 /// If fewer values than one of so many come again, a dictionary is as long as the values themselves, and each is looked
@@ -200,7 +202,10 @@ fn writers(
 fn is_all_different(array: &ArrayRef) -> bool {
     let sample = array.slice(0, array.len().min(SAMPLE_ROWS));
     let values = sample.len() - sample.null_count();
-    if values < SAMPLE_VALUES_MIN || array.data_type().is_nested() {
+    if values < SAMPLE_VALUES_MIN
+        || array.data_type().is_nested()
+        || slice_bytes(sample.as_ref()) > SAMPLE_BYTES_MAX
+    {
         return false;
     }
     let rows = RowConverter::new(vec![SortField::new(array.data_type().clone())])
@@ -302,6 +307,16 @@ mod tests {
         let has =
             |at: usize| group.column(at).encodings().any(|encoding| encoding == Encoding::RLE_DICTIONARY);
         assert_eq!([0, 1, 2, 3].map(has), [false, false, true, true]);
+    }
+
+    #[test]
+    fn long_values_are_not_copied_to_be_compared() {
+        let texts = |length: usize| {
+            let texts = (0..1000).map(|n| format!("{n:0length$}"));
+            is_all_different(&(Arc::new(StringArray::from_iter_values(texts)) as ArrayRef))
+        };
+        assert!(texts(100));
+        assert!(!texts(10_000));
     }
 
     #[test]

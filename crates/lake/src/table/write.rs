@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::{Array, RecordBatch},
+    datatypes::SchemaRef,
+};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use lagar_flow::{Error, Result, TableName};
@@ -275,7 +278,7 @@ impl FileWriter {
     async fn push(&mut self, rows: RecordBatch) -> Result<()> {
         self.rows += rows.num_rows() as u64;
         self.pending_rows += rows.num_rows();
-        self.pending_bytes += slice_bytes(&rows);
+        self.pending_bytes += rows.columns().iter().map(|column| slice_bytes(column)).sum::<usize>();
         self.pending.push(rows);
         if self.pending_rows >= CHUNK_ROWS || self.pending_bytes >= CHUNK_BYTES {
             self.encode_pending().await?;
@@ -354,11 +357,9 @@ async fn done<T>(task: JoinHandle<Result<T>>) -> Result<T> {
     task.await.map_err(|e| Error::bug("the encoder broke down").caused_by(&e))?
 }
 
-fn slice_bytes(rows: &RecordBatch) -> usize {
-    rows.columns()
-        .iter()
-        .map(|c| c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size()))
-        .sum()
+/// What the values of `array` take, without what else is in its buffers.
+pub(super) fn slice_bytes(array: &dyn Array) -> usize {
+    array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
 }
 
 /// A name that nobody else has, and that says since when the file waits for its commit.
