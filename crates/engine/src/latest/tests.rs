@@ -369,14 +369,16 @@ async fn an_error_of_the_input_comes_through_and_a_dropped_query_ends() {
         (SELECT value AS k, value AS v, repeat('x', 500) AS p FROM generate_series(1, 100000000000))) WHERE rn = 1";
     let mut query = session.query(sql).await.unwrap();
     let stats = query.stats.clone();
-    let spilled = async {
+    // At least so long, and until it spills.
+    let meanwhile = async {
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
         while stats.now().spilled_bytes == 0 {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
     tokio::select! {
         row = futures::StreamExt::next(&mut query.batches.stream) => panic!("before the last one is read: {row:?}"),
-        () = spilled => {}
+        () = meanwhile => {}
     }
     drop(query);
     let pool = place.engine.runtime().memory_pool.clone();
