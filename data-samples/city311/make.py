@@ -22,6 +22,8 @@ FIRST_KEY = 61_000_001
 # So many days before that only noise was counted, and by how many percent more in the months from January on.
 DAYS_BEFORE = 560
 SUMMER = [-40, -40, -20, 0, 20, 40, 50, 40, 20, 0, -30, -40]
+# How those who kept that list, 200 days each, wrote whether a count is final.
+YES_AND_NO = [("TRUE", "FALSE"), ("Y", "N"), ("yes", "no")]
 
 # code, name in the answers, box of longitude and latitude, inhabitants in thousands, cities as people spell them
 BOROUGHS = [
@@ -138,6 +140,7 @@ def request(random, key, day):
             "incident_address": f"{1 + random.below(900)} {'  ' * random.below(2)}{street}",
             "street_name": street,
             "cross_street_1": f"{random.of(STREETS)} {random.of(KINDS)}",
+            "cross_street_2": f"{STREETS[key % 10]} {KINDS[key % 4]}",
             "address_type": "ADDRESS" if not random.one_in(6) else "INTERSECTION",
             "city": random.of(cities),
             "x_coordinate_state_plane": str(x) if not random.one_in(12) else f"{x}.0",
@@ -197,21 +200,25 @@ def closed(random, row, moment):
 
 def noise_before():
     """What was counted before the line published its requests: noise by day and borough. More at weekends, as in the
-    requests themselves, and in summer; which is what can be learned from it."""
+    requests themselves, and in summer; which is what can be learned from it. Some first counts, made in the evening
+    and too low, were left in the list above the final ones."""
     random = Random(312)
     boroughs = sorted((name.lower(), weight) for name, _, weight, _ in BOROUGHS)
     with (HERE / "noise_before.csv").open("w", encoding="utf-8", newline="\n") as file:
-        file.write("day,borough,cases\n")
+        file.write("day,borough,cases,is_final\n")
         for n in range(DAYS_BEFORE, 0, -1):
             day = FIRST - timedelta(days=n)
             summer = 100 + SUMMER[day.month - 1]
+            yes, no = YES_AND_NO[n // 200]
             for borough, weight in boroughs:
                 # Of 10,000 chances of a complaint; four complaints a day in the city, on average.
                 mean = 4 * weight * NOISE_BY_DAY[day.weekday()] * summer // 109
                 cases = sum(random.below(1_000_000) < mean for _ in range(100))
-                file.write(f"{day},{borough},{cases}\n")
+                if (n + weight) % 60 == 0:
+                    file.write(f"{day},{borough},{cases // 2},{no}\n")
+                file.write(f"{day},{borough},{cases},{yes}\n")
     # A city that has none: only the names of the columns.
-    (HERE / "noise_before_none.csv").write_text("day,borough,cases\n", encoding="utf-8")
+    (HERE / "noise_before_none.csv").write_text("day,borough,cases,is_final\n", encoding="utf-8", newline="\n")
 
 
 def main():
@@ -252,6 +259,35 @@ def main():
     spoil(17, 1, bridge_highway_name="BQE", bridge_highway_direction="East", road_ramp="Roadway",
           bridge_highway_segment="Exit 31")
     spoil(20, 0, created_date=stamp(datetime.combine(FIRST + timedelta(days=20), time(23, 59, 59))).replace(".000", ".999"))
+
+    # And what the real feeds have seldom, each on a request of which nothing more is heard: what stands there stays.
+    heard_of = {row["unique_key"] for rows in closed_on.values() for row in rows}
+    quiet = (row for rows in created_on.values() for row in rows if row["unique_key"] not in heard_of)
+    for fields in [
+        {"incident_zip": "*"},
+        {"city": "NA"},
+        {"city": "NEWARK", "incident_zip": "07102"},  # in another state
+        {"cross_street_2": "nan"},
+        {"intersection_street_1": "FERRY ROAD", "intersection_street_2": "ALDER  STREET"},
+        {"address_type": "BLOCKFACE"},
+        {"address_type": "PLACENAME"},
+        {"address_type": "LATLONG"},
+        {"facility_type": "Na"},
+        {"open_data_channel_type": "OTHER"},
+        {"due_date": "nan"},
+        {"due_date": "2001-02-03T04:05:06.000"},
+        {"due_date": "2100-01-01T00:00:00.000"},
+        *({"status": status} for status in ["Open", "Pending", "Started", "Email Sent", "Unassigned", "Unspecified"]),
+        {"status": "Closed - Testing"},
+        {"status": "Closed", "closed_date": "1899-12-31T19:00:00.000"},  # 1900 in UTC
+        {"status": "Closed", "closed_date": "2009-12-31T23:59:59.000"},
+        # Not a year that comes while somebody may still run this.
+        {"status": "Closed", "closed_date": "2099-06-01T00:00:00.000"},
+        {"resolution_action_updated_date": "1900-01-01T00:00:00.000"},
+        {"resolution_action_updated_date": "2001-02-03T04:05:06.000"},
+        {"resolution_action_updated_date": "2099-06-01T00:00:00.000"},
+    ]:
+        next(quiet).update(fields)
 
     # Two that were closed now and opened when the line did not exist, or will be.
     for day, key, created in ((5, 1_000_001, "2001-02-03T04:05:06.000"), (19, 99_000_001, "2099-01-01T00:00:00.000")):

@@ -1,5 +1,5 @@
 -- Complaints about noise that the police take, one row a day and borough; no day of the time that is covered is
--- missing, and none counts less than 0. Before the first request it is what was counted then.
+-- missing, and none counts less than 0. Before the first request it is what was counted then, when that was final.
 /*---
 key: [day, borough]
 tags: [daily]
@@ -34,4 +34,4 @@ UNION ALL
 SELECT before.day, before.borough, before.cases
 FROM raw.noise_before AS before
 CROSS JOIN covered
-WHERE before._newest AND before.day < covered.first_day
+WHERE before._newest AND try_bool(before.is_final) AND before.day < covered.first_day

@@ -1,4 +1,4 @@
--- How much lies open with each agency: one row an agency.
+-- How much lies open with each agency: one row an agency. What was closed as a test (`closed - testing`) is closed.
 /*---
 key: [agency]
 tags: [daily]
@@ -10,8 +10,8 @@ SELECT
     agency,
     max(agency_name) AS agency_name,
     count(*) AS requests,
-    count(*) FILTER (WHERE status <> 'closed') AS open,
-    count(*) FILTER (WHERE status <> 'closed' AND due_at < loaded_at) AS overdue,  -- open when last heard of, and due before
-    min(created_at) FILTER (WHERE status <> 'closed') AS oldest_open
+    count(*) FILTER (WHERE status NOT LIKE 'closed%') AS open,
+    count(*) FILTER (WHERE status NOT LIKE 'closed%' AND due_at < loaded_at) AS overdue,  -- due before we last heard
+    min(created_at) FILTER (WHERE status NOT LIKE 'closed%') AS oldest_open
 FROM trusted.complaints
 GROUP BY agency
