@@ -6,8 +6,9 @@ Reads one JSON request a line from stdin, answers with one JSON line each, until
 {"audit": LAKE, "states": [K, ...],        what the lake holds; each K is a count of rows a source that
  "newest": BOOL}                           a release may show, and the newest versions if they are asked for
 
-Row n of a source has the id SOURCE-n, an amount and a checksum over both, all three made from n alone. So
-whoever finds a row knows whether it belongs there, and the count says which must be there.
+Row n of a source has an id, its n, an amount and a checksum over the three, all made from n alone. So whoever
+finds a row knows whether it belongs there, and the count says which must be there. Of some sources some rows
+are newer versions of older ones: they have an id that was there before.
 """
 
 import csv
@@ -24,31 +25,42 @@ import deltalake
 import duckdb
 
 SOURCES = ["events", "readings", "orders"]
+# In every third round, beginning with this one, the source changes no older row.
+UNCHANGED = {"readings": 2, "orders": 1}
+ROWS = 5  # of a source in a round
+
+
+def origin(source, n):
+    """The row with which the id of row `n` came."""
+    round, place = divmod(n - 1, ROWS)
+    if source in UNCHANGED and round > 0 and round % 3 != UNCHANGED[source] and place % 3 == 1:
+        return round // 2 * ROWS + 1 + place // 2
+    return n
 
 
 @functools.lru_cache(maxsize=None)
 def row(source, n):
-    """(id, amount, checksum), as the test's generator makes it."""
-    text = f"{source}-{n}|{n * 7919 % 1000}"
+    """(id, n, amount, checksum), as the test's generator makes it."""
+    id, amount = f"{source}-{origin(source, n)}", n * 7919 % 1000
     checksum = 0xCBF29CE484222325
-    for byte in text.encode():
+    for byte in f"{id}|{n}|{amount}".encode():
         checksum = (checksum ^ byte) * 0x100000001B3 % 2**64
-    return f"{source}-{n}", n * 7919 % 1000, f"{checksum:016x}"
+    return id, n, amount, f"{checksum:016x}"
 
 
 def wanted(table, count):
-    """The rows of a table when its source has `count` rows."""
-    # Every fifth reading is left out by a check.
+    """The rows of a table when its source has `count` rows: of each id the newest."""
+    # Every fifth reading is left out by a check, and takes no other's place.
     keep = [n for n in range(1, count + 1) if table != "readings" or n % 5]
-    return sorted(row(table, n) for n in keep)
+    return sorted({row(table, n)[0]: row(table, n) for n in keep}.values())
 
 
 def insert(request):
     database = sqlite3.connect(request["insert"])
     database.execute(
-        "CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, n INTEGER NOT NULL, amount INTEGER NOT NULL, sum TEXT NOT NULL)"
+        "CREATE TABLE IF NOT EXISTS orders (id TEXT NOT NULL, n INTEGER NOT NULL PRIMARY KEY, amount INTEGER NOT NULL, sum TEXT NOT NULL)"
     )
-    rows = [(row("orders", n)[0], n, *row("orders", n)[1:]) for n in range(request["from"], request["to"] + 1)]
+    rows = [row("orders", n) for n in range(request["from"], request["to"] + 1)]
     database.executemany("INSERT INTO orders VALUES (?, ?, ?, ?)", rows)
     database.commit()
     database.close()
@@ -70,11 +82,15 @@ def records(folder, problems):
 def raw_rows(path, kind):
     if kind == "csv":
         with open(path, newline="") as file:
-            return [(r["id"], r["amount"], r["sum"]) for r in csv.DictReader(file) if not r["id"].startswith("broken")]
+            return [of_text(r) for r in csv.DictReader(file) if not r["id"].startswith("broken")]
     if kind == "json":
         with open(path) as file:
-            return [(r["id"], r["amount"], r["sum"]) for r in json.load(file)]
-    return duckdb.execute("SELECT id, amount, sum FROM read_parquet(?)", [path]).fetchall()
+            return [of_text(r) for r in json.load(file)]
+    return duckdb.execute("SELECT id, n, amount, sum FROM read_parquet(?)", [path]).fetchall()
+
+
+def of_text(r):
+    return r["id"], int(r["n"]), int(r["amount"]), r["sum"]
 
 
 def audit_raw(lake, source, most, problems):
@@ -96,7 +112,7 @@ def audit_raw(lake, source, most, problems):
                 problems.append(f"{path} is not what was written")
                 continue
             kind = next(iter(file["format"]["kind"]), None) if isinstance(file["format"]["kind"], dict) else file["format"]["kind"]
-            rows += [(id, int(amount), sum) for id, amount, sum in raw_rows(path, kind)]
+            rows += raw_rows(path, kind)
         if len(rows) != load["rows"]:
             problems.append(f"load {load['number']} of {source} has {len(rows)} rows and says {load['rows']}")
         if load.get("quarantine"):
@@ -142,7 +158,7 @@ def state_of(lake, versions, states, problems):
     tables = {}
     for source in SOURCES:
         name = f"trusted.{source}"
-        tables[source] = table_rows(lake, name, versions.get(name), ["id", "amount", "sum"], problems)
+        tables[source] = table_rows(lake, name, versions.get(name), ["id", "n", "amount", "sum"], problems)
     totals = table_rows(lake, "refined.totals", versions.get("refined.totals"), ["source", "rows", "amount"], problems)
     # It is not there before a run had a history.
     steps = []
@@ -151,14 +167,50 @@ def state_of(lake, versions, states, problems):
     if len(steps) != len(set(steps)):
         problems.append(f"a step of a run is in refined.steps twice: {steps}")
     for state in states:
-        sums = sorted((s, len(wanted(s, state)), sum(r[1] for r in wanted(s, state))) for s in SOURCES)
+        sums = sorted((s, len(wanted(s, state)), sum(r[2] for r in wanted(s, state))) for s in SOURCES)
         if all(tables[s] == wanted(s, state) for s in SOURCES) and [tuple(map(str, t)) for t in totals] == [
             tuple(map(str, t)) for t in sums
         ]:
             return state
-    found = {source: [r[0] for r in rows] for source, rows in tables.items()}
+    found = {source: [r[:2] for r in rows] for source, rows in tables.items()}
     problems.append(f"versions {versions} show none of the states {states}: {found}, totals {totals}")
     return None
+
+
+def audit_guesses(lake, release, problems):
+    """What was predicted is what the release's version of the predictor says, which learned from the release's rows."""
+    number = release["predictors"].get("level")
+    versions = release["tables"]
+    if number is None:
+        problems.append(f"release {release['number']} names no predictor")
+        return
+    record = records(os.path.join(lake, "refined/_predictors/level"), problems)[number - 1]["predictor"]
+    events = table_rows(lake, "trusted.events", versions["trusted.events"], ["id", "n"], problems)
+    if record["learned_from"]["rows"] != len(events):
+        problems.append(f"version {number} of the predictor did not learn from the {len(events)} events of its release")
+    (tree,) = record["fitted"]["trees"]["trees"]
+    guesses = table_rows(lake, "refined.guesses", versions["refined.guesses"], ["id", "n", "guess"], problems)
+    if guesses != [(id, n, guess(tree, n)) for id, n in events]:
+        problems.append(f"guesses are not those of version {number} of the predictor: {guesses}")
+
+
+def guess(tree, n):
+    """Of a tree that asks nothing but n: from 0 on a split, below it a leaf."""
+    at = 0 if tree["threshold"] else -1
+    while at >= 0:
+        at = tree["left" if n <= tree["threshold"][at] else "right"][at]
+    return tree["values"][-1 - at]
+
+
+def rewritten(lake, table):
+    """How many versions of a table took files of the one before away."""
+    entries = glob.glob(os.path.join(lake, *table.split("."), "_delta_log", "*.json"))
+    return sum(removes(entry) for entry in entries)
+
+
+def removes(entry):
+    with open(entry) as file:
+        return any("remove" in json.loads(line) for line in file)
 
 
 def audit(request):
@@ -168,12 +220,15 @@ def audit(request):
     released = newest = None
     if releases:
         released = state_of(lake, releases[-1]["tables"], states, problems)
+        audit_guesses(lake, releases[-1], problems)
     if releases and request["newest"]:
         # What a reader sees that knows nothing of releases.
         versions = {name: delta_table(lake, name, None).version() for name in releases[-1]["tables"]}
         same = versions == releases[-1]["tables"]
         newest = released if same else state_of(lake, versions, states, problems)
-    return {"problems": problems, "raw": raw, "releases": len(releases), "state": released, "newest": newest}
+    merged = {source: rewritten(lake, f"trusted.{source}") for source in UNCHANGED}
+    counts = {"releases": len(releases), "rewritten": merged}
+    return {"problems": problems, "raw": raw, "state": released, "newest": newest, **counts}
 
 
 for line in sys.stdin:

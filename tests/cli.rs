@@ -336,9 +336,66 @@ fn rows_that_a_check_drops_are_counted_and_can_be_seen() {
     let dropped =
         place.rows("SELECT id, CAST(day AS VARCHAR) AS day, _failed_check FROM refused.trusted.events");
     assert_eq!(dropped, vec![json!({"id": 2, "day": "1900-01-01", "_failed_check": "not_ancient"})]);
+    let [check] = &step["checks"].as_array().unwrap()[..] else { panic!("{step}") };
+    assert_eq!((&check["rows_tested"], &check["rows_failed"]), (&json!(3), &json!(1)), "{check}");
+    assert_eq!(check["sample"], json!([{"id": 2, "day": "1900-01-01"}]));
+    let recorded =
+        place.rows("SELECT check_name, severity, rows_tested, rows_failed, sample FROM system.checks");
+    assert_eq!(
+        (&recorded[0]["rows_tested"], &recorded[0]["rows_failed"]),
+        (&json!(3), &json!(1)),
+        "{recorded:?}"
+    );
+    assert!(recorded[0]["sample"].as_str().unwrap().contains("1900-01-01"), "{recorded:?}");
     assert!(place.lake().join("trusted/events/day=2024-01-01").is_dir(), "Hive-style partitions");
     let one = place.rows("SELECT id FROM trusted.events WHERE day = DATE '2024-01-02'");
     assert_eq!(one, vec![json!({"id": 3})]);
+}
+
+/// Of a table that grows, those that earlier runs left out are rows of the version, too, as are those that they kept.
+#[test]
+fn a_check_that_drops_counts_the_rows_of_all_runs() {
+    let place = Place::project(&[
+        ("lagar.yaml", "name: drop\nsources:\n  events:\n    type: file\n    url: events/*.csv\n"),
+        ("events/1.csv", "id,n\n1,5\n2,-1\n3,-2\n"),
+        (
+            "trusted/events.sql",
+            "-- Events.\n/*---\nmaterialize: append\nincremental: raw.events\nchecks:\n  - {name: more, sql: \"n > 0\", severity: drop}\n  - {name: small, sql: \"n < 8\", severity: warn}\n  - {name: odd, sql: \"n % 2 <> 0\", severity: drop}\n---*/\n\
+             SELECT id, n FROM raw.events\n",
+        ),
+    ]);
+    let counts = |report: &serde_json::Value| -> Vec<(String, u64, u64)> {
+        let step = crate::support::step(report, "trusted.events");
+        let checks = step["checks"].as_array().unwrap().iter();
+        let count = |check: &serde_json::Value, of: &str| check[of].as_u64().unwrap();
+        checks
+            .map(|check| {
+                let name = check["name"].as_str().unwrap().to_owned();
+                (name, count(check, "rows_tested"), count(check, "rows_failed"))
+            })
+            .collect()
+    };
+    let found = |name: &str, tested, failed| (name.to_owned(), tested, failed);
+    // -2 fails both: it is counted by the first.
+    let first = counts(&place.run(&[]));
+    assert_eq!(first, [found("more", 3, 2), found("small", 1, 0), found("odd", 3, 0)]);
+    place.write("events/2.csv", "id,n\n4,4\n5,9\n6,-7\n");
+    let second = counts(&place.run(&[]));
+    assert_eq!(second, [found("more", 6, 3), found("small", 2, 1), found("odd", 6, 1)]);
+    let said = place.lagar(&["run", "--full-refresh", "-s", "trusted.events"]);
+    said.says(0, &["warning: check small of trusted.events: 1 of 2 rows"]);
+}
+
+#[test]
+fn schemas_of_projects_and_of_predictors_are_printed() {
+    let place = Place::project(&[]);
+    for (args, key) in
+        [(&["config", "schema"][..], "sources"), (&["config", "schema", "--predictor"], "fitted")]
+    {
+        let text = place.lagar(args).stdout;
+        let schema: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(schema["properties"].get(key).is_some(), "{args:?}: no {key}");
+    }
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
 };
 
+use lagar_flow::KillPoint;
 use serde_json::{Value, json};
 
-use crate::support::{Place, python, root, step};
+use crate::support::{Place, python, root, running::Running, step};
 
 const FEEDS: &str = "name: merges
 sources:
@@ -40,8 +41,8 @@ fn content(place: &Place, table: &str) -> Vec<String> {
     rows.iter().map(|row| ["id", "at", "v"].map(|c| text(&row[c])).join(" ")).collect()
 }
 
-/// The data files of a table's newest version, by the log.
-pub fn files(place: &Place, table: &str) -> BTreeSet<String> {
+/// The entries of a table's log, the newest last.
+fn log(place: &Place, table: &str) -> Vec<PathBuf> {
     let log = place.lake().join(table).join("_delta_log");
     let mut entries: Vec<PathBuf> = fs::read_dir(&log)
         .unwrap()
@@ -49,10 +50,20 @@ pub fn files(place: &Place, table: &str) -> BTreeSet<String> {
         .filter(|path| path.extension().is_some_and(|e| e == "json"))
         .collect();
     entries.sort();
+    entries
+}
+
+/// The actions of an entry of a log.
+fn actions(entry: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(entry).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The data files of a table's newest version, by the log.
+pub fn files(place: &Place, table: &str) -> BTreeSet<String> {
     let mut files = BTreeSet::new();
-    for entry in entries {
-        for line in fs::read_to_string(entry).unwrap().lines() {
-            let action: Value = serde_json::from_str(line).unwrap();
+    for entry in log(place, table) {
+        for action in actions(&entry) {
             if let Some(path) = action["add"]["path"].as_str() {
                 files.insert(path.to_owned());
             }
@@ -374,6 +385,143 @@ fn a_merge_that_was_overtaken_is_planned_again_or_stops_by_name() {
     let report = place.run(&[]);
     assert!(notes(&report, "trusted.t").contains("inserted 1, updated 1, unchanged 0"), "{report}");
     assert_eq!(content(&place, "trusted.t"), ["1 20 b", "2 30 c"]);
+}
+
+/// Another program puts a version on top of the newest one of `trusted.t`, with these actions; its entry.
+fn put_theirs(place: &Place, actions: &[Value]) -> PathBuf {
+    let next = log(place, "trusted/t").len();
+    let entry = place.lake().join(format!("trusted/t/_delta_log/{next:020}.json"));
+    let info = json!({"commitInfo": {"timestamp": 0, "operation": "WRITE", "engineInfo": "theirs/1.0"}});
+    let lines: Vec<String> = [&info].into_iter().chain(actions).map(|action| format!("{action}\n")).collect();
+    fs::write(&entry, lines.concat()).unwrap();
+    entry
+}
+
+/// The same with a row of theirs, in a file of theirs.
+fn put_their_row(place: &Place) -> PathBuf {
+    let other = feeds(FRONT, UNION);
+    other.write("created/1.csv", "id,at,v\n9,99,theirs\n");
+    other.run(&[]);
+    let made = actions(&log(&other, "trusted/t")[0]);
+    let add = made.iter().map(|action| &action["add"]).find(|add| add.is_object()).unwrap();
+    let table = other.lake().join("trusted/t");
+    fs::copy(table.join(add["path"].as_str().unwrap()), place.lake().join("trusted/t/theirs.parquet"))
+        .unwrap();
+    let theirs = json!({"add": {
+        "path": "theirs.parquet", "partitionValues": {}, "size": add["size"], "modificationTime": 0,
+        "dataChange": true, "stats": add["stats"],
+    }});
+    put_theirs(place, &[theirs])
+}
+
+/// Every file of `trusted.t`.
+fn everything(place: &Place) -> BTreeMap<String, Vec<u8>> {
+    let mut files = place.lake_files();
+    files.retain(|name, _| name.starts_with("trusted/t/"));
+    files
+}
+
+/// A run would go on from what is released, and take the rows of the other program out of the newest version.
+#[test]
+fn rows_of_another_program_are_not_built_over() {
+    let append = "materialize: append\nincremental: [raw.created, raw.closed]\n";
+    for front in [FRONT, append] {
+        let place = feeds(front, UNION);
+        place.write("created/1.csv", "id,at,v\n1,10,a\n");
+        place.run(&[]);
+        put_their_row(&place);
+        let there = everything(&place);
+        place.write("closed/1.csv", "id,at,v\n2,20,b\n");
+        for _ in 0..2 {
+            place.lagar(&["run"]).says(
+                1,
+                &["E3008", "version 1 of `trusted.t` was written by another program", "--full-refresh"],
+            );
+            assert_eq!(everything(&place), there, "{front}");
+            assert_eq!(content(&place, "trusted.t"), ["1 10 a"], "the release is what it was");
+        }
+        // Whoever asks for it gets the table from its inputs alone.
+        place.run(&["--full-refresh", "-s", "trusted.t"]);
+        assert_eq!(content(&place, "trusted.t"), ["1 10 a", "2 20 b"]);
+        assert!(!files(&place, "trusted/t").contains("theirs.parquet"));
+        assert_eq!(step(&place.run(&[]), "trusted.t")["status"], "nothing_new");
+    }
+}
+
+/// Others note in the log that they vacuumed, or set a property.
+#[test]
+fn an_entry_of_another_program_without_rows_is_built_upon() {
+    let place = feeds(FRONT, UNION);
+    place.write("created/1.csv", "id,at,v\n1,10,a\n");
+    place.run(&[]);
+    let theirs = put_theirs(&place, &[]);
+    assert_eq!(step(&place.run(&[]), "trusted.t")["status"], "nothing_new");
+    place.write("closed/1.csv", "id,at,v\n1,20,b\n2,20,b\n");
+    let report = place.run(&[]);
+    assert!(notes(&report, "trusted.t").contains("inserted 1, updated 1, unchanged 0"), "{report}");
+    assert_eq!(content(&place, "trusted.t"), ["1 20 b", "2 20 b"]);
+    assert_eq!(log(&place, "trusted/t")[1], theirs);
+}
+
+/// The step is tried again after it lost the race, and must not build over the winner then.
+#[test]
+fn rows_that_another_program_puts_during_a_merge_stay() {
+    let place = feeds(FRONT, UNION);
+    place.write("created/1.csv", "id,at,v\n1,10,a\n");
+    place.run(&[]);
+    place.write("closed/1.csv", "id,at,v\n1,20,b\n");
+    let run = Running::at(&place, KillPoint::ModelChecked, "stop");
+    run.until_stopped();
+    let theirs = put_their_row(&place);
+    let entry = fs::read(&theirs).unwrap();
+    run.signal("CONT");
+    run.end().says(
+        1,
+        &[
+            "another writer was first: trusted.t has version 1, and this run started from version 0",
+            "E3008",
+            "version 1 of `trusted.t` was written by another program",
+        ],
+    );
+    assert_eq!(log(&place, "trusted/t").last(), Some(&theirs), "it is the newest");
+    assert_eq!(fs::read(&theirs).unwrap(), entry);
+    assert!(files(&place, "trusted/t").contains("theirs.parquet"));
+    assert_eq!(content(&place, "trusted.t"), ["1 10 a"], "the release is what it was");
+}
+
+/// Old rows and inserted ones are the rows afterwards. Here the log says of the old ones that there is one more
+/// or one less than there is, or has all of them twice: as if the merge had lost a row, or written it twice.
+#[test]
+fn a_merge_that_loses_or_doubles_a_row_is_not_committed() {
+    for (change, why) in [
+        ("3", "`trusted.t` was not merged: 3 rows and 1 new ones became 3"),
+        ("1", "`trusted.t` was not merged: 1 rows and 1 new ones became 3"),
+        ("twice", "`trusted.t` was not merged: 4 rows and 0 new ones became 3"),
+    ] {
+        let place = feeds(FRONT, UNION);
+        place.write("created/1.csv", "id,at,v\n1,10,a\n2,10,a\n");
+        place.run(&[]);
+        let entry = log(&place, "trusted/t").pop().unwrap();
+        // Without its seal it is taken as it is, like that of an older Lagar.
+        let mut text = fs::read_to_string(&entry).unwrap().replace("lagar_seal", "unsealed");
+        if change == "twice" {
+            let add = actions(&entry).into_iter().find(|action| action["add"].is_object()).unwrap();
+            let path = add["add"]["path"].as_str().unwrap();
+            let table = place.lake().join("trusted/t");
+            fs::copy(table.join(path), table.join("twice.parquet")).unwrap();
+            text.push_str(&add.to_string().replace(path, "twice.parquet"));
+        } else {
+            let rows = |rows: &str| format!(r#"\"numRecords\":{rows}"#);
+            assert!(text.contains(&rows("2")), "{text}");
+            text = text.replace(&rows("2"), &rows(change));
+        }
+        fs::write(&entry, text).unwrap();
+        let there = files(&place, "trusted/t");
+        place.write("closed/1.csv", "id,at,v\n1,20,b\n3,20,b\n");
+        place.lagar(&["run"]).says(70, &["E9001", why]);
+        assert_eq!(log(&place, "trusted/t"), [entry], "no other version");
+        assert_eq!(files(&place, "trusted/t"), there);
+    }
 }
 
 #[test]

@@ -388,6 +388,65 @@ fn a_record_that_does_not_fit_together_is_refused_by_name() {
     place.lagar(&["predictors", "promote", "loud", "1"]).says(1, &says);
 }
 
+/// What a newer Lagar wrote is refused by its name and number, and stands in nobody's way.
+#[test]
+fn a_record_of_a_newer_lagar_is_refused_by_name() {
+    let place = place();
+    place.run(&[]);
+    let path = place.lake().join("refined/_predictors/loud/00000000000000000001.json");
+    // Without its seal it is one that somebody else wrote.
+    let text = fs::read_to_string(&path).unwrap().replace("\"lagar_seal\"", "\"other\"");
+    let newer = |pointer: &str, version: u64| {
+        let mut record: Value = serde_json::from_str(&text).unwrap();
+        *record.pointer_mut(pointer).unwrap() = json!(version);
+        fs::write(&path, record.to_string()).unwrap();
+    };
+    let inner = "version 1 of `loud`: the predictor has format version 2, newer than 1";
+    let outer = "refined/_predictors/loud/00000000000000000001.json has format version 3, newer than 2";
+    for (pointer, version, says) in [("/predictor/format_version", 2, inner), ("/format_version", 3, outer)] {
+        newer(pointer, version);
+        let told = [says, "use the Lagar that wrote it, or a newer one"];
+        place.lagar(&["sql", "SELECT predict('loud') FROM trusted.days"]).says(1, &told);
+        place.lagar(&["predictors", "show", "loud"]).says(1, &told);
+        place.lagar(&["predictors", "score", "loud"]).says(1, &told);
+        place.lagar(&["predictors", "promote", "loud", "1"]).says(1, &told);
+        let listed = place.lagar(&["predictors", "list", "--json"]);
+        listed.says(0, &[]);
+        let listed = listed.json();
+        assert!(listed[1]["damaged"].as_str().unwrap().contains(says), "{listed}");
+        assert_eq!((&listed[0]["name"], listed[0].get("damaged")), (&json!("ahead"), None));
+        place.lagar(&["sql", "SELECT count(*) FROM forecast('ahead')"]).says(0, &[]);
+    }
+    // The next version is learned all the same, where it is known which number it has.
+    newer("/predictor/format_version", 2);
+    place.write("days.csv", days(154, 0.0));
+    let report = place.run(&[]);
+    let trained = step(&report, "predictors.loud");
+    assert_eq!((&report["status"], &trained["version"]), (&json!("ok"), &json!(2)), "{report}");
+    assert!(trained["notes"].to_string().contains("not compared with version 1"), "{trained}");
+}
+
+/// In the words of the version that is asked, before a row is read.
+#[test]
+fn features_that_are_of_another_type_where_they_are_asked_are_told() {
+    let place = place();
+    place.run(&[]);
+    let asked =
+        |features: &str| format!("SELECT predict('loud') AS loud FROM (SELECT {features} FROM trusted.days)");
+    let text = asked("place, CAST(weekday AS VARCHAR) AS weekday");
+    let says = "predict('loud'): the feature `weekday` was a number, and has the type text here";
+    place.lagar(&["sql", &text]).says(2, &[says]);
+    let number = asked("1 AS place, weekday");
+    let place_says = "predict('loud'): the feature `place` was text, and has the type";
+    place.lagar(&["sql", &number]).says(2, &[place_says]);
+    place.lagar(&["sql", &asked("place")]).says(2, &["predict('loud'): there is no column `weekday`"]);
+    // A number of another type is a number all the same.
+    place.lagar(&["sql", &asked("place, CAST(weekday AS DOUBLE) AS weekday")]).says(0, &[]);
+    // In a model, too.
+    place.write("refined/asked.sql", text);
+    place.lagar(&["run"]).says(1, &[says, "refined.asked"]);
+}
+
 #[test]
 fn rows_that_cannot_be_learned_from_fail_the_step_by_name_and_nothing_is_released() {
     let place = place();
@@ -448,20 +507,60 @@ fn a_forecast_of_no_data_is_empty_until_there_is_some() {
 fn rows_that_need_too_much_memory_are_refused_before_they_are_read() {
     let place = place();
     let (head, _) = YAML.split_once("  ahead:").unwrap();
+    let head = head.replace("    group_by: place\n    encode: {place: one_hot}\n", "");
+    let head = head.replace("features: [place, weekday]", "features: [weekday]");
     let yaml = format!("{head}limits: {{memory: 8MiB}}\n");
     place.write("lagar.yaml", &yaml);
     fs::remove_file(place.project.join("refined/ahead.sql")).unwrap();
     fs::remove_file(place.project.join("refined/asked.sql")).unwrap();
     place.write("days.csv", days(30_000, 0.0));
     let says =
-        ["60000 rows of 4 columns need about 5 MiB, and a predictor may use 4 MiB", "`precision: single`"];
+        ["60000 rows of 3 columns need about 5 MiB, and a predictor may use 4 MiB", "`precision: single`"];
     place.lagar(&["run"]).says(1, &says);
-    place.write("lagar.yaml", yaml.replace("    params:", "    precision: single\n    params:"));
+    let single = yaml.replace("    params:", "    precision: single\n    params:");
+    place.write("lagar.yaml", &single);
     place.run(&[]);
     let shown = place.lagar(&["predictors", "show", "loud", "--json"]).json();
     let frame = &shown["predictor"]["frame"];
     assert_eq!(frame["precision"], "single");
-    assert_eq!(frame["features"][1]["data_type"], "Float32");
+    assert_eq!(frame["features"][0]["data_type"], "Float32");
+    // One column of the table may become many of the matrix, which nobody knows before the rows are read.
+    let named = "CAST(date_part('doy', day) AS VARCHAR) AS name";
+    place
+        .write("trusted/days.sql", format!("SELECT day, weekday, loud, {named} FROM raw.days WHERE _newest"));
+    let encoded = "features: [weekday, name]\n    encode: {name: one_hot}";
+    place.write("lagar.yaml", single.replace("features: [weekday]", encoded));
+    let says = ["60000 rows become 102 columns of numbers", "and a predictor may use 4 MiB", "`sample: N`"];
+    place.lagar(&["run"]).says(1, &says);
+}
+
+/// So many rows, and the same ones in whatever order they lie.
+#[test]
+fn a_sample_is_taken_where_it_is_asked_for_and_told() {
+    let place = place();
+    let all = YAML.replace("    promote: {metric: balanced_accuracy}\n", "");
+    let shown = || place.lagar(&["predictors", "show", "loud", "--json"]).json()["predictor"].clone();
+    place.write("lagar.yaml", all.replace("    params:", "    sample: 200\n    params:"));
+    let report = place.run(&[]);
+    let notes = step(&report, "predictors.loud")["notes"].to_string();
+    assert!(notes.contains("learned from a sample of 200 of 280 rows"), "{notes}");
+    let first = shown();
+    let from = &first["learned_from"];
+    assert_eq!(from["sample_of"], 280);
+    assert_eq!(from["rows"].as_u64().unwrap() + from["rows_test"].as_u64().unwrap(), 200);
+    let card = place.lagar(&["predictors", "show", "loud"]).stdout;
+    assert!(card.contains("a sample of 280"), "{card}");
+    let sorted = "SELECT * FROM (SELECT day, place, cases, weekday, loud FROM raw.days WHERE _newest) ORDER BY cases DESC";
+    place.write("trusted/days.sql", sorted);
+    assert_eq!(version(&place.run(&["--full-refresh"]), "predictors.loud"), 2);
+    let second = shown();
+    for part in ["params", "frame", "distributions", "fitted", "judged"] {
+        assert_eq!(second[part], first[part], "{part}");
+    }
+    place.write("lagar.yaml", all);
+    let report = place.run(&[]);
+    assert!(!step(&report, "predictors.loud")["notes"].to_string().contains("sample"), "{report}");
+    assert_eq!(shown()["learned_from"].get("sample_of"), None);
 }
 
 #[test]
@@ -704,6 +803,20 @@ fn the_citys_noise_is_predicted() {
         .map(|baseline| baseline["name"].as_str().unwrap())
         .collect();
     assert_eq!(names, ["majority", "7 days before"]);
+    // It finds more of what is loud than either, and that is no luck of saying so more often.
+    for baseline in judged["baselines"].as_array().unwrap() {
+        let measure = |measures: &Value, name: &str| measures[name].as_f64().unwrap();
+        let recall = |measures: &Value| measures["binary"]["recall"].as_f64().unwrap();
+        let (ours, theirs) = (&judged["measures"], &baseline["measures"]);
+        assert!(recall(ours) > recall(theirs), "{baseline}");
+        for name in ["accuracy", "balanced_accuracy"] {
+            assert!(measure(ours, name) > measure(theirs, name), "{name}: {baseline}");
+        }
+    }
+    let card = place.lagar(&["predictors", "show", "high_noise"]).stdout;
+    for line in ["balanced_accuracy ↑", "accuracy ↑", "recall ↑"] {
+        assert!(card.contains(line), "no {line} in {card}");
+    }
     assert_eq!(judged["groups"].as_array().unwrap().len(), 6);
     assert!(
         judged["bias"]["groups"].as_array().unwrap()[0]["rates"].get("tpr").is_some(),

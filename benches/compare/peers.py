@@ -33,6 +33,16 @@ def of_series(**series):
     return pandas.concat(frames, ignore_index=True)
 
 
+def by_the_others(frame, column):
+    others = frame.filter(regex=r"^f\d+$").drop(columns=column)
+    return of_rows(others.to_numpy(), frame[column].to_numpy())
+
+
+def with_few(frame, usual, rare, rows):
+    few = pandas.concat([frame[frame.target == usual], frame[frame.target == rare][:rows]]).sort_values("t")
+    return few.assign(target=(few.target == rare).astype("int64")).reset_index(drop=True)
+
+
 @cache
 def tables():
     """The last three are made from a seed, the others come with scikit-learn and statsmodels."""
@@ -43,10 +53,12 @@ def tables():
         tables[name] = of_rows(data.data[order], data.target[order].astype("float64" if name == "diabetes" else "int64"))
     longley = series_sets.longley.load_pandas()
     tables["longley"] = of_rows(longley.exog, longley.endog)
-    # The benign tumours with a few malignant ones among them.
-    cancer = tables["breast_cancer"]
-    few = pandas.concat([cancer[cancer.target == 1], cancer[cancer.target == 0][:20]]).sort_values("t")
-    tables["few_malignant"] = few.assign(target=1 - few.target).reset_index(drop=True)
+    # A number of each flower and wine by the others.
+    tables["sepals"], tables["proline"] = by_the_others(tables["iris"], "f1"), by_the_others(tables["wine"], "f12")
+    # The benign tumours with a few malignant ones among them, and the like.
+    tables["few_malignant"] = with_few(tables["breast_cancer"], 1, 0, 20)
+    tables["few_virginica"] = with_few(tables["iris"], 0, 2, 5)
+    tables["few_barolo"] = with_few(tables["wine"], 1, 0, 7)
     macro, co2 = series_sets.macrodata.load_pandas().data, series_sets.co2.load_pandas().data.co2
     tables["yearly"] = of_series(sunspots=series_sets.sunspots.load_pandas().data.SUNACTIVITY, nile=series_sets.nile.load_pandas().data.volume)
     tables["quarterly"] = of_series(gdp=macro.realgdp, prices=macro.cpi, unemployment=macro.unemp)
@@ -119,7 +131,7 @@ def up_to(share):
 
 
 CLASSES = "iris breast_cancer wine digits"
-NUMBERS = "diabetes friedman"
+NUMBERS = "diabetes proline sepals friedman"
 
 CLASSIFICATION = [
     Comparison("logistic", CLASSES, lambda: linear_model.LogisticRegression(max_iter=5000), {"accuracy": 0.02}),
@@ -131,7 +143,7 @@ CLASSIFICATION = [
     Comparison("gradient_boosting_classifier", CLASSES, lambda: ensemble.HistGradientBoostingClassifier(random_state=1), {"accuracy": 0.04}),
 ]
 # Counts are not scaled.
-COUNTS = [Comparison("multinomial_naive_bayes", "digits", naive_bayes.MultinomialNB, exactly("accuracy"))]
+COUNTS = [Comparison("multinomial_naive_bayes", "digits wine iris", naive_bayes.MultinomialNB, exactly("accuracy"))]
 
 REGRESSION = [
     Comparison("linear", NUMBERS, linear_model.LinearRegression, exactly("r2", "rmse")),
@@ -150,7 +162,7 @@ LEAST_SQUARES = [Comparison("linear", "diabetes longley", OLS, {"coefficients": 
 CLUSTERING = [
     Comparison("k_means", "iris wine", lambda: cluster.KMeans(3, n_init=10, random_state=1), {"inertia": 0.01, "silhouette": 0.02}, "clusters: 3"),
     Comparison("k_means", "digits", lambda: cluster.KMeans(10, n_init=10, random_state=1), {"inertia": 0.01, "silhouette": 0.02}, "clusters: 10"),
-    Comparison("gaussian_mixture", "iris wine", lambda: mixture.GaussianMixture(3, n_init=5, tol=1e-4, max_iter=200, random_state=1), {"log likelihood": 0.02, "silhouette": 0.05}),
+    Comparison("gaussian_mixture", "iris wine blobs", lambda: mixture.GaussianMixture(3, n_init=5, tol=1e-4, max_iter=200, random_state=1), {"log likelihood": 0.02, "silhouette": 0.05}),
     Comparison("dbscan", "iris", cluster.DBSCAN, exactly("same groups")),
     Comparison("dbscan", "wine", lambda: cluster.DBSCAN(eps=2.2), exactly("same groups"), "eps: 2.2"),
     Comparison("dbscan", "moons", lambda: cluster.DBSCAN(eps=0.2), exactly("same groups"), "eps: 0.2"),
@@ -181,8 +193,8 @@ FORMULAS = [
     Comparison("mad", "iris breast_cancer wine", median_deviations, exactly("scores", "other flags")),
 ]
 OUTLIERS = [
-    Comparison("isolation_forest", "few_malignant", lambda: ensemble.IsolationForest(random_state=1), {"roc auc": 0.02, "rank correlation": 0.05}),
-    Comparison("local_outlier_factor", "few_malignant", neighbors.LocalOutlierFactor, exactly("roc auc", "rank correlation")),
+    Comparison("isolation_forest", "few_malignant few_virginica few_barolo", lambda: ensemble.IsolationForest(random_state=1), {"roc auc": 0.02, "rank correlation": 0.05}),
+    Comparison("local_outlier_factor", "few_malignant few_virginica few_barolo", neighbors.LocalOutlierFactor, exactly("roc auc", "rank correlation")),
 ]
 
 

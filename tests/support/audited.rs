@@ -14,10 +14,12 @@ use super::{
 /// Rows that each source gets a round; one of five readings is left out by a check.
 const ROWS: u64 = 5;
 pub const SOURCES: [&str; 3] = ["events", "readings", "orders"];
+/// The sources of which some rows are newer versions of older ones.
+const CHANGING: [&str; 2] = ["readings", "orders"];
 
 const EVENTS: &str = "-- One row an event.\n/*---\nmaterialize: append\nincremental: raw.events\nkey: [id]\n---*/\nSELECT id, n, amount, sum FROM raw.events\n";
-const ORDERS: &str = "-- One row an order.\n/*---\nmaterialize: merge\nincremental: raw.orders\nkey: [id]\n---*/\nSELECT id, n, amount, sum FROM raw.orders\n";
-const READINGS: &str = "-- One row a reading, every fifth left out.\n/*---\nmaterialize: merge\nincremental: raw.readings\nkey: [id]\nchecks:\n  - {name: no_fifth, sql: n % 5 <> 0, severity: drop}\n---*/\nSELECT id, n, amount, sum FROM raw.readings WHERE _newest\n";
+const ORDERS: &str = "-- One row an order, the newest.\n/*---\nmaterialize: merge\nincremental: raw.orders\nkey: [id]\nlatest_by: [n]\n---*/\nSELECT id, n, amount, sum FROM raw.orders\n";
+const READINGS: &str = "-- One row a reading, the newest, every fifth left out.\n/*---\nmaterialize: merge\nincremental: raw.readings\nkey: [id]\nlatest_by: [n]\nchecks:\n  - {name: no_fifth, sql: n % 5 <> 0, severity: drop}\n---*/\nSELECT id, n, amount, sum FROM raw.readings WHERE _newest\n";
 const TOTALS: &str = "-- One row a table.\n/*---\nmaterialize: partition\nincremental: [trusted.events, trusted.orders, trusted.readings]\npartition_by: [source]\n---*/\nSELECT 'events' AS source, count(*) AS rows, sum(amount) AS amount FROM trusted.events\nUNION ALL SELECT 'orders', count(*), sum(amount) FROM trusted.orders\nUNION ALL SELECT 'readings', count(*), sum(amount) FROM trusted.readings\n";
 
 const GUESSES: &str = "-- One row an event: what is learned from all of them.\n/*---\nkey: [id]\n---*/\nSELECT id, n, predict('level') AS guess FROM trusted.events\n";
@@ -40,6 +42,8 @@ pub struct Found {
     /// The same of the newest versions, for a reader that knows of no release.
     pub newest: Option<u64>,
     pub raw: Value,
+    /// Versions by merged table that hold files written again in the place of older ones.
+    rewritten: Value,
 }
 
 impl Audited {
@@ -95,7 +99,8 @@ impl Audited {
         self.rounds * ROWS
     }
 
-    /// Each source gets new rows, and the file one that cannot be taken.
+    /// Each source gets new rows, newer versions of older ones among them, and the file one that cannot be
+    /// taken.
     pub fn grow(&mut self) {
         let first = self.rows() + 1;
         self.rounds += 1;
@@ -107,7 +112,9 @@ impl Audited {
         }
         csv.push_str(&format!("broken-{},x,0,\n", self.rounds));
         fs::write(self.outside.path().join(format!("in/{:06}.csv", self.rounds)), csv).unwrap();
+        // What was changed is sent once more behind the newer version of it.
         let readings: Vec<Value> = (1..=last)
+            .rev()
             .map(|n| {
                 let (id, amount, sum) = row("readings", n);
                 json!({"id": id, "n": n, "amount": amount, "sum": sum})
@@ -142,6 +149,7 @@ impl Audited {
             state: answer["state"].as_u64(),
             newest: answer["newest"].as_u64(),
             raw: answer["raw"].clone(),
+            rewritten: answer["rewritten"].clone(),
         }
     }
 
@@ -156,18 +164,35 @@ impl Audited {
             assert_eq!(found.raw[source]["rows"], rows, "raw.{source}");
         }
         assert_eq!(found.raw["events"]["rejected"], self.rounds, "rejected rows");
+        for source in CHANGING {
+            // Else none of the runs that were broken off was in such a merge.
+            let rewritten = found.rewritten[source].as_u64().unwrap();
+            assert!(rewritten >= (self.rounds - 1) / 2, "{rewritten} merges of {source} wrote a file again");
+        }
         found
     }
 }
 
-/// Row `n` of a source: id, amount, checksum over both. `audit.py` makes the same.
+/// Row `n` of a source: id, amount, checksum over all three. `audit.py` makes the same.
 fn row(source: &str, n: u64) -> (String, u64, String) {
-    let (id, amount) = (format!("{source}-{n}"), n * 7919 % 1000);
-    let text = format!("{id}|{amount}");
+    let (id, amount) = (format!("{source}-{}", origin(source, n)), n * 7919 % 1000);
+    let text = format!("{id}|{n}|{amount}");
     let sum = text
         .bytes()
         .fold(0xCBF2_9CE4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
     (id, amount, format!("{sum:016x}"))
+}
+
+/// The row with which the id of row `n` came. In a round two rows are newer versions of rows of an older
+/// round, which lie in one file; in every third, in turn by source, none is, so that there is more than one.
+/// (Of readings the later one of the two is left out by the check, and takes no other's place.)
+fn origin(source: &str, n: u64) -> u64 {
+    let (round, place) = ((n - 1) / ROWS, (n - 1) % ROWS);
+    let turn = CHANGING.iter().position(|changing| *changing == source);
+    match turn.map(|turn| round % 3 == 2 - turn as u64) {
+        Some(false) if round > 0 && place % 3 == 1 => round / 2 * ROWS + 1 + place / 2,
+        _ => n,
+    }
 }
 
 /// The answer of `audit.py`; fails if something is wrong.

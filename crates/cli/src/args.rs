@@ -429,7 +429,11 @@ pub enum ConfigAction {
         origin: bool,
     },
     /// The JSON schema of lagar.yaml, for editors
-    Schema,
+    Schema {
+        /// That of what is stored of a predictor instead.
+        #[arg(long)]
+        predictor: bool,
+    },
 }
 
 /// How rows are written.

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub use crate::front_matter::{Scalar, Severity};
 use crate::{
-    errors, parser,
+    errors, merge, parser,
     session::Session,
     sql::{literal, quote},
 };
@@ -323,9 +323,10 @@ impl Visitor for Parts {
 pub struct CheckResult {
     pub name: String,
     pub severity: Severity,
-    /// Rows of the table.
+    /// Rows of the table; of a check of severity `drop` also those that such checks left out.
     pub rows_tested: u64,
-    /// Rows that are wrong: for `unique` all that share a key; 1 where the table as a whole is.
+    /// Rows that are wrong: for `unique` all that share a key; 1 where the table as a whole is. Of a check of
+    /// severity `drop` those that it left out: a row is counted by the first check that it fails.
     pub rows_failed: u64,
     /// At most five of them as JSON objects; for `unique` the keys with their number of rows, for a
     /// condition on the table its aggregates. Long texts are cut.
@@ -363,10 +364,16 @@ fn of_check(error: &Error, check: &Check) -> Error {
     }
 }
 
-/// Runs the checks over `table`, which `session` has bound to the rows to test.
+/// Runs the checks over `table`, which `session` has bound to the rows to test. `some_left_out`: whether rows that
+/// were left out are staged as [`merge::LEFT_OUT`].
 ///
 /// A check that fails is a result, not an error; an error is one of planning or reading.
-pub async fn run(session: &Session, table: &TableName, checks: &[Check]) -> Result<Vec<CheckResult>> {
+pub async fn run(
+    session: &Session,
+    table: &TableName,
+    checks: &[Check],
+    some_left_out: bool,
+) -> Result<Vec<CheckResult>> {
     if checks.is_empty() {
         return Ok(Vec::new());
     }
@@ -389,7 +396,29 @@ pub async fn run(session: &Session, table: &TableName, checks: &[Check]) -> Resu
             sample,
         });
     }
+    if some_left_out {
+        for result in results.iter_mut().filter(|result| result.severity == Severity::Drop) {
+            count_left_out(session, result).await?;
+        }
+    }
     Ok(results)
+}
+
+/// Adds to what a check found in the table the rows that are not in it because they failed the check.
+async fn count_left_out(session: &Session, result: &mut CheckResult) -> Result<()> {
+    let rows_of = merge::all_left_out();
+    let failed = format!("{FAILED_CHECK} = {}", literal(&result.name));
+    let counts = format!("SELECT count(*), count(*) FILTER (WHERE {failed}) FROM ({rows_of})");
+    if let [tested, failed] = numbers(session, &counts).await?[..] {
+        result.rows_tested += tested;
+        result.rows_failed += failed;
+    }
+    if result.rows_failed > 0 && result.sample.is_empty() {
+        let sample =
+            format!("SELECT * EXCLUDE ({FAILED_CHECK}) FROM ({rows_of}) WHERE {failed} LIMIT {SAMPLE_ROWS}");
+        result.sample = rows(session, &sample).await?;
+    }
+    Ok(())
 }
 
 /// The rows that fail each check. All conditions on rows are tested in one pass over the table.

@@ -472,6 +472,27 @@ impl Session {
             SessionStateBuilder::new_from_existing(self.state.clone()).with_optimizer_rules(rules).build();
     }
 
+    /// Reads the files of tables whole from now on.
+    #[cfg(test)]
+    pub(crate) fn without_pruning(&mut self) {
+        let options = self.state.config_mut().options_mut();
+        options.execution.parquet.pruning = false;
+        options.execution.parquet.enable_page_index = false;
+        options.execution.parquet.bloom_filter_on_read = false;
+        options.execution.parquet.pushdown_filters = false;
+        options.optimizer.enable_dynamic_filter_pushdown = false;
+        options.optimizer.enable_topk_dynamic_filter_pushdown = false;
+        options.optimizer.enable_join_dynamic_filter_pushdown = false;
+        options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+        // By their statistics and folders whole files are left out whatever the options say: no condition may reach
+        // them.
+        let rules = self.state.physical_optimizers().iter();
+        let rules = rules.filter(|rule| !rule.name().contains("FilterPushdown")).cloned().collect();
+        self.state = SessionStateBuilder::new_from_existing(self.state.clone())
+            .with_physical_optimizer_rules(rules)
+            .build();
+    }
+
     /// The same tables, and from now on what `engine` may use.
     #[cfg(test)]
     pub(crate) fn on(self, engine: &Engine) -> Session {

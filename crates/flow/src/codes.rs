@@ -57,7 +57,7 @@ codes! {
     LAKE_SYMLINK = "E3005", Data, "a symbolic link lies in the lake";
     LAKE_CORRUPT = "E3006", Data, "an object of the lake is damaged or missing";
     LAKE_CONFLICT = "E3007", Outside, "another writer was first";
-    LAKE_VERSION = "E3008", Data, "the lake was written by a newer Lagar";
+    LAKE_VERSION = "E3008", Data, "the lake was written by a newer Lagar, or by another program";
     TABLE_MISSING = "E3009", Data, "there is no such table or version";
     SCHEMA_CHANGE = "E3010", Data, "a table's columns changed in a way that its old rows do not allow";
     LAKE_CREDENTIALS = "E3011", Usage, "no credentials for the lake's store were found";

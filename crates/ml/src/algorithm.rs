@@ -6,12 +6,13 @@
 use std::fmt;
 
 use lagar_flow::{Error, Result, codes};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis, Slice};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::algorithms::ALGORITHMS;
+use crate::parallel::in_order;
 
 /// What a predictor answers, and by which measures it is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -178,12 +179,33 @@ impl Output {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Adds the answers for further rows, which must be of the same kind.
+    fn append(&mut self, more: Output) -> Result<()> {
+        match (self, more) {
+            (Output::Values(all), Output::Values(more)) => all.extend(more),
+            (Output::Groups(all), Output::Groups(more)) => all.extend(more),
+            (
+                Output::Scores { scores, outliers },
+                Output::Scores { scores: more, outliers: more_outliers },
+            ) => {
+                scores.extend(more);
+                outliers.extend(more_outliers);
+            }
+            (Output::Probabilities(all), Output::Probabilities(more))
+            | (Output::Components(all), Output::Components(more)) => all
+                .append(Axis(0), more.view())
+                .map_err(|error| Error::bug("answers of another number of columns").caused_by(&error))?,
+            _ => return Err(Error::bug("answers of two kinds")),
+        }
+        Ok(())
+    }
 }
 
 /// What an algorithm learned. It is stored as its `serde` form: plain numbers, documented on its fields.
 pub trait Fitted: Send + Sync {
-    /// `x` has the columns that it was fitted with, all finite. Row by row: the answer for a row does not
-    /// depend on the other rows.
+    /// `x` has the columns that it was fitted with, all finite. Row by row, on one thread: the answer for a row does
+    /// not depend on the other rows, which is what lets several threads share them.
     ///
     /// # Errors
     /// Only defects.
@@ -205,6 +227,31 @@ pub trait Fitted: Send + Sync {
     /// Of groups that have centres a row for each.
     fn centres(&self) -> Option<Array2<f64>> {
         None
+    }
+}
+
+/// Rows that one thread answers at once: enough to be worth a thread even where a row takes nearly nothing.
+const ROWS_AT_ONCE: usize = 8192;
+
+impl dyn Fitted {
+    /// [`Fitted::predict`] by up to `threads` threads, each of which answers some of the rows. As no answer depends on
+    /// other rows, the number of threads changes nothing.
+    ///
+    /// # Errors
+    /// Only defects.
+    pub fn answers(&self, x: ArrayView2<'_, f64>, threads: usize) -> Result<Output> {
+        let parts = x.nrows().div_ceil(ROWS_AT_ONCE);
+        if threads <= 1 || parts <= 1 {
+            return self.predict(x);
+        }
+        let parts = in_order(parts, threads, |part| {
+            let from = part * ROWS_AT_ONCE;
+            self.predict(x.slice_axis(Axis(0), Slice::from(from..x.nrows().min(from + ROWS_AT_ONCE))))
+        })?;
+        let mut parts = parts.into_iter();
+        let mut all = parts.next().ok_or_else(|| Error::bug("no rows were asked"))??;
+        parts.try_for_each(|part| all.append(part?))?;
+        Ok(all)
     }
 }
 
@@ -247,6 +294,11 @@ pub trait Algorithm: 'static {
     /// What is wrong with the parameters: the name of the parameter and what it must be.
     fn check(_params: &Self::Params) -> Result<(), (&'static str, String)> {
         Ok(())
+    }
+
+    /// Bytes that fitting takes beside the rows, where they grow with the square of them.
+    fn bytes(_params: &Self::Params, _rows: usize) -> u64 {
+        0
     }
 
     /// # Errors
@@ -316,8 +368,14 @@ type Load = fn(&Value, usize, usize) -> Result<Box<dyn Fitted>>;
 
 #[derive(Clone, Copy)]
 enum Learn {
-    Rows { fit: fn(&Value, &Training<'_>) -> Result<Stored>, load: Load },
-    Series { forecast: fn(&Value, &Series<'_>, usize, f64) -> Result<Forecast> },
+    Rows {
+        fit: fn(&Value, &Training<'_>) -> Result<Stored>,
+        bytes: fn(&Value, usize) -> Result<u64>,
+        load: Load,
+    },
+    Series {
+        forecast: fn(&Value, &Series<'_>, usize, f64) -> Result<Forecast>,
+    },
 }
 
 impl fmt::Debug for Entry {
@@ -340,6 +398,7 @@ pub const fn rows<A: Algorithm>() -> Entry {
                 let numbers = serde_json::to_value(&fitted).map_err(|e| stored(A::NAME, &e))?;
                 Ok((Box::new(fitted), numbers))
             },
+            bytes: |params, rows| Ok(A::bytes(&parsed::<A::Params>(A::NAME, params)?, rows)),
             load: |numbers, columns, classes| {
                 let fitted = A::Fitted::deserialize(numbers).map_err(|e| stored(A::NAME, &e))?;
                 fitted.check(columns, classes).map_err(|what| misfit(A::NAME, &what))?;
@@ -409,6 +468,17 @@ impl Entry {
     pub fn fit(&self, params: &Value, training: &Training<'_>) -> Result<(Box<dyn Fitted>, Value)> {
         match self.learn {
             Learn::Rows { fit, .. } => fit(params, training),
+            Learn::Series { .. } => Err(Error::bug(format!("`{}` learns from series", self.name))),
+        }
+    }
+
+    /// As [`Algorithm::bytes`].
+    ///
+    /// # Errors
+    /// Only defects.
+    pub(crate) fn bytes(&self, params: &Value, rows: usize) -> Result<u64> {
+        match self.learn {
+            Learn::Rows { bytes, .. } => bytes(params, rows),
             Learn::Series { .. } => Err(Error::bug(format!("`{}` learns from series", self.name))),
         }
     }

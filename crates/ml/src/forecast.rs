@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     algorithm::{Entry, Explanation, Forecast, Series, Task, algorithm},
-    choice::{Choice, Learned, Verdict},
+    choice::{Baseline, Choice, Learned, Verdict},
     judge::{self, forecast::Part},
     judged::Judged,
     predictor::{FORMAT_VERSION, LabelKind, LearnedFrom, Predictor, TargetColumn, Tried, libraries},
@@ -486,10 +486,12 @@ impl Work<'_> {
         }
         let metric = self.metric()?;
         let Some(judged) = judged else { return Ok(Verdict::unjudged()) };
-        let baselines = judged.overall.baselines.iter();
-        let baselines: Vec<(String, Option<f64>)> = baselines
-            .map(|baseline| (baseline.algorithm.clone(), metric.of_forecasts(&baseline.scores)))
-            .collect();
+        let baselines = judged.overall.baselines.iter().map(|baseline| Baseline {
+            name: &baseline.algorithm,
+            value: metric.of_forecasts(&baseline.scores),
+            margin: baseline.margins.of(metric),
+        });
+        let baselines: Vec<Baseline<'_>> = baselines.collect();
         // The one before, from the same times.
         let before = self.lesson.before.map(|before| {
             if before.task != Task::Forecast {

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::{
-    Measures, bias::Bias, forecast::Judged as JudgedForecast, guards::Future, importance::Importances,
+    Measures, bias::Bias, chance::Margins, forecast::Judged as JudgedForecast, guards::Future,
+    importance::Importances,
 };
 
 /// Which rows a predictor was judged by.
@@ -53,9 +54,12 @@ pub struct Judged {
 /// A trivial predictor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Baseline {
-    /// `majority`, `mean`, or `7 before`.
+    /// `majority`, `mean`, or `7 days before`; `by chance` and `one group`; `columns`; `iqr`.
     pub name: String,
     pub measures: Measures,
+    /// How much better than it the predictor may look by chance. Records of before have none.
+    #[serde(default, skip_serializing_if = "Margins::is_empty")]
+    pub margins: Margins,
 }
 
 /// The rows of one group.

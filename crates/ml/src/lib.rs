@@ -2,6 +2,10 @@
 //! that knows linfa. It reads no tables: it gets rows.
 //!
 //! [`algorithm`] says what an algorithm is; [`algorithms`] has one file for each.
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests may ask any library for what they compare with")
+)]
 
 pub mod algorithm;
 pub mod algorithms;
@@ -11,6 +15,7 @@ pub mod forecast;
 pub mod frame;
 pub mod judge;
 pub mod judged;
+mod math;
 mod parallel;
 pub mod predictor;
 pub mod spec;

@@ -53,13 +53,10 @@ pub(crate) fn worth(steps: usize, threads: usize) -> usize {
     threads.min(steps >> 17).max(1)
 }
 
-/// The threads for scoring, of which nobody says a number.
-pub(crate) fn of_machine() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).min(8)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{sync::Condvar, time::Duration};
+
     use super::*;
 
     #[test]
@@ -69,5 +66,27 @@ mod tests {
             assert_eq!(squares, (0..100).map(|at| at * at).collect::<Vec<_>>());
             assert!(in_order(0, threads, |at| at).unwrap().is_empty());
         }
+    }
+
+    /// Each task waits until as many are being done at one time as there should be threads.
+    #[test]
+    fn as_many_threads_work_as_are_asked_for() {
+        for threads in [1, 2, 8] {
+            let (begun, one_more) = (Mutex::new(0), Condvar::new());
+            let met = in_order(threads, threads, |_| {
+                let mut all = begun.lock().unwrap();
+                *all += 1;
+                one_more.notify_all();
+                let wait = one_more.wait_timeout_while(all, Duration::from_secs(20), |all| *all < threads);
+                !wait.unwrap().1.timed_out()
+            });
+            assert_eq!(met.unwrap(), vec![true; threads]);
+        }
+    }
+
+    #[test]
+    fn little_work_is_for_one_thread() {
+        let threads = [(0, 8), (1 << 17, 8), (1 << 18, 8), (1 << 20, 8), (1 << 30, 8), (1 << 30, 0)];
+        assert_eq!(threads.map(|(steps, threads)| worth(steps, threads)), [1, 1, 2, 8, 8, 1]);
     }
 }

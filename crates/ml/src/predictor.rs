@@ -17,7 +17,7 @@ use arrow::{
     datatypes::{DataType, Field, Fields},
 };
 use lagar_flow::{Error, Result, codes};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -231,6 +231,7 @@ pub struct Scorer {
     fitted: Box<dyn Fitted>,
     /// The classes as they are answered; `None` if it knows none.
     names: Option<ArrayRef>,
+    threads: usize,
 }
 
 impl std::fmt::Debug for Scorer {
@@ -240,6 +241,11 @@ impl std::fmt::Debug for Scorer {
 }
 
 impl Predictor {
+    /// The JSON schema of what is stored.
+    pub fn schema() -> Schema {
+        schema_for!(Predictor)
+    }
+
     /// From what was stored.
     ///
     /// # Errors
@@ -348,7 +354,14 @@ impl Scorer {
         let classes = names.as_ref().map_or(0, |names| names.len());
         let fitted = entry.load(&predictor.fitted, predictor.columns.len(), classes);
         let fitted = fitted.map_err(|error| error.hint(WAY_OUT))?;
-        Ok(Self { predictor, frame, fitted, names })
+        Ok(Self { predictor, frame, fitted, names, threads: 1 })
+    }
+
+    /// Answers many rows with up to so many threads. Without it there is one: what is asked in SQL is asked by as many
+    /// threads as the query has.
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
     }
 
     pub fn predictor(&self) -> &Predictor {
@@ -423,7 +436,7 @@ impl Scorer {
     /// # Errors
     /// As [`Scorer::answer`].
     pub fn output(&self, rows: &RecordBatch) -> Result<Output> {
-        self.fitted.predict(self.frame.matrix(rows)?.view())
+        self.fitted.answers(self.frame.matrix(rows)?.view(), self.threads)
     }
 
     /// The code of the class that is answered for each row.
@@ -473,7 +486,7 @@ impl Scorer {
 /// The libraries that fit predictors, with their versions.
 pub(crate) fn libraries() -> BTreeMap<String, String> {
     // The versions of the workspace; a test compares them with Cargo.lock.
-    [("lagar", env!("CARGO_PKG_VERSION")), ("linfa", "0.8.1"), ("augurs", "0.10.3")]
+    [("lagar", env!("CARGO_PKG_VERSION")), ("linfa", "0.8.1"), ("augurs", "0.10.3"), ("libm", "0.2.16")]
         .map(|(name, version)| (name.to_owned(), version.to_owned()))
         .into()
 }

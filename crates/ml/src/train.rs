@@ -3,6 +3,8 @@
 //! The rows of the test are looked at once, when everything was chosen. What is stored is what was judged: it was
 //! fitted on the rows of training and validation, never on those of the test.
 
+mod baselines;
+mod guarding;
 mod judging;
 
 use std::collections::BTreeSet;
@@ -35,6 +37,8 @@ pub struct Lesson<'a> {
     pub rows_of_table: u64,
     /// They do not change the result.
     pub threads: usize,
+    /// Bytes that the rows and what is made of them may take.
+    pub memory: u64,
     /// The predictor that is current.
     pub before: Option<&'a Predictor>,
 }
@@ -49,7 +53,8 @@ impl Lesson<'_> {
 ///
 /// # Errors
 /// [`codes::PREDICTOR_DATA`] if these rows cannot be learned from, [`codes::PREDICTOR_LEAK`] if a feature gives the
-/// target away, [`codes::CONFIG`] if what is asked does not fit the columns.
+/// target away, [`codes::CONFIG`] if what is asked does not fit the columns, [`codes::MEMORY`] if what is made of the
+/// rows would take too much.
 pub fn train(lesson: &Lesson<'_>) -> Result<Learned> {
     let entry = algorithm(&lesson.spec.algorithm)?;
     if let Some(error) = Error::all(lesson.spec.misfits(&lesson.rows.schema())) {
@@ -104,7 +109,10 @@ impl<'a> Work<'a> {
         let names: Vec<String> = all.schema().fields().iter().map(|field| field.name().clone()).collect();
         let features = spec.feature_columns(&names)?;
         let with_target = rows_with_target(all, spec.target.as_deref())?;
-        let rows = rows_of(all, &with_target)?;
+        let rows = match with_target.len() == all.num_rows() {
+            true => all.clone(),
+            false => rows_of(all, &with_target)?,
+        };
         let rows_without_target = (all.num_rows() - rows.num_rows()) as u64;
         if rows.num_rows() == 0 {
             let what = match &spec.target {
@@ -155,7 +163,7 @@ impl<'a> Work<'a> {
         };
         let fit = self.fit(&params, &learned)?;
         notes.extend(fit.notes.iter().cloned());
-        let width = fit.frame.columns().len();
+        let width = fit.frame.width();
         if self.entry.task.has_target() && width >= learned.len() {
             notes.push(format!(
                 "{width} columns and {} to learn from: it may know them by heart",
@@ -191,6 +199,10 @@ impl<'a> Work<'a> {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
+        if let Some(all) = self.lesson.sample_of() {
+            let rows = self.lesson.rows.num_rows();
+            notes.push(format!("learned from a sample of {rows} of {all} rows"));
+        }
         if self.rows_without_target > 0 {
             notes
                 .push(format!("{} without a target were left out", counted(self.rows_without_target, "row")));
@@ -250,11 +262,13 @@ impl<'a> Work<'a> {
             features: &self.features,
             encode: &spec.encode,
             impute: &spec.impute,
-            scale: spec.scale,
             precision: spec.precision,
         };
-        let (frame, notes) = Frame::learn(&asked, &rows, target.as_deref())?;
+        let (mut frame, notes) = Frame::learn(&asked, &rows, target.as_deref())?;
+        self.has_room(&frame, params, numbers.len())?;
+        frame.learn_scaling(spec.scale, &rows)?;
         let x = frame.training_matrix(&rows, target.as_deref())?;
+        drop(rows);
         let columns = frame.columns();
         let mut seen = Vec::new();
         let mut local = Vec::new();
@@ -278,6 +292,35 @@ impl<'a> Work<'a> {
         Ok(Fit { frame, notes, fitted, numbers, seen })
     }
 
+    /// Whether there is room for the matrix of all rows, a part of which is learned from while another one judges, and
+    /// for what the algorithm makes of `learned` rows.
+    ///
+    /// # Errors
+    /// [`codes::MEMORY`], before any of it is made.
+    fn has_room(&self, frame: &Frame, params: &Value, learned: usize) -> Result<()> {
+        let rows = self.rows.num_rows();
+        // Once as they were given, once where those with a target were taken, once where a part of them is.
+        let with_target = if self.rows_without_target > 0 { 2 } else { 1 };
+        let held = self.lesson.rows.get_array_memory_size() + with_target * self.rows.get_array_memory_size();
+        let made = frame.bytes(rows).saturating_add(self.entry.bytes(params, learned)?);
+        let (bytes, allowed) = (made.saturating_add(held as u64), self.lesson.memory);
+        if bytes <= allowed {
+            return Ok(());
+        }
+        let what = format!(
+            "{rows} rows become {} columns of numbers: with what `{}` makes of them they need about {} MiB, and a \
+             predictor may use {} MiB",
+            frame.width(),
+            self.entry.name,
+            bytes.div_ceil(1 << 20),
+            allowed >> 20
+        );
+        Err(Error::new(codes::MEMORY, what).hint(
+            "learn from a sample (`sample: N`), give fewer values a column of their own (`encode: ordinal` or \
+             `target`), or raise `limits.memory`",
+        ))
+    }
+
     /// The rows with these numbers.
     fn portion(&self, fit: &Fit, numbers: &[usize]) -> Result<Portion> {
         let x = fit.frame.matrix(&rows_of(&self.rows, numbers)?)?;
@@ -287,7 +330,7 @@ impl<'a> Work<'a> {
     /// The answers for rows. Of classification with a column for each of all classes, also those that were not
     /// learned from.
     fn answers(&self, fit: &Fit, x: ArrayView2<'_, f64>) -> Result<Output> {
-        self.spread(fit, fit.fitted.predict(x)?)
+        self.spread(fit, fit.fitted.answers(x, self.lesson.threads)?)
     }
 
     fn spread(&self, fit: &Fit, output: Output) -> Result<Output> {
@@ -361,14 +404,19 @@ fn split(spec: &Spec, rows: &RecordBatch, features: &[String]) -> Result<(Parts,
         let parts = Parts::by_time(time, column(rows, time)?, spec.split)?;
         return Ok((parts, format!("time {time}")));
     }
-    let (columns, by): (Vec<&String>, String) = match spec.key.as_slice() {
-        [] => (
-            features.iter().chain(&spec.target).collect(),
-            format!("hash of the row ({})", features.join(", ")),
-        ),
-        key => (key.iter().collect(), format!("hash of {}", key.join(", "))),
+    let by = match spec.key.as_slice() {
+        [] => format!("hash of the row ({})", features.join(", ")),
+        key => format!("hash of {}", key.join(", ")),
     };
-    let columns = columns.into_iter().map(|name| Ok((name.as_str(), column(rows, name)?)));
+    let columns = hashed(spec, features).into_iter().map(|name| Ok((name.as_str(), column(rows, name)?)));
     let parts = Parts::by_hash(&columns.collect::<Result<Vec<_>>>()?, rows.num_rows(), spec.split)?;
     Ok((parts, by))
+}
+
+/// The columns whose hash divides the rows, where there is no time.
+fn hashed<'a>(spec: &'a Spec, features: &'a [String]) -> Vec<&'a String> {
+    match spec.key.as_slice() {
+        [] => features.iter().chain(&spec.target).collect(),
+        key => key.iter().collect(),
+    }
 }

@@ -1,13 +1,36 @@
-//! What every algorithm of the list must keep, whatever it does.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+//! What every algorithm of the list must keep, whatever it does; and the one that CONTRIBUTING.md adds as an example.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+#[path = "worked_example/mean.rs"]
+mod mean;
+
+use std::collections::BTreeSet;
+
+// In its place among the others the example says `crate::algorithm`.
+use lagar_ml::algorithm;
 
 use lagar_flow::codes;
-use lagar_ml::{ALGORITHMS, Entry, Output, Series, Target, Task, Training};
+use lagar_ml::{ALGORITHMS, Entry, Output, Predictor, Series, Target, Task, Training};
 use ndarray::{Array2, Axis, Slice};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256Plus;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+/// As the recipe adds it to the list.
+static EXAMPLE: Entry = algorithm::rows::<mean::Mean>();
+
+fn all() -> impl Iterator<Item = &'static Entry> {
+    ALGORITHMS.iter().chain([&EXAMPLE])
+}
+
+fn of_rows() -> impl Iterator<Item = &'static Entry> {
+    all().filter(|entry| entry.task != Task::Forecast)
+}
+
+fn forecasters() -> impl Iterator<Item = &'static Entry> {
+    all().filter(|entry| entry.task == Task::Forecast)
+}
 
 struct Rows {
     x: Array2<f64>,
@@ -53,10 +76,6 @@ impl Rows {
     }
 }
 
-fn of_rows() -> impl Iterator<Item = &'static Entry> {
-    ALGORITHMS.iter().filter(|entry| entry.task != Task::Forecast)
-}
-
 fn defaults(entry: &Entry) -> Value {
     entry.params(&json!({})).unwrap()
 }
@@ -76,11 +95,9 @@ fn finite(output: &Output) -> bool {
 
 #[test]
 fn names_and_parameters_are_documented() {
-    let mut names: Vec<&str> = ALGORITHMS.iter().map(|entry| entry.name).collect();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), ALGORITHMS.len(), "two algorithms have one name");
-    for entry in ALGORITHMS {
+    let names: BTreeSet<&str> = all().map(|entry| entry.name).collect();
+    assert_eq!(names.len(), all().count(), "two algorithms have one name");
+    for entry in all() {
         assert!(!entry.about.is_empty() && !entry.about.ends_with('.'), "{}", entry.name);
         let schema = serde_json::to_value((entry.schema)()).unwrap();
         let defaults = defaults(entry);
@@ -96,24 +113,50 @@ fn names_and_parameters_are_documented() {
     }
 }
 
+/// With one thread, with several, and with one again: the same numbers of `learned`, the same answers for `asked`.
+fn keeps_its_bits(entry: &Entry, params: &Value, learned: &Rows, asked: &Array2<f64>) {
+    let mut before: Option<(String, Output)> = None;
+    for threads in [1, 2, 8, 1] {
+        let (fitted, numbers) = entry.fit(params, &learned.training(entry.task, threads)).unwrap();
+        let text = serde_json::to_string(&numbers).unwrap();
+        let output = fitted.answers(asked.view(), threads).unwrap();
+        if let Some((numbers, answers)) = &before {
+            assert!(*numbers == text, "{} with {threads} threads", entry.name);
+            assert!(*answers == output, "{} with {threads} threads", entry.name);
+        }
+        before = Some((text, output));
+    }
+}
+
 #[test]
 fn the_same_rows_give_the_same_bits_with_any_number_of_threads() {
     for entry in of_rows() {
         for classes in [2, 3] {
             let rows = rows(200, 4, classes, 1);
-            let params = defaults(entry);
-            let mut before: Option<(String, Output)> = None;
-            for threads in [1, 2, 8, 1] {
-                let (fitted, numbers) = entry.fit(&params, &rows.training(entry.task, threads)).unwrap();
-                let text = serde_json::to_string(&numbers).unwrap();
-                let output = fitted.predict(rows.x.view()).unwrap();
-                if let Some((numbers, answers)) = &before {
-                    assert_eq!(*numbers, text, "{} with {threads} threads", entry.name);
-                    assert_eq!(*answers, output, "{} with {threads} threads", entry.name);
-                }
-                before = Some((text, output));
-            }
+            keeps_its_bits(entry, &defaults(entry), &rows, &rows.x);
         }
+    }
+}
+
+/// Threads have to be worth it: of few rows boosting counts and cuts on one thread, the loss of a logistic regression
+/// is one block, and so are the rows that are asked. Here there is work for eight.
+#[test]
+fn many_rows_give_the_same_bits_with_any_number_of_threads() {
+    for entry in of_rows() {
+        let (rows_learned, columns, params) = match entry.name {
+            // They compare each row with each other one, and hand out row by row, or machine by machine.
+            "svm" | "svr" | "dbscan" | "optics" | "local_outlier_factor" | "nearest_neighbours" => {
+                (600, 4, json!({}))
+            }
+            // They hand out run by run.
+            "k_means" | "gaussian_mixture" => (3_000, 4, json!({})),
+            // They hand out the values of all columns, 2^17 for a thread.
+            name if name.contains("boosting") => (40_000, 32, json!({"iterations": 3})),
+            name if name.contains("forest") => (40_000, 4, json!({"trees": 9})),
+            _ => (40_000, 4, json!({})),
+        };
+        let learned = rows(rows_learned, columns, 3, 6);
+        keeps_its_bits(entry, &entry.params(&params).unwrap(), &learned, &rows(70_000, columns, 3, 7).x);
     }
 }
 
@@ -122,7 +165,7 @@ fn the_same_rows_give_the_same_bits_with_any_number_of_threads() {
 #[test]
 fn the_bits_are_those_that_were_written_down() {
     let mut found = String::new();
-    for entry in ALGORITHMS {
+    for entry in all() {
         let params = defaults(entry);
         let numbers = match entry.task {
             Task::Forecast => {
@@ -147,6 +190,79 @@ fn the_bits_are_those_that_were_written_down() {
         std::fs::write(file, &found).unwrap();
     }
     assert_eq!(std::fs::read_to_string(file).unwrap(), found);
+}
+
+const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/predictors.md");
+
+/// The cells of the table of docs/predictors.md whose first line is `head`, row by row.
+fn table(head: &str) -> Vec<Vec<String>> {
+    let guide = std::fs::read_to_string(GUIDE).unwrap();
+    let (_, table) = guide.split_once(&format!("{head}\n")).unwrap_or_else(|| panic!("no table {head}"));
+    let rows = table.lines().skip(1).map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    rows.map(|row| row.split(" | ").map(str::to_owned).collect()).collect()
+}
+
+/// What stands in backticks.
+fn named(text: &str) -> BTreeSet<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// `LAGAR_BLESS=1` writes the table.
+#[test]
+fn the_guide_lists_every_algorithm() {
+    let line = |entry: &Entry| format!("| `{}` | {} | {} |\n", entry.name, entry.task, entry.about);
+    let listed: String = ALGORITHMS.iter().map(line).collect();
+    let guide = std::fs::read_to_string(GUIDE).unwrap();
+    let head = "| algorithm | task | what it is |\n|---|---|---|\n";
+    let (before, rest) = guide.split_once(head).unwrap();
+    let told: String = rest.split_inclusive('\n').take_while(|line| line.starts_with('|')).collect();
+    if std::env::var_os("LAGAR_BLESS").is_some() {
+        let after = &rest[told.len()..];
+        return std::fs::write(GUIDE, format!("{before}{head}{listed}{after}")).unwrap();
+    }
+    assert_eq!(told, listed);
+}
+
+#[test]
+fn the_guide_names_what_stands_in_a_record() {
+    let schema = Predictor::schema().to_value();
+    let keys: BTreeSet<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+    let told = table("| key | what it holds |");
+    assert_eq!(told.iter().flat_map(|cells| named(&cells[0])).collect::<BTreeSet<_>>(), keys);
+}
+
+/// Each name that is stored stands in the row of its algorithm, or in that of a part that is named there, or of a part
+/// of it.
+#[test]
+fn the_guide_names_all_numbers_that_are_fitted() {
+    fn keys<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| {
+                found.insert(key);
+                keys(value, found);
+            }),
+            Value::Array(list) => list.iter().for_each(|value| keys(value, found)),
+            _ => {}
+        }
+    }
+    let told = table("| of | what is stored as `fitted` |");
+    let row = |name: &str| {
+        let row = told.iter().find(|cells| named(&cells[0]).contains(name));
+        row.map(|cells| named(&cells[1]))
+    };
+    for entry in ALGORITHMS.iter().filter(|entry| entry.task != Task::Forecast) {
+        let rows = rows(150, 4, 3, 2);
+        let (_, numbers) = entry.fit(&defaults(entry), &rows.training(entry.task, 1)).unwrap();
+        let mut known = row(entry.name).unwrap_or_else(|| panic!("no row of `{}`", entry.name));
+        for _ in 0..2 {
+            let parts: Vec<&str> = known.iter().filter_map(|name| row(name)).flatten().collect();
+            known.extend(parts);
+        }
+        let mut stored = BTreeSet::new();
+        keys(&numbers, &mut stored);
+        let missing: Vec<&&str> = stored.difference(&known).collect();
+        assert!(missing.is_empty(), "`{}` stores {missing:?} too", entry.name);
+    }
 }
 
 #[test]
@@ -359,7 +475,7 @@ fn a_future_is_as_long_as_asked_and_lies_in_its_interval() {
         (0..60).map(f64::from).collect(),
         wave(60).map(|v| v * 1e12).collect(),
     ];
-    for entry in ALGORITHMS.iter().filter(|entry| entry.task == Task::Forecast) {
+    for entry in forecasters() {
         let params = defaults(entry);
         for values in &long {
             for horizon in [1, 30] {

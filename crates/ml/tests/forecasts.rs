@@ -1,5 +1,5 @@
 //! What every forecaster must bear, beside what `contract.rs` asks of all algorithms.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use lagar_flow::codes;
 use lagar_ml::{ALGORITHMS, Series, Task};

@@ -1,5 +1,5 @@
 //! From a table to a predictor that was judged: what is learned, refused, chosen and promoted.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use std::sync::Arc;
 
@@ -12,7 +12,9 @@ use arrow::{
     datatypes::Float64Type,
 };
 use lagar_flow::{Error, codes};
-use lagar_ml::{JudgedOn, Learned, Lesson, Predictor, Question, Scorer, Spec, train};
+use lagar_ml::{
+    ALGORITHMS, JudgedOn, Learned, Lesson, Predictor, Question, Scorer, Spec, Task, judge::Measures, train,
+};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256Plus;
 use serde_json::{Value, json};
@@ -31,8 +33,12 @@ fn learn(spec: &Spec, rows: &RecordBatch) -> lagar_flow::Result<Learned> {
 }
 
 fn learn_after(spec: &Spec, rows: &RecordBatch, before: Option<&Predictor>) -> lagar_flow::Result<Learned> {
+    train(&Lesson { before, ..lesson(spec, rows) })
+}
+
+fn lesson<'a>(spec: &'a Spec, rows: &'a RecordBatch) -> Lesson<'a> {
     let rows_of_table = rows.num_rows() as u64;
-    train(&Lesson { spec, rows, version: 1, rows_of_table, threads: 2, before })
+    Lesson { spec, rows, version: 1, rows_of_table, threads: 2, memory: u64::MAX, before: None }
 }
 
 fn refused(spec: &Spec, rows: &RecordBatch) -> Error {
@@ -107,6 +113,8 @@ fn a_classifier_is_judged_beside_its_baselines_by_group_and_promoted() {
     assert_eq!(judged.on, JudgedOn::Test);
     let names: Vec<&str> = judged.baselines.iter().map(|baseline| baseline.name.as_str()).collect();
     assert_eq!(names, ["majority", "7 days before"]);
+    let of_groups = judged.groups.iter().flat_map(|group| &group.baselines);
+    assert!(judged.baselines.iter().chain(of_groups).all(|baseline| !baseline.margins.is_empty()));
     let groups: Vec<&str> = judged.groups.iter().map(|group| group.group.as_str()).collect();
     assert_eq!(groups, ["bronx", "queens"]);
     assert_eq!(judged.bias.as_ref().unwrap().groups.len(), 2);
@@ -137,8 +145,7 @@ fn the_same_rows_give_the_same_record_with_any_number_of_threads() {
     let spec = spec(changed(noise(), "search", json!({"max_depth": [2, 4]})));
     let mut before: Option<String> = None;
     for threads in [1, 2, 8, 1] {
-        let lesson =
-            Lesson { spec: &spec, rows: &rows, version: 1, rows_of_table: 400, threads, before: None };
+        let lesson = Lesson { threads, ..lesson(&spec, &rows) };
         let text = serde_json::to_string(&train(&lesson).unwrap().predictor).unwrap();
         assert!(before.as_ref().is_none_or(|before| *before == text), "{threads} threads");
         before = Some(text);
@@ -169,10 +176,108 @@ fn a_feature_that_gives_the_target_away_is_refused_unless_it_is_allowed() {
     assert_eq!(refused(&itself, &city(50, 3)).message(), error.message());
 }
 
+/// A value is nine tenths of the one before, and chance. In each of `places` places one of its own, day by day.
+fn wandering(places: usize, days: i32, seed: u64) -> Vec<Vec<f64>> {
+    let mut random = Xoshiro256Plus::seed_from_u64(seed);
+    let mut series = vec![vec![]; places];
+    for values in &mut series {
+        let mut value = 0.0;
+        for _ in 0..days {
+            value = 0.9 * value + random.gen_range(-1.0..1.0);
+            values.push(value);
+        }
+    }
+    series
+}
+
+/// `day`, `place`, `y` and the feature `x`: the value so many rows later of the same place.
+fn moved(series: &[Vec<f64>], by: isize) -> RecordBatch {
+    let days = 0..series[0].len();
+    let rows = || days.clone().flat_map(|day| (0..series.len()).map(move |place| (day, place)));
+    let value = |day: Option<usize>, place: usize| series[place].get(day?).copied();
+    let places: Vec<String> = rows().map(|(_, place)| format!("p{place}")).collect();
+    table(vec![
+        ("day", Arc::new(Date32Array::from_iter_values(rows().map(|(day, _)| day as i32))) as ArrayRef),
+        ("place", Arc::new(StringArray::from(places))),
+        ("x", Arc::new(Float64Array::from_iter(rows().map(|(d, p)| value(d.checked_add_signed(by), p))))),
+        ("y", Arc::new(Float64Array::from_iter(rows().map(|(day, place)| value(Some(day), place))))),
+    ])
+}
+
+fn by_time() -> Value {
+    json!({"algorithm": "linear", "from": "refined.x", "target": "y", "time": "day", "features": ["x"],
+        "impute": {"x": 0}})
+}
+
 #[test]
-fn a_feature_from_the_future_is_told() {
+fn a_feature_of_a_later_row_is_refused_however_series_are_told_apart() {
+    let (alone, places) = (wandering(1, 300, 1), wandering(3, 300, 1));
+    let encoded = json!({"features": ["x", "place"], "encode": {"place": "one_hot"}});
+    for (name, series, more) in [
+        ("one", &alone, json!({})),
+        ("by key", &places, json!({"key": ["day", "place"]})),
+        ("by group", &places, json!({"group_by": "place"})),
+        ("by a feature", &places, encoded),
+        // The key of a row alone tells no series apart.
+        ("by an id", &alone, json!({"key": ["y"]})),
+    ] {
+        let mut keys = by_time();
+        keys.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        for (by, later) in [(1, "1 row"), (7, "7 rows")] {
+            let error = refused(&spec(keys.clone()), &moved(series, by));
+            assert_eq!(error.code(), codes::PREDICTOR_LEAK, "{name}: {error}");
+            let says = format!(
+                "the feature `x` knows the future: it gives `y` away {later} later (it says 100.0 % of it)"
+            );
+            assert_eq!(error.message(), says, "{name}");
+            assert!(error.hint_text().unwrap().contains("`allow_leak: [x]`"), "{name}: {error}");
+            let allowed = changed(keys.clone(), "allow_leak", json!(["x"]));
+            learn(&spec(allowed), &moved(series, by)).unwrap();
+            learn(&spec(keys.clone()), &moved(series, -by)).unwrap();
+        }
+    }
+    // Nobody knows which rows follow on which, or what came first.
+    learn(&spec(by_time()), &moved(&places, 1)).unwrap();
+    learn(&spec(changed(by_time(), "time", Value::Null)), &moved(&alone, 1)).unwrap();
+    // A place that no target is known of is one all the same.
+    let rows = moved(&alone, 7);
+    let known = (0..300).map(|row| (row % 9 != 4).then(|| alone[0][row]));
+    let rows = with(&rows, "y", Arc::new(Float64Array::from_iter(known)));
+    assert_eq!(refused(&spec(by_time()), &rows).code(), codes::PREDICTOR_LEAK);
+    // More than one, and classes.
+    let both = with(&moved(&alone, 2), "z", moved(&alone, 1).column_by_name("x").unwrap().clone());
+    let loud = alone[0].iter().map(|value| if *value > 0.5 { "loud" } else { "quiet" });
+    let both = with(&both, "loud", Arc::new(StringArray::from_iter_values(loud)));
+    let numbers =
+        changed(changed(by_time(), "features", json!(["x", "z"])), "impute", json!({"x": 0, "z": 0}));
+    let classes =
+        changed(changed(numbers.clone(), "algorithm", json!("random_forest")), "target", json!("loud"));
+    for (keys, target) in [(numbers, "y"), (classes, "loud")] {
+        let says = format!(
+            "the features x (2 rows later), z (1 row later) know the future: they give `{target}` of later rows away"
+        );
+        let error = refused(&spec(keys), &both);
+        assert_eq!((error.message(), error.code()), (says.as_str(), codes::PREDICTOR_LEAK));
+        assert!(error.hint_text().unwrap().contains("`allow_leak: [x, z]`"), "{error}");
+    }
+}
+
+#[test]
+fn an_honest_lag_is_no_knowledge_of_the_future() {
+    let mut likely = 0;
+    for seed in 0..100 {
+        let rows = moved(&wandering(1, 800, seed), -1);
+        let future = learn(&spec(by_time()), &rows).unwrap().predictor.judged.future.unwrap();
+        likely += u32::from(future.likely);
+    }
+    assert!(likely <= 3, "{likely} of 100");
+}
+
+#[test]
+fn what_is_known_only_between_days_that_were_learned_from_is_told() {
     let mut random = Xoshiro256Plus::seed_from_u64(4);
-    // A level that wanders; the feature is its mean around the row, which says what the row was.
+    // A level that wanders. The feature is the number of the day: it says what the level is as long as that of the
+    // days around it is known, as a mean around the row does.
     let mut level = 0.0;
     let (mut days, mut target) = (vec![], vec![]);
     for day in 0..600 {
@@ -189,13 +294,35 @@ fn a_feature_from_the_future_is_told() {
     let keys =
         json!({"algorithm": "regression_forest", "from": "refined.x", "target": "level", "time": "day"});
     let learned = learn(&spec(keys), &rows).unwrap();
-    // The number of the day alone: between known days it says the level, after them it says nothing.
     assert!(learned.predictor.judged.future.as_ref().unwrap().likely);
     assert!(
         learned.predictor.notes.iter().any(|note| note.contains("future")),
         "{:?}",
         learned.predictor.notes
     );
+}
+
+#[test]
+fn a_class_that_comes_late_is_no_knowledge_of_the_future() {
+    // Two classes that the feature tells apart, and from some day on, in the rows that judge, a third one.
+    let days = 0..400;
+    let x: Vec<f64> = days.clone().map(|day| f64::from(day * 7 % 30)).collect();
+    let class = |(day, x): (i32, &f64)| match (day > 350, *x < 10.0, *x < 20.0) {
+        (true, true, _) => "late",
+        (_, _, true) => "low",
+        _ => "high",
+    };
+    let classes: Vec<&str> = days.clone().zip(&x).map(class).collect();
+    let rows = table(vec![
+        ("day", Arc::new(Date32Array::from(days.collect::<Vec<_>>())) as ArrayRef),
+        ("x", Arc::new(Float64Array::from(x))),
+        ("class", Arc::new(StringArray::from(classes))),
+    ]);
+    let keys = json!({"algorithm": "random_forest", "from": "refined.x", "target": "class", "time": "day",
+        "features": ["x"], "allow_leak": ["x"]});
+    let learned = learn(&spec(keys), &rows).unwrap();
+    let future = learned.predictor.judged.future.as_ref().unwrap();
+    assert!(!future.likely && future.ordered > 0.95 && future.shuffled > 0.95, "{future:?}");
 }
 
 /// 100 days, of which the last 15 judge. A value is of one day alone but for those in `twice`: (day, the day before
@@ -757,6 +884,306 @@ fn groups_components_and_outliers_are_learned_without_a_target() {
     }
 }
 
+#[test]
+fn what_the_test_holds_changes_nothing_that_is_learned() {
+    let rows = city(200, 31);
+    let keys = changed(noise(), "search", json!({"max_depth": [2, 4]}));
+    let keys = changed(keys, "encode", json!({"borough": "target"}));
+    let keys = changed(changed(keys, "impute", json!({"lag_7": "mean"})), "scale", json!("standard"));
+    let spec = spec(changed(keys, "threshold", json!({"metric": "f1"})));
+    let before = learn(&spec, &rows).unwrap().predictor;
+    let test = rows.num_rows() - before.learned_from.rows_test as usize;
+    let other = |row: usize, value: f64, changed: f64| Some(if row < test { value } else { changed });
+    let lag = rows.column_by_name("lag_7").unwrap().as_primitive::<Float64Type>();
+    let lag = (0..400).map(|row| if lag.is_valid(row) { other(row, lag.value(row), -7e5) } else { None });
+    let weekday = rows.column_by_name("weekday").unwrap().as_primitive::<arrow::datatypes::Int64Type>();
+    let weekday = (0..400).map(|row| other(row, weekday.value(row) as f64, 99.0).map(|value| value as i64));
+    let high = rows.column_by_name("high").unwrap().as_boolean();
+    let high = (0..400).map(|row| Some(high.value(row) != (row >= test && row % 3 > 0)));
+    let borough = rows.column_by_name("borough").unwrap().as_string::<i32>();
+    let borough = (0..400).map(|row| if row < test { borough.value(row) } else { "elsewhere" });
+    let rows = with(&rows, "lag_7", Arc::new(Float64Array::from_iter(lag)));
+    let rows = with(&rows, "weekday", Arc::new(Int64Array::from_iter(weekday)));
+    let rows = with(&rows, "high", Arc::new(BooleanArray::from_iter(high)));
+    let rows = with(&rows, "borough", Arc::new(StringArray::from_iter_values(borough)));
+    let after = learn(&spec, &rows).unwrap().predictor;
+    assert_ne!(after.judged.measures, before.judged.measures);
+    assert_eq!(what_was_learned(&after), what_was_learned(&before));
+}
+
+/// All of a record but how good it is.
+fn what_was_learned(predictor: &Predictor) -> String {
+    let mut record = predictor.to_json().unwrap();
+    for judged in ["judged", "notes"] {
+        record.as_object_mut().unwrap().remove(judged);
+    }
+    record.to_string()
+}
+
+#[test]
+fn as_many_rows_as_are_in_the_test_change_nothing_that_is_learned() {
+    let mut random = Xoshiro256Plus::seed_from_u64(32);
+    let id: ArrayRef = Arc::new(Int64Array::from_iter_values(0..80));
+    let x: Vec<f64> = (0..80).map(|_| random.gen_range(0.0..9.0)).collect();
+    let y: Vec<f64> = x.iter().map(|x| 2.0 * x + random.gen_range(0.0..9.0)).collect();
+    let of = |x: &[f64], y: &[f64]| {
+        let numbers = |values: &[f64]| -> ArrayRef { Arc::new(Float64Array::from(values.to_vec())) };
+        table(vec![("id", id.clone()), ("x", numbers(x)), ("y", numbers(y))])
+    };
+    let keys =
+        json!({"algorithm": "linear", "from": "refined.x", "target": "y", "key": ["id"], "scale": "min_max"});
+    let spec = spec(keys);
+    let before = learn(&spec, &of(&x, &y)).unwrap().predictor;
+    let same = (0..80).filter(|row| {
+        let (mut x, mut y) = (x.clone(), y.clone());
+        (x[*row], y[*row]) = (x[*row] + 20.0, y[*row] - 50.0);
+        what_was_learned(&learn(&spec, &of(&x, &y)).unwrap().predictor) == what_was_learned(&before)
+    });
+    assert_eq!(same.count() as u64, before.learned_from.rows_test);
+    assert!(before.learned_from.rows_test > 5);
+}
+
+#[test]
+fn columns_of_many_values_count_for_the_memory() {
+    // A number and a name of a hundred: 102 columns of the matrix, 3 of the table.
+    let rows = 20_000;
+    let names = (0..rows).map(|row| format!("n{}", row * 7919 % 100));
+    let numbers =
+        |of: usize| Arc::new(Float64Array::from_iter_values((0..rows).map(|row| (row * 7919 % of) as f64)));
+    let rows = table(vec![
+        ("name", Arc::new(StringArray::from_iter_values(names)) as ArrayRef),
+        ("x", numbers(997)),
+        ("y", numbers(1009)),
+    ]);
+    let one_hot =
+        json!({"algorithm": "ridge", "from": "refined.x", "target": "y", "encode": {"name": "one_hot"}});
+    let memory = 8 << 20;
+    let within = |keys: &Value, memory: u64| {
+        let spec = spec(keys.clone());
+        train(&Lesson { memory, ..lesson(&spec, &rows) }).map(drop)
+    };
+    // 20,000 rows of 102 numbers of 8 bytes.
+    for keys in [one_hot.clone(), changed(one_hot.clone(), "scale", json!("standard"))] {
+        let error = within(&keys, memory).unwrap_err();
+        assert_eq!(error.code(), codes::MEMORY, "{error}");
+        let says = "20000 rows become 102 columns of numbers: with what `ridge` makes of them they need about 17 MiB, \
+                    and a predictor may use 8 MiB";
+        assert_eq!(error.message(), says);
+        assert!(error.hint_text().unwrap().contains("`sample: N`"), "{error}");
+    }
+    within(&one_hot, 17 << 20).unwrap();
+    within(&changed(one_hot, "encode", json!({"name": "target"})), memory).unwrap();
+}
+
+#[test]
+fn what_compares_all_rows_counts_for_the_memory() {
+    let rows = 1000;
+    let numbers =
+        |of: usize| Arc::new(Float64Array::from_iter_values((0..rows).map(|row| (row * 7919 % of) as f64)));
+    let classes = (0..rows).map(|row| ["a", "b"][row * 31 % 97 % 2]);
+    let rows = table(vec![
+        ("x", numbers(997) as ArrayRef),
+        ("y", numbers(1009)),
+        ("class", Arc::new(StringArray::from_iter_values(classes))),
+    ]);
+    for (algorithm, target) in [("svr", "y"), ("svm", "class")] {
+        let keys = json!({"algorithm": algorithm, "from": "refined.x", "target": target, "features": ["x"],
+            "split": {"validate": 0, "test": 0}});
+        let within = |keys: &Value, memory: u64| {
+            let spec = spec(keys.clone());
+            train(&Lesson { memory, ..lesson(&spec, &rows) }).map(drop)
+        };
+        // A million similarities of 8 bytes.
+        let error = within(&keys, 7 << 20).unwrap_err();
+        assert_eq!(error.code(), codes::MEMORY, "{error}");
+        assert!(
+            error.message().contains(&format!("what `{algorithm}` makes of them they need about 8 MiB")),
+            "{error}"
+        );
+        // More rows than may be are told as such.
+        let fewer = changed(keys.clone(), "params", json!({"max_rows": 999}));
+        assert!(within(&fewer, 7 << 20).unwrap_err().message().contains("1000 rows are more than 999"));
+        // As many iterations are not needed here.
+        let params = changed(keys, "params", json!({"tolerance": 10.0}));
+        within(&params, 9 << 20).unwrap();
+    }
+}
+
+#[test]
+fn what_compares_each_row_with_each_other_has_a_cap() {
+    let rows = city(40, 33);
+    let mut capped = Vec::new();
+    for entry in ALGORITHMS.iter().filter(|entry| entry.task != Task::Forecast) {
+        let params = entry.params(&json!({})).unwrap();
+        if params.get("max_rows").is_none() {
+            continue;
+        }
+        capped.push(entry.name);
+        let keys = json!({"algorithm": entry.name, "from": "refined.x", "features": ["lag_7", "weekday"],
+            "impute": {"lag_7": 0}, "params": {"max_rows": 39}, "split": {"validate": 0, "test": 0.5}});
+        let keys = match entry.task {
+            Task::Regression => changed(keys, "target", json!("lag_7")),
+            Task::Classification => changed(keys, "target", json!("high")),
+            _ => keys,
+        };
+        let keys = match entry.task {
+            Task::Regression => changed(changed(keys, "features", json!(["weekday"])), "impute", json!({})),
+            _ => keys,
+        };
+        let most = |rows: u64| changed(keys.clone(), "params", json!({"max_rows": rows}));
+        let learned_from = learn(&spec(most(80)), &rows).unwrap().predictor.learned_from.rows;
+        learn(&spec(most(learned_from)), &rows).unwrap();
+        let error = refused(&spec(most(learned_from - 1)), &rows);
+        assert_eq!(error.code(), codes::PREDICTOR_DATA, "{error}");
+        let (message, says) = (error.message(), format!(" are more than {}", learned_from - 1));
+        assert!(message.contains(entry.name) && message.ends_with(&says), "{error}");
+        assert!(error.hint_text().unwrap().contains("`max_rows`"), "{error}");
+    }
+    capped.sort_unstable();
+    let known = ["dbscan", "local_outlier_factor", "nearest_neighbours", "optics", "svm", "svr"];
+    assert_eq!(capped, known);
+}
+
+#[test]
+fn a_target_that_is_not_finite_is_refused_by_name() {
+    let values = |odd: f64| (0..60).map(move |row| if row % 20 == 7 { odd } else { f64::from(row * 7 % 11) });
+    for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let rows = table(vec![
+            ("day", Arc::new(Date32Array::from_iter_values(0..60)) as ArrayRef),
+            ("x", Arc::new(Int64Array::from_iter_values((0..60).map(|row| row * 31 % 17)))),
+            ("y", Arc::new(Float64Array::from_iter_values(values(odd)))),
+        ]);
+        let line = json!({"algorithm": "linear", "from": "refined.x", "target": "y", "features": ["x"]});
+        let ahead =
+            json!({"algorithm": "drift", "from": "refined.x", "target": "y", "time": "day", "horizon": 2});
+        for keys in [line, ahead] {
+            let error = refused(&spec(keys), &rows);
+            assert_eq!(error.code(), codes::PREDICTOR_DATA, "{odd}: {error}");
+            assert_eq!(error.message(), "`target: y` is NaN or infinite in 3 of 60 rows", "{odd}");
+            assert!(error.hint_text().unwrap().contains("leave the rows out"), "{odd}: {error}");
+        }
+    }
+}
+
+#[test]
+fn more_classes_than_can_be_told_apart_are_refused() {
+    let of = |classes: i64| {
+        table(vec![
+            ("x", Arc::new(Int64Array::from_iter_values((0..2400).map(|row| row * 7919 % 2399))) as ArrayRef),
+            ("class", Arc::new(Int64Array::from_iter_values((0..2400).map(|row| row % classes)))),
+        ])
+    };
+    let keys = spec(json!({"algorithm": "gaussian_naive_bayes", "from": "refined.x", "target": "class"}));
+    let error = refused(&keys, &of(1001));
+    assert_eq!(error.code(), codes::PREDICTOR_DATA);
+    assert_eq!(error.message(), "`target: class` has 1001 different values: more than 1000");
+    assert_eq!(error.hint_text(), Some("for numbers take a regression"));
+    learn(&keys, &of(1000)).unwrap();
+}
+
+#[test]
+fn of_few_rows_is_learned_or_said_why_not() {
+    for entry in ALGORITHMS {
+        for days in [1, 2, 3] {
+            let rows = city(days, 34);
+            let mut keys = json!({"algorithm": entry.name, "from": "refined.x"});
+            if entry.task == Task::Forecast {
+                keys = changed(changed(keys, "time", json!("day")), "horizon", json!(1));
+                keys = changed(changed(keys, "series", json!(["borough"])), "target", json!("weekday"));
+            } else {
+                keys = changed(keys, "features", json!(["weekday", "lag_7"]));
+                keys = changed(keys, "impute", json!({"lag_7": 3}));
+            }
+            match entry.task {
+                Task::Classification => keys = changed(keys, "target", json!("high")),
+                Task::Regression => {
+                    keys = changed(changed(keys, "target", json!("weekday")), "features", json!(["lag_7"]));
+                }
+                _ => {}
+            }
+            for rows in [rows.slice(0, 1), rows] {
+                let count = rows.num_rows();
+                match learn(&spec(keys.clone()), &rows) {
+                    Ok(learned) => {
+                        let is_judged = learned.predictor.judged.on != JudgedOn::Nothing;
+                        assert!(is_judged || entry.task == Task::Forecast, "{} of {count}", entry.name);
+                        assert!(learned.predictor.learned_from.rows > 0, "{} of {count}", entry.name);
+                    }
+                    Err(error) => {
+                        assert_eq!(error.code(), codes::PREDICTOR_DATA, "{} of {count}: {error}", entry.name);
+                    }
+                }
+            }
+        }
+    }
+    // A single row says what it is, and that nothing else judges.
+    let keys = json!({"algorithm": "regression_tree", "from": "refined.x", "target": "weekday",
+        "features": ["lag_7"], "impute": {"lag_7": 3}});
+    let predictor = learn(&spec(keys.clone()), &city(1, 34).slice(0, 1)).unwrap().predictor;
+    assert_eq!((predictor.judged.on, predictor.learned_from.rows), (JudgedOn::Training, 1));
+    let notes = predictor.notes.join("; ");
+    assert!(notes.contains("too few rows to keep some for judging") && notes.contains("by heart"), "{notes}");
+}
+
+#[test]
+fn each_group_is_judged_by_its_own_rows() {
+    let rows = city(200, 35);
+    for (algorithm, target, baselines) in [
+        ("regression_tree", Some("lag_7"), &["mean", "7 days before"][..]),
+        ("k_means", None, &[]),
+        ("isolation_forest", None, &[]),
+        ("pca", None, &[]),
+    ] {
+        let keys = json!({"algorithm": algorithm, "from": "refined.x", "features": ["weekday", "load"],
+            "time": "day", "group_by": "borough"});
+        let keys = match target {
+            Some(target) => changed(changed(keys, "target", json!(target)), "baseline_days", json!(7)),
+            None => keys,
+        };
+        let load = (0..400).map(|row| f64::from(row * 37 % 101));
+        let rows = with(&rows, "load", Arc::new(Float64Array::from_iter_values(load)));
+        let judged = learn(&spec(keys), &rows).unwrap().predictor.judged;
+        let rows_of = |measures: &Measures| match measures {
+            Measures::Regression(measures) => {
+                (measures.rows, measures.rmse * measures.rmse * measures.rows as f64)
+            }
+            Measures::Clustering(measures) => (measures.sizes.iter().map(|size| size.rows).sum(), 0.0),
+            Measures::Outliers(measures) => (measures.rows, measures.flagged as f64),
+            Measures::Reduction(measures) => (measures.rows, 0.0),
+            other => panic!("{other:?}"),
+        };
+        let groups: Vec<&str> = judged.groups.iter().map(|group| group.group.as_str()).collect();
+        assert_eq!(groups, ["bronx", "queens"], "{algorithm}");
+        let (all, sum) = rows_of(judged.measures.as_ref().unwrap());
+        let parts = judged.groups.iter().map(|group| rows_of(&group.measures));
+        let parts = parts.fold((0, 0.0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+        assert_eq!(parts.0, all, "{algorithm}");
+        assert!((parts.1 - sum).abs() <= 1e-9 * sum.abs(), "{algorithm}: {parts:?} is not {sum}");
+        for group in &judged.groups {
+            let names: Vec<&str> = group.baselines.iter().map(|baseline| baseline.name.as_str()).collect();
+            assert!(names.starts_with(baselines), "{algorithm}: {names:?}");
+        }
+    }
+    // Forecasts have series instead.
+    let grouped: Spec = serde_json::from_value(changed(future(), "group_by", json!("place"))).unwrap();
+    let problems = grouped.problems();
+    assert_eq!(problems[0].1.message(), "`group_by` has no meaning for a forecast");
+    let judged = learn(&spec(future()), &daily(&[("a", 140), ("bb", 120)])).unwrap().predictor.judged;
+    let series: Vec<String> = judged.forecast.unwrap().series.into_iter().map(|series| series.key).collect();
+    assert_eq!(series, ["a", "bb"]);
+}
+
+#[test]
+fn a_sample_is_told() {
+    let (spec, rows) = (spec(noise()), city(100, 36));
+    let of = |rows_of_table| train(&Lesson { rows_of_table, ..lesson(&spec, &rows) }).unwrap().predictor;
+    let (all, sample) = (of(200), of(1234));
+    assert_eq!((all.learned_from.sample_of, sample.learned_from.sample_of), (None, Some(1234)));
+    assert!(!all.notes.join("; ").contains("sample"), "{:?}", all.notes);
+    assert_eq!(sample.notes[0], "learned from a sample of 200 of 1234 rows");
+    assert_eq!(sample.fitted, all.fitted);
+}
+
 // ---- forecasts ----
 
 fn daily(series: &[(&str, i32)]) -> RecordBatch {
@@ -785,7 +1212,7 @@ fn future() -> Value {
 
 #[test]
 fn a_forecast_is_a_table_with_a_row_for_each_series_and_step() {
-    let learned = learn(&spec(future()), &daily(&[("a", 140), ("bb", 120)])).unwrap();
+    let learned = learn(&spec(future()), &daily(&[("a", 420), ("bb", 400)])).unwrap();
     assert!(learned.verdict.promoted, "{}", learned.verdict.why);
     let text = serde_json::to_string(&learned.predictor).unwrap();
     let predictor = Predictor::read(&serde_json::from_str(&text).unwrap()).unwrap();
@@ -796,7 +1223,7 @@ fn a_forecast_is_a_table_with_a_row_for_each_series_and_step() {
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, ["place", "day", "step", "value", "lower", "upper"]);
     let days = rows.column(1).as_primitive::<arrow::datatypes::Date32Type>();
-    assert_eq!((days.value(0), days.value(6), days.value(7)), (140, 146, 120));
+    assert_eq!((days.value(0), days.value(6), days.value(7)), (420, 426, 400));
     let wave = |day: f64| 50.0 + 20.0 * (day / 7.0 * std::f64::consts::TAU).sin();
     let values = rows.column(3).as_primitive::<Float64Type>();
     for row in 0..14 {

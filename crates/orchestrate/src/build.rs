@@ -7,7 +7,10 @@ mod partition;
 
 pub(crate) use partition::can_make_again;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::RecordBatch,
@@ -45,6 +48,16 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
     report.provenance.code_hash = Some(definition(model));
     let fingerprint = fingerprint(model, &inputs.ids_by_name());
     let newest = context.lake.table(&model.name, None).await?;
+    let foreign = foreign_version(context, &model.name, newest.as_ref()).await?;
+    if let Some(version) = foreign {
+        let is_ours = context.released(&model.name).is_some();
+        // What the SELECT says is all that is to be there, or somebody asks for it.
+        let is_made_anew =
+            (model.front.materialize == Materialize::Replace && is_ours) || context.full_refresh;
+        if !is_made_anew {
+            return Err(written_by_another_program(&model.name, version));
+        }
+    }
     let base = base(context, model, newest.as_ref()).await?;
     let other = base.as_ref().and_then(|base| inputs.other_predictor(base));
     let base = match &other {
@@ -133,8 +146,18 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
         }
         Materialize::Append | Materialize::Replace => Next::behind(base.as_ref(), made.kept),
     };
+    match model.front.materialize {
+        Materialize::Merge if reads_all => left_out = None,
+        Materialize::Partition => {
+            if let Some(rows) = &mut left_out {
+                rows.files.retain(|file| !partition::is_made_again(file, &again, &made_again));
+            }
+        }
+        _ => {}
+    }
+    let left_out = left_out::beside(context, model, left_out, made.dropped.as_ref()).await?;
     let newest = newest.map(|table| table.version);
-    if let Some(error) = check(context, model, &inputs, &staged, report).await? {
+    if let Some(error) = check(context, model, &inputs, &staged, left_out.as_ref(), report).await? {
         refuse(context, model, newest, &staged).await?;
         return Err(error);
     }
@@ -148,16 +171,9 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
             model.name
         ));
     }
-    match model.front.materialize {
-        Materialize::Merge if reads_all => left_out = None,
-        Materialize::Partition => {
-            if let Some(rows) = &mut left_out {
-                rows.files.retain(|file| !partition::is_made_again(file, &again, &made_again));
-            }
-        }
-        _ => {}
+    if let Some(version) = foreign {
+        report.notes.push(format!("version {version}, which another program wrote, is replaced"));
     }
-    let left_out = left_out::beside(context, model, left_out, made.dropped.as_ref()).await?;
     let rows_out = report.rows_out;
     // A version in between that nobody saw had other rows, perhaps.
     let unchanged = base.as_ref().filter(|base| same_rows && newest == Some(base.version));
@@ -381,6 +397,35 @@ async fn up_to_date(
     Ok(None)
 }
 
+/// The newest version, if another program wrote it and its rows are not those of ours before it: a VACUUM, or a property
+/// of the table, changes nothing that could be lost.
+pub(crate) async fn foreign_version(
+    context: &Context,
+    name: &TableName,
+    newest: Option<&Table>,
+) -> Result<Option<u64>> {
+    let Some(foreign) = newest.filter(|newest| newest.meta.is_none()) else { return Ok(None) };
+    let files = |table: &Table| table.files.iter().map(|file| file.path.clone()).collect::<BTreeSet<_>>();
+    for version in (context.released(name).unwrap_or(0)..foreign.version).rev() {
+        if context.lake.table_meta(name, version).await?.is_some() {
+            let ours = context.lake.table(name, Some(version)).await?;
+            let same = |ours: Table| ours.schema == foreign.schema && files(&ours) == files(foreign);
+            return Ok((!ours.is_some_and(same)).then_some(foreign.version));
+        }
+    }
+    Ok(Some(foreign.version))
+}
+
+/// Rows of another program are in no release: built on, the table would lose them without a word.
+pub(crate) fn written_by_another_program(name: &TableName, version: u64) -> Error {
+    let what = format!("version {version} of `{name}` was written by another program, and would be undone");
+    let hint = format!(
+        "other programs may read the tables of a lake, not write to them; look at its rows, then make the table from its \
+         inputs alone with: lagar run -s {name} --full-refresh"
+    );
+    Error::new(codes::LAKE_VERSION, what).hint(hint)
+}
+
 /// The version whose rows stay. What a broken-off run left behind is not built upon: its rows come
 /// again from the same inputs.
 async fn base(context: &Context, model: &Model, newest: Option<&Table>) -> Result<Option<Table>> {
@@ -553,12 +598,14 @@ pub(crate) async fn next(context: &Context, query: &mut Query) -> Result<Option<
     }
 }
 
-/// Runs the checks over the files of the version to be. Returns the error of those of severity `error`.
+/// Runs the checks over the files of the version to be, beside which `left_out` will lie. Returns the error of those
+/// of severity `error`.
 async fn check(
     context: &Context,
     model: &Model,
     inputs: &Inputs,
     staged: &Staged,
+    left_out: Option<&LeftOut>,
     report: &mut StepReport,
 ) -> Result<Option<Error>> {
     if model.front.checks.is_empty() {
@@ -572,8 +619,10 @@ async fn check(
         files: &staged.files,
     };
     session.add_files(files, &context.lake)?;
+    let left_out = left_out.filter(|rows| rows.rows() > 0);
+    left_out.map_or(Ok(()), |rows| left_out::stage(context, model, &session, rows))?;
     let results = tokio::select! {
-        results = checks::run(&session, &model.name, &model.front.checks) => results,
+        results = checks::run(&session, &model.name, &model.front.checks, left_out.is_some()) => results,
         () = context.cancel.cancelled() => return Err(Error::new(codes::STOPPED, "stopped")),
     };
     let results = results.map_err(|error| model.locate(&error))?;

@@ -89,7 +89,7 @@ pub(crate) async fn none_current(lake: &Lake, name: &Name) -> Error {
 pub(crate) async fn load(lake: &Lake, name: &Name, version: u64) -> Result<Loaded> {
     let stored = lake.predictor(name, version).await?;
     let id = stored.id.to_string();
-    let asked = ready(&stored).map_err(|error| error.context(format!("version {version} of `{name}`")))?;
+    let asked = ready(name, &stored)?;
     Ok(Loaded { version: Some(version), id, asked })
 }
 
@@ -118,13 +118,26 @@ pub(crate) fn drifted(
     Ok(events.collect())
 }
 
-fn ready(stored: &PredictorVersion) -> Result<Asked> {
-    let predictor = Predictor::read(&stored.predictor)?;
+fn ready(name: &Name, stored: &PredictorVersion) -> Result<Asked> {
+    let predictor = read(name, stored)?;
     let version = stored.number;
     Ok(match predictor.forecasts {
         Some(forecasts) => Asked::Series { version, forecasts: Arc::new(forecasts) },
-        None => Asked::Rows { version, scorer: Arc::new(Scorer::new(predictor)?), seen: Arc::default() },
+        None => {
+            let scorer = scorer(name, version, predictor)?;
+            Asked::Rows { version, scorer: Arc::new(scorer), seen: Arc::default() }
+        }
     })
+}
+
+/// What was stored as a version of `name`.
+///
+/// # Errors
+/// With the name: [`codes::LAKE_VERSION`] if a newer Lagar wrote it, [`codes::PREDICTOR_STORED`] if it is no predictor.
+pub(crate) fn read(name: &Name, stored: &PredictorVersion) -> Result<Predictor> {
+    let version = stored.number;
+    Predictor::read(&stored.predictor)
+        .map_err(|error| error.context(format!("version {version} of `{name}`")))
 }
 
 /// Ready to be asked for rows.
@@ -138,9 +151,9 @@ pub(crate) fn scorer(name: &Name, version: u64, predictor: Predictor) -> Result<
 /// What was learned, if it can be asked.
 ///
 /// # Errors
-/// [`codes::PREDICTOR_STORED`]: it cannot be read, or does not fit together.
+/// As [`read`]; [`codes::PREDICTOR_STORED`] also if it does not fit together.
 pub(crate) fn sound(name: &Name, stored: &PredictorVersion) -> Result<Predictor> {
-    let predictor = Predictor::read(&stored.predictor)?;
+    let predictor = read(name, stored)?;
     if predictor.forecasts.is_none() {
         scorer(name, stored.number, predictor.clone())?;
     }
@@ -186,7 +199,7 @@ async fn current_classes(lake: &Lake, name: &Name, target: &str) -> Option<Vec<S
     let release = lake.current_release().await.ok()??;
     let number = *release.predictors.get(name)?;
     let stored = lake.predictor(name, number).await.ok()?;
-    let predictor = Predictor::read(&stored.predictor).ok()?;
+    let predictor = read(name, &stored).ok()?;
     let is_of_target = predictor.target.as_ref().is_some_and(|known| known.name == target);
     (is_of_target && predictor.task == Task::Classification).then(|| predictor.classes().to_vec())
 }
@@ -263,12 +276,12 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
         None => None,
     };
     let rows = rows_of(context, def, &table, before.as_ref(), report).await?;
-    let threads = context.project.limits.threads;
+    let (threads, memory) = (context.project.limits.threads, memory(context));
     let spec = with_features(&def.spec, &table)?;
     let rows_of_table = report.rows_in;
     let work = move || {
         let before = before.as_ref();
-        learn(&Lesson { spec: &spec, rows: &rows, version, rows_of_table, threads, before })
+        learn(&Lesson { spec: &spec, rows: &rows, version, rows_of_table, threads, memory, before })
     };
     let learned = tokio::select! {
         learned = tokio::task::spawn_blocking(work) => {
@@ -356,6 +369,11 @@ async fn input(context: &Context, name: &Name, from: &TableName) -> Result<(u64,
     Ok((version, table))
 }
 
+/// Bytes that the rows of a predictor and what is made of them may take.
+fn memory(context: &Context) -> u64 {
+    (context.engine.limits().memory_bytes as f64 * MEMORY_SHARE) as u64
+}
+
 /// The rows with the columns that are needed, in an order that only their values decide; behind them the columns that
 /// only `before` needs, which is judged by the same rows.
 async fn rows_of(
@@ -375,14 +393,15 @@ async fn rows_of(
     report.rows_in = rows;
     let taken = def.spec.sample.map_or(rows, |sample| rows.min(sample as u64));
     let width = needed.len() + more.len();
-    // Once as they are read, once where a split takes them, once as a number of the matrix.
+    // Once as they are read, once where a split takes them, once as a number of the matrix. How many columns that has
+    // is known when the rows are: then it is counted again.
     let bytes_of_value = 2 * def.spec.precision.bytes() + 8;
     let bytes = taken.saturating_mul(width as u64).saturating_mul(bytes_of_value);
-    let allowed = (context.engine.limits().memory_bytes as f64 * MEMORY_SHARE) as u64;
+    let allowed = memory(context);
     if bytes > allowed {
         let what = format!(
             "{taken} rows of {width} columns need about {} MiB, and a predictor may use {} MiB",
-            bytes >> 20,
+            bytes.div_ceil(1 << 20),
             allowed >> 20
         );
         let hint = format!(

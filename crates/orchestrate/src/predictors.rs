@@ -86,7 +86,7 @@ async fn read_into(workplace: &Workplace, one: &mut Listed) -> Result<()> {
         _ => newest,
     };
     one.trained_at = Some(shown.created_at);
-    let predictor = Predictor::read(&shown.predictor)?;
+    let predictor = predictor::read(&one.name, &shown)?;
     one.headline = predictor.judged.headline();
     one.judged_on = Some(predictor.judged.on);
     (one.algorithm, one.from) = (predictor.algorithm, predictor.learned_from.table);
@@ -105,7 +105,7 @@ pub async fn show(workplace: &Workplace, name: &str, number: Option<u64>) -> Res
     let wanted = number.or(current).or(versions.last().map(|newest| newest.number));
     let stored = versions.iter().find(|version| Some(version.number) == wanted).cloned();
     let stored = stored.ok_or_else(|| no_version(&name, number, &versions))?;
-    let predictor = Predictor::read(&stored.predictor)?;
+    let predictor = predictor::read(&name, &stored)?;
     let versions =
         versions.iter().map(|version| (version.number, version.created_at, version.promoted)).collect();
     let description = workplace.project.predictors.get(&name).and_then(|def| def.spec.description.clone());

@@ -196,6 +196,16 @@ mod tests {
     }
 
     #[test]
+    fn every_algorithm_can_be_chosen() {
+        let schema = project_schema();
+        let predictor = &schema["properties"]["predictors"]["additionalProperties"];
+        let names = predictor["properties"]["algorithm"]["enum"].as_array().unwrap();
+        assert!(
+            names.iter().map(|name| name.as_str().unwrap()).eq(ALGORITHMS.iter().map(|entry| entry.name))
+        );
+    }
+
+    #[test]
     fn a_variable_may_stand_for_a_number() {
         let schema = project_schema();
         let threads = &schema["properties"]["limits"]["properties"]["threads"];

@@ -8,7 +8,7 @@ use lagar_flow::{Error, KillPoint, Result, TableName, codes, kill};
 use lagar_lake::{TableCommit, TableMeta};
 
 use crate::{
-    build::{begin_table, next},
+    build::{begin_table, foreign_version, next, written_by_another_program},
     history::History,
     report::{Report, Status, StepKind, StepReport},
     run::Context,
@@ -83,7 +83,12 @@ async fn write(
     let session = context.engine.session();
     let columns = steps.schema();
     session.add_rows("system", "steps", vec![steps], columns)?;
-    let base = context.lake.table(table, None).await?.map(|newest| newest.version);
+    let newest = context.lake.table(table, None).await?;
+    if let Some(version) = foreign_version(context, table, newest.as_ref()).await? {
+        let error = written_by_another_program(table, version);
+        return Err(error.hint("name another one under `steps_table:`"));
+    }
+    let base = newest.map(|newest| newest.version);
     let released = match context.released(table) {
         Some(version) => context.lake.table(table, Some(version)).await?,
         None => None,

@@ -16,7 +16,7 @@ use lagar_connectors::{
     window::{Asked, Windows},
 };
 use lagar_flow::{
-    Chunk, Column, Covered, Error, KillPoint, Name, Result, Scope, Window, codes, kill, schema_of,
+    Chunk, Column, Covered, Error, KillPoint, Name, Note, Result, Scope, Window, codes, kill, schema_of,
 };
 use lagar_lake::{LoadWindow, LoadWriter, Manifest};
 
@@ -348,9 +348,13 @@ async fn commit(
     windows.loaded += 1;
     windows.empty += u64::from(seen.rows + seen.rejected == 0);
     report.windows = Some(windows);
-    // That a window has no row is counted and not told for each.
-    if seen.rows + seen.rejected > 0 && report.notes.len() < NOTES_MAX {
-        report.notes.extend(manifest.notes.iter().map(|note| note.0.clone()));
+    // That a window has no row is counted and not told for each; what is true of several is told once.
+    if seen.rows + seen.rejected > 0 {
+        for Note(note) in &manifest.notes {
+            if report.notes.len() < NOTES_MAX && !report.notes.contains(note) {
+                report.notes.push(note.clone());
+            }
+        }
     }
     Ok(Some(manifest))
 }

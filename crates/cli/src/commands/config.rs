@@ -7,8 +7,11 @@ use crate::{
 
 pub async fn run(global: &Global, action: ConfigAction) -> Result<u8> {
     match action {
-        ConfigAction::Schema => {
-            let schema = lagar_orchestrate::project_schema();
+        ConfigAction::Schema { predictor } => {
+            let schema = match predictor {
+                true => lagar_ml::Predictor::schema().to_value(),
+                false => lagar_orchestrate::project_schema(),
+            };
             output::stdout(&format!("{schema:#}\n"));
         }
         ConfigAction::Show { origin } => {

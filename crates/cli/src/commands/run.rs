@@ -55,7 +55,7 @@ pub(super) fn tell(global: &Global, report: &Report, summary: &str) -> Result<()
         }
     }
     if !global.quiet {
-        eprint!("{summary}{}", events(report));
+        eprint!("{summary}{}{}", warnings(report), events(report));
     }
     for warning in &report.warnings {
         output::warn(warning);
@@ -83,6 +83,24 @@ pub(super) fn exit_code(report: &Report, nothing_new: Option<u8>) -> u8 {
 
 pub(super) fn stopped(report: &Report) -> bool {
     report.worst_error().is_some_and(|error| error.blame() == Blame::Stopped)
+}
+
+/// One line for each check of severity `warn` that some rows fail.
+fn warnings(report: &Report) -> String {
+    let checks = report.steps.iter().flat_map(|step| step.checks.iter().map(move |check| (step, check)));
+    let warning = output::style("33").paint("warning:");
+    checks
+        .filter(|(_, check)| check.rows_failed > 0 && check.severity == "warn")
+        .map(|(step, check)| {
+            format!(
+                "{warning} check {} of {}: {} of {} rows\n",
+                output::clean(&check.name),
+                step.name,
+                thousands(check.rows_failed),
+                thousands(check.rows_tested)
+            )
+        })
+        .collect()
 }
 
 /// One line an event, of the first ones.

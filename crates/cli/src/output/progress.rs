@@ -66,7 +66,9 @@ async fn heartbeat(state: std::sync::Weak<Mutex<State>>) {
         tokio::time::sleep(HEARTBEAT).await;
         let Some(state) = state.upgrade() else { return };
         let state = state.lock().unwrap_or_else(|e| e.into_inner());
-        for (name, running) in state.running.iter().filter(|(_, running)| running.told.is_none()) {
+        // Whoever told how far it is a moment ago is known to run.
+        let is_silent = |running: &Running| running.told.is_none_or(|told| told.elapsed() >= HEARTBEAT);
+        for (name, running) in state.running.iter().filter(|(_, running)| is_silent(running)) {
             eprintln!("  … {name} is running since {}", seconds(running.started.elapsed().as_secs_f64()));
         }
     }
@@ -138,15 +140,6 @@ impl Watcher for Progress {
         };
         let width = total.to_string().len();
         self.line(format!("[{done:>width$}/{total}] {mark} {:<32} {}", report.name, summary(report)));
-        for check in report.checks.iter().filter(|check| check.rows_failed > 0 && check.severity == "warn") {
-            self.line(format!(
-                "        {} {}: {} of {} rows",
-                style("33").paint("warning: check"),
-                check.name,
-                thousands(check.rows_failed),
-                thousands(check.rows_tested)
-            ));
-        }
         if let (Some(error), Status::Failed) = (&report.error, report.status) {
             match &self.bars {
                 Some(bars) => bars.suspend(|| print_error(error)),

@@ -297,12 +297,15 @@ impl Read<'_> {
         let index = self.plan.index(column, "window.column")?;
         let checked = &self.source.checked;
         let range = Range::new(checked.address.dialect(), &self.plan.columns[index].described, asked)?;
-        let sql = format!("SELECT COUNT(*) {} WHERE {}", self.relation.clause(), range.in_none);
-        let lost = wait(self.cx, checked.config.timeout.statement, session.number(sql)).await?;
+        let lost = format!("SELECT COUNT(*) {} WHERE {}", self.relation.clause(), range.in_none);
         let order: Vec<String> = std::iter::once(range.expression.clone()).chain(order).collect();
         let mut outcome = self.snapshot(session, from, Some(range), &order).await?;
-        if let (Outcome::Read { notes, .. }, true) = (&mut outcome, lost > 0) {
-            notes.push(Note(format!("{lost} rows have no time in `{column}`: they are in no window")));
+        let Outcome::Read { notes, .. } = &mut outcome else { return Ok(outcome) };
+        // The whole table is looked through for these: not for a window that is as it was.
+        let lost = wait(self.cx, checked.config.timeout.statement, session.number(lost)).await?;
+        if lost > 0 {
+            let (rows, they) = if lost == 1 { ("row has", "it is") } else { ("rows have", "they are") };
+            notes.push(Note(format!("{lost} {rows} no time in `{column}`: {they} in no window")));
         }
         Ok(outcome)
     }

@@ -64,7 +64,7 @@ async fn every_form_counts_what_is_wrong_and_shows_it() {
     ] {
         let checks = checks(yaml);
         validate(&session, &table, &checks).await.unwrap_or_else(|e| panic!("{yaml}: {e}"));
-        let results = run(&session, &table, &checks).await.unwrap_or_else(|e| panic!("{yaml}: {e}"));
+        let results = run(&session, &table, &checks, false).await.unwrap_or_else(|e| panic!("{yaml}: {e}"));
         assert_eq!(results.len(), 1, "{yaml}");
         let result = &results[0];
         assert_eq!(
@@ -92,14 +92,14 @@ async fn many_checks_give_what_each_gives_alone() {
     let checks = checks(
         "  - total >= 0\n  - not_null: [id, kind]\n  - unique: [id]\n  - accepted: {kind: [a, b]}\n  - rows > 0",
     );
-    let together = run(&session, &table, &checks).await.unwrap();
+    let together = run(&session, &table, &checks, false).await.unwrap();
     for (check, result) in checks.iter().zip(&together) {
-        let alone = run(&session, &table, std::slice::from_ref(check)).await.unwrap().remove(0);
+        let alone = run(&session, &table, std::slice::from_ref(check), false).await.unwrap().remove(0);
         assert_eq!(sorted(alone), sorted(result.clone()));
     }
     let failed: Vec<u64> = together.iter().map(|result| result.rows_failed).collect();
     assert_eq!(failed, [1, 2, 1, 2, 1, 0]);
-    assert_eq!(run(&session, &table, &[]).await.unwrap(), []);
+    assert_eq!(run(&session, &table, &[], false).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_check_that_cannot_be_is_told_at_its_place() {
     assert_eq!(error.message(), "the check `totl >= 0`: there is no column `totl`");
     assert_eq!(error.hint_text(), Some("did you mean `total`?"));
     let failing = super::tests::checks("  - total > 0\n  - 1 / (id - 1) > 0");
-    let error = run(&session, &table, &failing).await.unwrap_err();
+    let error = run(&session, &table, &failing, false).await.unwrap_err();
     assert_eq!((error.code(), error.place().unwrap().line), (codes::SQL_EXECUTION, 4), "{error}");
 }
 
@@ -162,7 +162,7 @@ async fn names_and_values_are_quoted() {
     session.add_table(&table, &place.lake).unwrap();
     let checks =
         checks("  - accepted: {Odd: [\"it's\", \"'); --\"]}\n  - not_null: [Odd]\n  - unique: [Odd]");
-    let results = run(&session, &table.name, &checks).await.unwrap();
+    let results = run(&session, &table.name, &checks, false).await.unwrap();
     assert!(results.iter().all(CheckResult::passed), "{results:?}");
 }
 
@@ -172,10 +172,14 @@ async fn an_empty_table_passes_all_but_its_count() {
     let table = place.table("trusted.t", "SELECT 1 AS id WHERE false", &[]).await;
     let session = place.engine.session();
     session.add_table(&table, &place.lake).unwrap();
-    let results =
-        run(&session, &table.name, &checks("  - unique: [id]\n  - id > 0\n  - sum(id) > 0\n  - rows > 0"))
-            .await
-            .unwrap();
+    let results = run(
+        &session,
+        &table.name,
+        &checks("  - unique: [id]\n  - id > 0\n  - sum(id) > 0\n  - rows > 0"),
+        false,
+    )
+    .await
+    .unwrap();
     let passed: Vec<bool> = results.iter().map(CheckResult::passed).collect();
     assert_eq!(passed, [true, true, true, false]);
     assert_eq!(results[3].sample, [json!({"count(*)": 0})]);

@@ -32,7 +32,7 @@ impl Random {
         self.below(100) < percent
     }
 
-    fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+    pub fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
         of[self.below(of.len() as u64) as usize]
     }
 }
@@ -53,7 +53,7 @@ const KINDS: [Kind; 7] =
     [Kind::Int, Kind::Decimal, Kind::Double, Kind::Text, Kind::Bool, Kind::Date, Kind::Time];
 
 /// Every table has these; `id` is different in each row and never null.
-const COLUMNS: [(&str, Kind, &str); 9] = [
+pub(super) const COLUMNS: [(&str, Kind, &str); 9] = [
     ("id", Kind::Int, "BIGINT"),
     ("g", Kind::Int, "BIGINT"),
     ("i", Kind::Int, "BIGINT"),
@@ -168,6 +168,10 @@ pub(super) struct Query {
     pub sql: String,
     pub partitioned: Option<[String; 4]>,
 }
+
+/// What alone can keep a query from reading all rows of its tables.
+pub(super) const NARROWED_BY: [&str; 3] = ["a condition", "the first rows", "a join with few rows"];
+const BY_SEVERAL: &str = "several";
 
 /// Makes queries.
 pub(super) struct Generator<'a> {
@@ -470,6 +474,188 @@ impl<'a> Generator<'a> {
         let kinds = self.kinds();
         let select = self.select_of(&format!("{alias} AS w"), &scope, &kinds);
         format!("WITH {alias} AS ({sql}) {select}")
+    }
+
+    /// A query that need not read its tables whole, and by what of [`NARROWED_BY`] or by several. `by` has, for each of
+    /// [`TABLES`], the place of the column by which its rows lie together. Only we are asked it, not DuckDB.
+    pub fn narrow(&mut self, by: &[usize]) -> (&'static str, String) {
+        let (table, scope, key) = self.parted(by);
+        match self.random.below(10) {
+            0..5 => (NARROWED_BY[0], self.bounded(&table, &scope, key)),
+            5..7 => self.first_rows(&table, &scope, key),
+            _ => self.matching(by, &table, &scope, key),
+        }
+    }
+
+    /// A table, its columns, and the place of that in `by`.
+    fn parted(&mut self, by: &[usize]) -> (String, Scope, usize) {
+        let (at, alias) = (self.random.below(TABLES.len() as u64) as usize, self.alias());
+        let columns = COLUMNS.map(|(column, kind, _)| (format!("{alias}.{column}"), kind));
+        (format!("{} AS {alias}", TABLES[at]), Scope(columns.into()), by[at])
+    }
+
+    /// The place of a column, mostly `key`.
+    fn near(&mut self, key: usize) -> usize {
+        if self.random.chance(60) { key } else { self.random.below(COLUMNS.len() as u64) as usize }
+    }
+
+    /// A constant among the values of the column at `place`.
+    fn constant(&mut self, place: usize) -> String {
+        match COLUMNS[place] {
+            ("id", ..) => self.random.below(50).to_string(),
+            (_, kind, _) => literal(self.random, kind),
+        }
+    }
+
+    /// Some columns as they are.
+    fn plain_columns(&mut self, scope: &Scope, key: usize) -> Vec<String> {
+        let count = 1 + self.random.below(4);
+        (0..count).map(|n| format!("{} AS c{n}", scope.0[self.near(key)].0)).collect()
+    }
+
+    fn bounded(&mut self, table: &str, scope: &Scope, key: usize) -> String {
+        let columns = match self.random.below(3) {
+            0 => "*".to_owned(),
+            1 => {
+                let (one, other) = (&scope.0[self.near(key)].0, &scope.0[self.near(key)].0);
+                format!("count(*) AS c0, count({one}) AS c1, min({one}) AS c2, max({other}) AS c3")
+            }
+            _ => self.plain_columns(scope, key).join(", "),
+        };
+        format!("SELECT {columns} FROM {table} WHERE {}", self.bounds(scope, key, 2))
+    }
+
+    /// The first rows of an order of all columns.
+    fn first_rows(&mut self, table: &str, scope: &Scope, key: usize) -> (&'static str, String) {
+        let columns = self.plain_columns(scope, key);
+        let order: Vec<String> = (0..columns.len()).map(|n| self.order(&format!("c{n}"))).collect();
+        let (by, condition) = match self.random.chance(40) {
+            true => (BY_SEVERAL, format!(" WHERE {}", self.bounds(scope, key, 1))),
+            false => (NARROWED_BY[1], String::new()),
+        };
+        let offset =
+            if self.random.chance(25) { format!(" OFFSET {}", self.random.below(5)) } else { String::new() };
+        let sql = format!(
+            "SELECT {} FROM {table}{condition} ORDER BY {} LIMIT {}{offset}",
+            columns.join(", "),
+            order.join(", "),
+            1 + self.random.below(6)
+        );
+        (by, sql)
+    }
+
+    /// A table and a few values of one of its columns.
+    fn matching(&mut self, by: &[usize], table: &str, scope: &Scope, key: usize) -> (&'static str, String) {
+        let place = self.near(key);
+        let (column, kind) = scope.0[place].clone();
+        let (mut narrowed_by, few) = if self.random.chance(65) {
+            let count = 1 + self.random.below(3);
+            let mut rows: Vec<String> = (0..count).map(|_| format!("({})", self.constant(place))).collect();
+            if self.random.chance(20) {
+                rows.push("(NULL)".to_owned());
+            }
+            (NARROWED_BY[2], format!("(VALUES {})", rows.join(", ")))
+        } else {
+            let (other, columns, other_key) = self.parted(by);
+            let value = columns.column(self.random, kind).unwrap();
+            let condition = self.bounds(&columns, other_key, 0);
+            (BY_SEVERAL, format!("(SELECT {value} FROM {other} WHERE {condition})"))
+        };
+        let alias = self.alias();
+        let few = format!("{few} AS {alias}(k)");
+        let columns = self.plain_columns(scope, key).join(", ");
+        let (mut alone, mut beside) = (String::new(), String::new());
+        if self.random.chance(30) {
+            narrowed_by = BY_SEVERAL;
+            let condition = self.bounds(scope, key, 1);
+            (alone, beside) = (format!(" WHERE {condition}"), format!(" AND {condition}"));
+        }
+        let equal = format!("{column} = {alias}.k");
+        let sql = match self.random.below(9) {
+            0 => format!("SELECT {columns} FROM {table} WHERE {column} IN (SELECT k FROM {few}){beside}"),
+            1 => format!("SELECT {columns} FROM {table} WHERE {column} NOT IN (SELECT k FROM {few}){beside}"),
+            2 => format!(
+                "SELECT {columns} FROM {table} WHERE EXISTS (SELECT 1 FROM {few} WHERE {equal}){beside}"
+            ),
+            _ => {
+                let how = self.random.pick(&["INNER", "INNER", "INNER", "LEFT", "RIGHT", "FULL"]);
+                format!("SELECT {columns}, {alias}.k AS k FROM {table} {how} JOIN {few} ON {equal}{alone}")
+            }
+        };
+        (narrowed_by, sql)
+    }
+
+    /// A condition for which parts of a file may be left out, mostly on the column at `key`.
+    fn bounds(&mut self, scope: &Scope, key: usize, depth: u64) -> String {
+        let way = self.random.below(10);
+        if depth > 0 && way < 6 {
+            let one = self.bounds(scope, key, depth - 1);
+            if way == 0 {
+                return format!("(NOT {one})");
+            }
+            let other = self.bounds(scope, key, depth - 1);
+            return format!("({one} {} {other})", if way < 4 { "AND" } else { "OR" });
+        }
+        let place = self.near(key);
+        let (column, kind) = scope.0[place].clone();
+        let (one, other) = (self.constant(place), self.constant(place));
+        let not = self.random.pick(&["", "", "NOT "]);
+        match self.random.below(12) {
+            0 => format!("({column} IS {not}NULL)"),
+            1 => format!("({column} IS {not}DISTINCT FROM {one})"),
+            2 | 3 => format!("({column} {not}BETWEEN {one} AND {other})"),
+            4 | 5 => {
+                // Lists of more than 20 are not looked up in statistics.
+                let count = [1, 2, 4, 24][self.random.below(4) as usize];
+                let mut list: Vec<String> = (0..count).map(|_| self.constant(place)).collect();
+                if self.random.chance(15) {
+                    list.push("NULL".to_owned());
+                }
+                format!("({column} {not}IN ({}))", list.join(", "))
+            }
+            6 | 7 => self.bound_of(&column, kind),
+            8 => format!("({one} {} {column})", self.random.pick(&["=", "<", "<=", ">", ">="])),
+            _ => format!("({column} {} {one})", self.random.pick(&["=", "<>", "<", "<=", ">", ">="])),
+        }
+    }
+
+    /// A condition on what is made of a column: it need not have the order of the column.
+    fn bound_of(&mut self, column: &str, kind: Kind) -> String {
+        let compared = self.random.pick(&["=", "<>", "<", ">="]);
+        let number = self.random.below(21) as i64 - 10;
+        let (of, value) = match (kind, self.random.below(4)) {
+            (Kind::Int, 0) => (format!("-{column}"), number.to_string()),
+            (Kind::Int, 1) => (format!("abs({column} + 3)"), number.to_string()),
+            (Kind::Int, 2) => (format!("CAST({column} AS DOUBLE)"), format!("{number}.5e0")),
+            (Kind::Int, _) => (format!("CAST({column} AS VARCHAR)"), format!("'{number}'")),
+            (Kind::Decimal, 0) => (column.to_owned(), number.to_string()),
+            (Kind::Decimal, 1) => (format!("CAST({column} AS DOUBLE)"), format!("{number}.25e0")),
+            (Kind::Decimal, _) => (format!("CAST({column} AS BIGINT)"), number.to_string()),
+            (Kind::Double, 0) => (column.to_owned(), number.to_string()),
+            (Kind::Double, 1) => (format!("floor({column})"), number.to_string()),
+            (Kind::Double, _) => (format!("CAST({column} AS BIGINT)"), number.to_string()),
+            (Kind::Text, 0) => (format!("lower({column})"), "'a'".to_owned()),
+            (Kind::Text, 1) => (format!("substr({column}, 1, 1)"), "'a'".to_owned()),
+            (Kind::Text, _) => {
+                let not = self.random.pick(&["", "", "NOT "]);
+                let like = self.random.pick(&["LIKE", "LIKE", "ILIKE"]);
+                let patterns = ["a%", "A%", "ab%", "na%", " %", "1%", "a\\_%", "a_%", "z_z", "%b", "%", ""];
+                return format!("({column} {not}{like} '{}')", self.random.pick(&patterns));
+            }
+            (Kind::Bool, _) => {
+                let is = ["", " IS TRUE", " IS NOT TRUE", " IS FALSE", " IS NOT FALSE", " IS UNKNOWN"];
+                return format!("({column}{})", self.random.pick(&is));
+            }
+            (Kind::Date, 0) => (format!("date_part('year', {column})"), "2019".to_owned()),
+            (Kind::Date, 1) => (format!("CAST({column} AS TIMESTAMP)"), literal(self.random, Kind::Time)),
+            (Kind::Date, _) => (column.to_owned(), "'2019-07-01'".to_owned()),
+            (Kind::Time, 0) => (format!("date_part('month', {column})"), number.to_string()),
+            (Kind::Time, 1) => {
+                (format!("date_trunc('month', {column})"), "TIMESTAMP '2020-06-01 00:00:00'".to_owned())
+            }
+            (Kind::Time, _) => (format!("CAST({column} AS DATE)"), "DATE '2020-06-15'".to_owned()),
+        };
+        format!("({of} {compared} {value})")
     }
 
     fn condition(&mut self, scope: &Scope, depth: u64) -> String {

@@ -11,6 +11,7 @@ use std::io;
 
 use bytes::Bytes;
 use lagar_flow::{Error, codes};
+use memchr::memmem;
 use object_store::path::Path;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -138,7 +139,7 @@ pub(crate) fn is_checkpoint(path: &Path) -> bool {
 /// Where the digits of the seal begin.
 fn place_of(json: &[u8]) -> Option<usize> {
     let name = format!("\"{SEAL}\":");
-    let after = json.windows(name.len()).position(|window| window == name.as_bytes())? + name.len();
+    let after = memmem::find(json, name.as_bytes())? + name.len();
     let quote = after + json[after..].iter().take(2).position(|byte| *byte == b'"')?;
     (quote + 1 + UNSEALED.len() <= json.len()).then_some(quote + 1)
 }

@@ -9,7 +9,6 @@ use super::shared::checks::known_classes;
 use super::trees::forest::{self, MaxFeatures, Plan, Rule};
 use super::trees::stored::Trees;
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
-use crate::parallel::of_machine;
 
 /// What a split makes smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -90,7 +89,7 @@ impl ClassTrees {
 
 impl Fitted for ClassTrees {
     fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Output> {
-        let mut sums = self.trees.sums(x, self.classes, of_machine())?;
+        let mut sums = self.trees.sums(x, self.classes, 1)?;
         let trees = self.trees.len() as f64;
         sums.iter_mut().for_each(|sum| *sum /= trees);
         let rows = Array2::from_shape_vec((x.nrows(), self.classes), sums)

@@ -14,6 +14,7 @@ use super::k_means::{k_means, start, too_few};
 use super::shared::checks::as_many;
 use super::shared::points::{Points, each_row, larger_first};
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::math::{exp, ln};
 use crate::parallel::in_order;
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -156,8 +157,8 @@ fn expected(points: &Points, components: &[Component], shares: &mut [f64]) -> f6
         shares.copy_from_slice(densities.of(row));
         // Densities may all be too small for a number, what they are of the largest is not.
         let largest = shares.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let total = largest + shares.iter().map(|log| (log - largest).exp()).sum::<f64>().ln();
-        shares.iter_mut().for_each(|log| *log = (*log - total).exp());
+        let total = largest + ln(shares.iter().map(|log| exp(log - largest)).sum());
+        shares.iter_mut().for_each(|log| *log = exp(*log - total));
         sum += total;
     }
     sum / points.len() as f64
@@ -229,9 +230,9 @@ impl<'a> Densities<'a> {
             .iter()
             .map(|component| {
                 let determinant: f64 =
-                    component.lower.iter().flat_map(|line| line.last()).map(|v| v.ln()).sum();
-                let constant = component.mean.len() as f64 / 2.0 * std::f64::consts::TAU.ln();
-                component.weight.ln() - determinant - constant
+                    component.lower.iter().flat_map(|line| line.last()).map(|v| ln(*v)).sum();
+                let constant = component.mean.len() as f64 / 2.0 * ln(std::f64::consts::TAU);
+                ln(component.weight) - determinant - constant
             })
             .collect();
         Self { components, logs: levels.clone(), levels, solved: Vec::new() }
@@ -303,7 +304,7 @@ impl Fitted for Mixture {
         let rows = self.rows as f64;
         let mut figures = vec![
             ("mean log-likelihood".to_owned(), self.log_likelihood),
-            ("bic".to_owned(), fitted as f64 * rows.ln() - 2.0 * rows * self.log_likelihood),
+            ("bic".to_owned(), fitted as f64 * ln(rows) - 2.0 * rows * self.log_likelihood),
             ("iterations".to_owned(), self.iterations as f64),
             ("converged".to_owned(), f64::from(u8::from(self.converged))),
         ];

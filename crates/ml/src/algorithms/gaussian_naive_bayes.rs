@@ -14,6 +14,7 @@ use super::shared::{
     scale::Scale,
 };
 use crate::algorithm::{Algorithm, Fitted, Output, Task, Training};
+use crate::math::{ln, square};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -73,7 +74,7 @@ impl Algorithm for GaussianNaiveBayes {
             }
             let mut variances = vec![params.var_smoothing; scaled.ncols()];
             for (row, _) in of_class() {
-                let squares = row.iter().zip(&means).map(|(value, mean)| (value - mean).powi(2));
+                let squares = row.iter().zip(&means).map(|(value, mean)| square(value - mean));
                 variances.iter_mut().zip(squares).for_each(|(variance, square)| *variance += square / rows);
             }
             Class { prior: rows / codes.len() as f64, means, variances }
@@ -88,9 +89,9 @@ impl Class {
     fn score(&self, row: &[f64]) -> f64 {
         let columns = row.iter().zip(&self.means).zip(&self.variances);
         let densities: f64 = columns
-            .map(|((value, mean), variance)| (value - mean).powi(2) / variance + (TAU * variance).ln())
+            .map(|((value, mean), variance)| square(value - mean) / variance + ln(TAU * variance))
             .sum();
-        self.prior.ln() - densities / 2.0
+        ln(self.prior) - densities / 2.0
     }
 }
 

@@ -9,7 +9,6 @@ use super::trees::boost::{Loss, Params, boost, probabilities};
 use super::trees::forest::importances;
 use super::trees::stored::Trees;
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
-use crate::parallel::of_machine;
 
 /// A score is its base and what its trees answer, added up. Of two classes the one score is `ln(p₁ / p₀)`; of more
 /// each class has a score, and its probability is `e^score` of their sum.
@@ -52,7 +51,7 @@ impl Algorithm for GradientBoostingClassifier {
 impl Fitted for BoostedClasses {
     fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Output> {
         let width = self.base.len();
-        let sums = self.trees.sums(x, width, of_machine())?;
+        let sums = self.trees.sums(x, width, 1)?;
         let mut rows = Array2::zeros((x.nrows(), self.classes));
         for (mut row, sums) in rows.rows_mut().into_iter().zip(sums.chunks_exact(width)) {
             let mut scores: Vec<f64> = sums.iter().zip(&self.base).map(|(sum, base)| base + sum).collect();

@@ -9,7 +9,6 @@ use super::trees::forest::importances;
 use super::trees::goals::Level;
 use super::trees::stored::Trees;
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
-use crate::parallel::of_machine;
 
 /// `y = base + Σ` of what the trees answer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,7 +48,7 @@ impl Algorithm for GradientBoostingRegressor {
 
 impl Fitted for BoostedValue {
     fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Output> {
-        let mut sums = self.trees.sums(x, 1, of_machine())?;
+        let mut sums = self.trees.sums(x, 1, 1)?;
         sums.iter_mut().for_each(|sum| *sum = (self.base + *sum).clamp(-f64::MAX, f64::MAX));
         Ok(Output::Values(sums))
     }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::trees::forest::{fit_in_memory, seeded};
 use super::trees::stored::{Node, Tree, Trees};
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
-use crate::parallel::{in_order, of_machine};
+use crate::math::{exp2, ln};
+use crate::parallel::in_order;
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -179,7 +180,7 @@ fn usual_path(rows: usize) -> f64 {
         2 => 1.0,
         _ => {
             let others = (rows - 1) as f64;
-            2.0 * (others.ln() + GAMMA) - 2.0 * others / rows as f64
+            2.0 * (ln(others) + GAMMA) - 2.0 * others / rows as f64
         }
     }
 }
@@ -195,13 +196,13 @@ impl Isolation {
     fn scores(&self, x: ArrayView2<'_, f64>, threads: usize) -> Result<Vec<f64>> {
         let trees = self.trees.len() as f64;
         let sums = self.trees.sums(x, 1, threads)?;
-        Ok(sums.into_iter().map(|sum| (-sum / trees / self.usual_path).exp2()).collect())
+        Ok(sums.into_iter().map(|sum| exp2(-sum / trees / self.usual_path)).collect())
     }
 }
 
 impl Fitted for Isolation {
     fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Output> {
-        let scores = self.scores(x, of_machine())?;
+        let scores = self.scores(x, 1)?;
         let outliers = scores.iter().map(|score| *score > self.threshold).collect();
         Ok(Output::Scores { scores, outliers })
     }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::shared::checks::as_many;
 use super::shared::points::{Points, each_row, larger_first, squared_distance};
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::math::ln;
 use crate::parallel::in_order;
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -134,7 +135,7 @@ pub(super) fn k_means(
 /// The first centre is any row; each other one is a row drawn by the square of the distance to the nearest centre.
 /// Of a few rows drawn so the one is taken that leaves the least inertia, as the authors of k-means++ advise.
 fn starting_centers(points: &Points, clusters: usize, random: &mut Xoshiro256Plus) -> Option<Points> {
-    let tries = 2 + (clusters as f64).ln() as usize;
+    let tries = 2 + ln(clusters as f64) as usize;
     let mut centers = Points::with_capacity(clusters, points.columns());
     centers.push(points.row(random.gen_range(0..points.len())));
     let mut nearest = vec![f64::INFINITY; points.len()];

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::weights::{Line, finite};
 use crate::algorithm::{Algorithm, Task, Training};
+use crate::math::square;
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -62,7 +63,7 @@ impl Algorithm for Linear {
         let free = training.rows() - unknowns;
         if free > 0 && unknowns > 0 {
             let fitted = line.values(training.x);
-            let squares: f64 = y.iter().zip(&fitted).map(|(y, fitted)| (y - fitted).powi(2)).sum();
+            let squares: f64 = y.iter().zip(&fitted).map(|(y, fitted)| square(y - fitted)).sum();
             let variance = squares / free as f64;
             let inverse_r = inverse_of_r(&design(x.view(), params.intercept)?)?;
             let mut errors = inverse_r

@@ -15,6 +15,7 @@ use super::shared::{
     weights::{finite, named},
 };
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::math::{exp, ln};
 use crate::parallel::in_order;
 
 /// Rows whose loss is added up at once. The same for any number of threads, so that sums are too.
@@ -154,8 +155,8 @@ impl Problem<'_> {
             let right = *code as usize;
             score(&scaled, weights.chunks(long), &mut scores);
             let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let sum: f64 = scores.iter().map(|score| (score - largest).exp()).sum();
-            loss += largest - scores[right] + sum.ln();
+            let sum: f64 = scores.iter().map(|score| exp(score - largest)).sum();
+            loss += largest - scores[right] + ln(sum);
             softmax(&mut scores);
             scores[right] -= 1.0;
             let scored = &scores[self.classes - self.scored()..];

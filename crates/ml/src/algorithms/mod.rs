@@ -33,13 +33,13 @@ mod regression_forest;
 mod regression_tree;
 mod ridge;
 mod seasonal_last_value;
-mod shared;
+pub(crate) mod shared;
 mod svm;
 mod svr;
 mod trees;
 mod z_score;
 
-/// Every algorithm. A new one is one file and one line here.
+/// Every algorithm. A new one is one file, which a `mod` above names, and one line here.
 pub static ALGORITHMS: &[Entry] = &[
     // regression
     rows::<linear::Linear>(),

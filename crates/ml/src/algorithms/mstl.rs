@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::shared::ets::{Kind, Season, Trend, best};
 use super::shared::intervals::{at_least, forecast};
 use crate::algorithm::{Forecast, Forecaster, Series};
+use crate::math::cube;
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -113,7 +114,7 @@ fn own_share(at: usize, count: usize, window: usize) -> f64 {
     let first = at.saturating_sub(window / 2).min(count.saturating_sub(window));
     let last = (first + window).min(count) - 1;
     let farthest = (at - first).max(last - at) + window.saturating_sub(count) / 2;
-    let weight = |other: usize| (1.0 - (at.abs_diff(other) as f64 / farthest.max(1) as f64).powi(3)).powi(3);
+    let weight = |other: usize| cube(1.0 - cube(at.abs_diff(other) as f64 / farthest.max(1) as f64));
     1.0 / (first..=last).map(weight).sum::<f64>()
 }
 

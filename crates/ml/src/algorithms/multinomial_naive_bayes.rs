@@ -13,6 +13,7 @@ use super::shared::{
     weights::{finite, named},
 };
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::math::ln;
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -74,8 +75,8 @@ impl Algorithm for MultinomialNaiveBayes {
             counts.iter_mut().for_each(|count| *count += added);
             let all: f64 = counts.iter().sum();
             Class {
-                prior: (rows / codes_of_rows.len() as f64).ln(),
-                weights: counts.iter().map(|count| count.ln() - all.ln()).collect(),
+                prior: ln(rows / codes_of_rows.len() as f64),
+                weights: counts.iter().map(|count| ln(*count) - ln(all)).collect(),
             }
         };
         let classes: Vec<Class> = (0..count).map(class).collect();

@@ -16,6 +16,7 @@ use super::shared::{
     scale::Scale,
 };
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::math::square;
 
 /// So few rows are looked through one by one.
 const LEAF: usize = 16;
@@ -179,7 +180,7 @@ impl Rows {
 
     fn consider(&self, row: &[f64], at: usize, found: &mut Vec<Near>) {
         let values = &self.values[at * row.len()..(at + 1) * row.len()];
-        let square = row.iter().zip(values).map(|(a, b)| (a - b).powi(2)).sum();
+        let square = row.iter().zip(values).map(|(a, b)| square(a - b)).sum();
         let near = Near { square, place: self.places[at], code: self.codes[at] };
         if found.len() == self.k {
             if found.last().is_some_and(|worst| near.order(worst).is_gt()) {

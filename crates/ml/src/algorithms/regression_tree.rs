@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::trees::forest::{self, MaxFeatures, Plan, Rule};
 use super::trees::stored::Trees;
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
-use crate::parallel::of_machine;
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -72,7 +71,7 @@ impl ValueTrees {
 
 impl Fitted for ValueTrees {
     fn predict(&self, x: ArrayView2<'_, f64>) -> Result<Output> {
-        let mut sums = self.trees.sums(x, 1, of_machine())?;
+        let mut sums = self.trees.sums(x, 1, 1)?;
         let trees = self.trees.len() as f64;
         sums.iter_mut().for_each(|sum| *sum = (*sum / trees).clamp(-f64::MAX, f64::MAX));
         Ok(Output::Values(sums))

@@ -15,6 +15,7 @@ use super::shared::{
     weights::named,
 };
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
+use crate::math::{exp, ln, ln_1p};
 use crate::parallel::in_order;
 
 /// Parts of the rows that are held back, one after the other, to see what a machine's decisions are worth on rows
@@ -90,6 +91,10 @@ impl Algorithm for Svm {
         params.gamma.map_or(Ok(()), |gamma| above_zero("gamma", gamma))?;
         at_least_one("max_iterations", params.max_iterations)?;
         above_zero("tolerance", params.tolerance)
+    }
+
+    fn bytes(params: &Params, rows: usize) -> u64 {
+        Kernel::bytes(rows, params.max_rows)
     }
 
     fn fit(params: &Params, training: &Training<'_>) -> Result<Decisions> {
@@ -191,13 +196,13 @@ fn sigmoid(decisions: &[f64], signs: &[f64]) -> Result<(f64, f64)> {
     let first = rows - second;
     let target = |sign: f64| if sign > 0.0 { (second + 1.0) / (second + 2.0) } else { 1.0 / (first + 2.0) };
     let mean = signs.iter().map(|sign| target(*sign)).sum::<f64>() / rows;
-    let odds = (mean / (1.0 - mean)).ln();
+    let odds = ln(mean / (1.0 - mean));
     let loss = |at: &[f64]| {
         let (mut loss, mut gradient) = (0.0, vec![0.0; 2]);
         for (decision, sign) in decisions.iter().zip(signs) {
             let score = at[0] * decision + at[1];
             // ln(1 + eˢ), whatever the size of s.
-            loss += score.max(0.0) + (-score.abs()).exp().ln_1p() - target(*sign) * score;
+            loss += score.max(0.0) + ln_1p(exp(-score.abs())) - target(*sign) * score;
             let error = logistic(score) - target(*sign);
             gradient[0] += error * decision;
             gradient[1] += error;
@@ -210,7 +215,7 @@ fn sigmoid(decisions: &[f64], signs: &[f64]) -> Result<(f64, f64)> {
 }
 
 fn logistic(score: f64) -> f64 {
-    1.0 / (1.0 + (-score).exp())
+    1.0 / (1.0 + exp(-score))
 }
 
 impl Pair {

@@ -81,6 +81,10 @@ impl Algorithm for Svr {
         above_zero("tolerance", params.tolerance)
     }
 
+    fn bytes(params: &Params, rows: usize) -> u64 {
+        Kernel::bytes(rows, params.max_rows)
+    }
+
     fn fit(params: &Params, training: &Training<'_>) -> Result<Curve> {
         training.at_most(params.max_rows, Self::NAME)?;
         let y = ArrayView1::from(training.target.values()?);

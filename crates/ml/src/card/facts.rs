@@ -15,16 +15,17 @@ use super::{
 };
 use crate::{
     algorithm::{Coefficient, Task, algorithm},
-    choice::clearly_better,
+    choice::{better, clearly_better},
     frame::{Encoding, Feature, Missing},
     judge::{
         self, Measures, Metric,
         bias::{Group, Rates},
-        forecast::Scores,
+        chance::Margins,
+        forecast::{self, Scores},
         guards::{Distribution, FUTURE_MARGIN},
         importance::Importances,
     },
-    judged::JudgedOn,
+    judged::{self, JudgedOn},
     predictor::Predictor,
 };
 
@@ -77,8 +78,51 @@ impl Side<'_> {
 /// The predictor, and the trivial ones beside it.
 pub(super) struct Sides<'a> {
     pub own: Side<'a>,
-    pub baselines: Vec<(String, Side<'a>)>,
+    pub baselines: Vec<Beside<'a>>,
     pub training: Option<Side<'a>>,
+}
+
+/// A trivial predictor.
+pub(super) struct Beside<'a> {
+    pub name: String,
+    pub side: Side<'a>,
+    margins: &'a Margins,
+}
+
+impl<'a> Beside<'a> {
+    fn of_rows(baseline: &'a judged::Baseline) -> Self {
+        let side = Side::Rows(&baseline.measures);
+        Self { name: name(&baseline.name), side, margins: &baseline.margins }
+    }
+
+    pub fn of_forecasts(baseline: &'a forecast::Baseline) -> Self {
+        let side = Side::Forecasts(&baseline.scores);
+        Self { name: name(&baseline.algorithm), side, margins: &baseline.margins }
+    }
+
+    /// `None`: this measure says nothing of it. What cannot be seen in the figures is no difference.
+    pub fn beaten(&self, metric: &Metric, own: f64) -> Option<Beaten> {
+        let value = self.side.value(metric)?;
+        Some(match number(own) != number(value) && better(metric, own, value) {
+            true if clearly_better(metric, own, value, self.margins.of(metric)) => Beaten::Clearly,
+            true => Beaten::ByChance,
+            false => Beaten::No,
+        })
+    }
+}
+
+/// Whether a predictor is better than a trivial one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Beaten {
+    No,
+    /// It may look so by chance alone.
+    ByChance,
+    Clearly,
+}
+
+/// The least of it, if there are baselines.
+pub(super) fn all_beaten(baselines: &[Beside<'_>], metric: &Metric, own: f64) -> Option<Beaten> {
+    baselines.iter().filter_map(|one| one.beaten(metric, own)).min()
 }
 
 pub(super) fn sides(predictor: &Predictor) -> Option<Sides<'_>> {
@@ -87,7 +131,7 @@ pub(super) fn sides(predictor: &Predictor) -> Option<Sides<'_>> {
         let baselines = judged.baselines.iter();
         return Some(Sides {
             own: Side::Rows(measures),
-            baselines: baselines.map(|one| (name(&one.name), Side::Rows(&one.measures))).collect(),
+            baselines: baselines.map(Beside::of_rows).collect(),
             training: judged.training.as_ref().map(Side::Rows),
         });
     }
@@ -95,7 +139,7 @@ pub(super) fn sides(predictor: &Predictor) -> Option<Sides<'_>> {
     let baselines = overall.baselines.iter();
     Some(Sides {
         own: Side::Forecasts(&overall.scores),
-        baselines: baselines.map(|one| (name(&one.algorithm), Side::Forecasts(&one.scores))).collect(),
+        baselines: baselines.map(Beside::of_forecasts).collect(),
         training: None,
     })
 }
@@ -222,7 +266,7 @@ pub(super) fn verdict(predictor: &Predictor) -> (Said, Vec<String>) {
         careful.extend(predictor.notes.iter().map(|note| prose(note)));
         return (said("It was not judged: nobody knows how good it is.", Tone::Bad), careful);
     };
-    let sentence = match (predictor.judged.on, predictor.judged.measures.as_ref().and_then(tasks::verdict)) {
+    let sentence = match (predictor.judged.on, tasks::verdict(&predictor.judged)) {
         (_, Some(sentence)) => sentence,
         (JudgedOn::Test, None) => compared(predictor, &sides),
         _ => said(
@@ -251,32 +295,39 @@ fn compared(predictor: &Predictor, sides: &Sides<'_>) -> Said {
     let Some((metric, own)) = sides.deciding(predictor) else {
         return said("Its measures are not defined on the rows of the test.", Tone::Bad);
     };
-    let known = sides.baselines.iter().filter_map(|(name, side)| Some((name, side.value(metric)?)));
-    let known: Vec<(&String, f64)> = known.collect();
-    let values = |which: &[&(&String, f64)]| {
-        let values: Vec<String> =
-            which.iter().map(|(name, value)| format!("{} (`{name}`)", number(*value))).collect();
-        listed(&values, "and")
+    let those = |how: Beaten| -> Vec<&Beside<'_>> {
+        sides.baselines.iter().filter(|one| one.beaten(metric, own) == Some(how)).collect()
     };
-    // What cannot be seen in the figures is no difference.
-    let beats = |value: f64| clearly_better(metric, own, value) && number(own) != number(value);
-    let (beaten, others): (Vec<_>, Vec<_>) = known.iter().partition(|(_, value)| beats(*value));
+    let values = |which: &[&Beside<'_>]| {
+        let value = |one: &&Beside<'_>| Some(format!("{} (`{}`)", number(one.side.value(metric)?), one.name));
+        listed(&which.iter().filter_map(value).collect::<Vec<String>>(), "and")
+    };
+    let names = |which: &[&Beside<'_>]| {
+        listed(&which.iter().map(|one| format!("`{}`", one.name)).collect::<Vec<String>>(), "and")
+    };
     let figure = format!("{} {}", metric.name, number(own));
-    match (beaten.as_slice(), others.as_slice()) {
-        ([], []) => said(format!("There is no baseline to compare it with: {figure}."), Tone::Plain),
-        ([one], []) => {
+    let (beaten, by_chance, unbeaten) = (those(Beaten::Clearly), those(Beaten::ByChance), those(Beaten::No));
+    match (beaten.as_slice(), by_chance.as_slice(), unbeaten.as_slice()) {
+        ([], [], []) => said(format!("There is no baseline to compare it with: {figure}."), Tone::Plain),
+        ([one], [], []) => {
             said(format!("Better than the baseline: {figure} beside {}.", values(&[*one])), Tone::Good)
         }
-        (all, []) => {
+        (all, [], []) => {
             let how_many = if all.len() == 2 { "both".to_owned() } else { format!("all {}", all.len()) };
             said(format!("Better than {how_many} baselines: {figure} beside {}.", values(all)), Tone::Good)
         }
-        (beaten, others) => {
-            let names: Vec<String> = others.iter().map(|(name, _)| format!("`{name}`")).collect();
-            let all: Vec<_> = others.iter().chain(beaten).copied().collect();
-            let names = listed(&names, "and");
+        (beaten, by_chance, []) => {
+            let all = values(&[by_chance, beaten].concat());
+            let names = names(by_chance);
             said(
-                format!("No better than {names}: do not use it. {figure} beside {}.", values(&all)),
+                format!("Not clearly better than {names}: it may look so by chance. {figure} beside {all}."),
+                Tone::Plain,
+            )
+        }
+        (beaten, by_chance, unbeaten) => {
+            let all = values(&[unbeaten, by_chance, beaten].concat());
+            said(
+                format!("No better than {}: do not use it. {figure} beside {all}.", names(unbeaten)),
                 Tone::Bad,
             )
         }
@@ -306,21 +357,26 @@ fn by_heart(sides: &Sides<'_>) -> Option<String> {
 pub(super) fn measures(predictor: &Predictor) -> Option<Section> {
     let sides = sides(predictor)?;
     let mut head = vec![words("measure"), numbers("this  ")];
-    head.extend(sides.baselines.iter().map(|(name, _)| numbers(format!("{name}  "))));
+    head.extend(sides.baselines.iter().map(|one| numbers(format!("{}  ", one.name))));
     if sides.training.is_some() {
         head.push(numbers("training"));
     }
     let mut table = Table::new(head);
     for metric in judge::metrics(predictor.task) {
         let values: Vec<Option<f64>> = std::iter::once(sides.own)
-            .chain(sides.baselines.iter().map(|(_, side)| *side))
+            .chain(sides.baselines.iter().map(|one| one.side))
             .map(|s| s.value(metric))
             .collect();
-        if values[0].is_none() {
-            continue;
-        }
-        let mut row = vec![text(directed(metric))];
-        row.extend(values.iter().enumerate().map(|(place, value)| beside(metric, &values, place, *value)));
+        let Some(own) = values[0] else { continue };
+        // A mark of this one is a claim.
+        let is_best = all_beaten(&sides.baselines, metric, own) == Some(Beaten::Clearly);
+        let mut row = vec![text(directed(metric)), marked(metric, &values, 0, is_best)];
+        row.extend((1..values.len()).map(|place| {
+            let others = values.iter().enumerate().filter(|(other, _)| *other != place);
+            let beats =
+                |value: f64| others.filter_map(|(_, other)| *other).all(|other| better(metric, value, other));
+            marked(metric, &values, place, values[place].is_some_and(beats))
+        }));
         if let Some(training) = sides.training {
             row.push(Cell::Number(training.value(metric).map_or(NOTHING.into(), number), Tone::Dim));
         }
@@ -343,21 +399,17 @@ pub(super) fn measures(predictor: &Predictor) -> Option<Section> {
     Some(Section::new("measures", "Measures", format!("{which}; {legend}")).table(table))
 }
 
-/// One value, marked if it is better than the others.
-fn beside(metric: &Metric, values: &[Option<f64>], place: usize, value: Option<f64>) -> Cell {
-    let Some(value) = value else { return Cell::Number(format!("{NOTHING}  "), Tone::Dim) };
-    let others =
-        values.iter().enumerate().filter(|(other, _)| *other != place).filter_map(|(_, value)| *value);
-    let others: Vec<f64> = others.collect();
-    let is_best = !others.is_empty() && others.iter().all(|other| clearly_better(metric, value, *other));
-    let mark = if is_best { "✓" } else { " " };
+/// One of the values, marked if it is the best.
+fn marked(metric: &Metric, values: &[Option<f64>], place: usize, is_best: bool) -> Cell {
+    let Some(value) = values[place] else { return Cell::Number(format!("{NOTHING}  "), Tone::Dim) };
+    let is_beaten = || values.iter().flatten().any(|other| better(metric, *other, value));
     let tone = match (is_best, place) {
         (true, 0) => Tone::Good,
-        (false, 0) if others.iter().any(|other| clearly_better(metric, *other, value)) => Tone::Bad,
+        (false, 0) if is_beaten() => Tone::Bad,
         (true, _) => Tone::Name,
         _ => Tone::Plain,
     };
-    Cell::Number(format!("{} {mark}", number(value)), tone)
+    Cell::Number(format!("{} {}", number(value), if is_best { "✓" } else { " " }), tone)
 }
 
 /// The few measures of each group of rows, beside the best baseline.
@@ -385,13 +437,13 @@ pub(super) fn groups(predictor: &Predictor, room: Room) -> Option<Section> {
                 group.baselines.iter().filter_map(|baseline| Side::Rows(&baseline.measures).value(metric));
             values.reduce(|best, other| if metric.better(other, best) { other } else { best })
         });
+        let baselines: Vec<Beside<'_>> = group.baselines.iter().map(Beside::of_rows).collect();
         for (place, metric) in shown.iter().enumerate() {
             let value = own.value(metric);
-            let (mark, tone) = match (value, best) {
-                (Some(value), Some(best)) if place == 0 && clearly_better(metric, value, best) => {
-                    ("✓", Tone::Good)
-                }
-                (Some(_), Some(_)) if place == 0 => ("✗", Tone::Bad),
+            let (mark, tone) = match value.and_then(|value| all_beaten(&baselines, metric, value)) {
+                Some(Beaten::Clearly) if place == 0 => ("✓", Tone::Good),
+                Some(Beaten::ByChance) if place == 0 => ("~", Tone::Plain),
+                Some(Beaten::No) if place == 0 => ("✗", Tone::Bad),
                 _ => (" ", Tone::Plain),
             };
             row.push(Cell::Number(format!("{} {mark}", value.map_or(NOTHING.into(), number)), tone));
@@ -401,7 +453,11 @@ pub(super) fn groups(predictor: &Predictor, room: Room) -> Option<Section> {
         }
         row
     });
-    let legend = if main.is_some() { "✓ better than the best baseline there, ✗ not" } else { "" };
+    let legend = if main.is_some() {
+        "✓ better than the baselines there, ~ by no more than chance may do, ✗ not"
+    } else {
+        ""
+    };
     Some(Section::new("groups", "By group", legend).table(table))
 }
 

@@ -1,6 +1,7 @@
 //! What a card says, before it is known whether a terminal or a browser shows it.
 
 use super::words::thousands;
+use crate::math::{log10, pow};
 
 /// How something is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,14 +163,14 @@ impl Scale {
     /// Round numbers within, about `count` of them, and the decimals that tell them apart.
     pub fn ticks(&self, count: usize) -> (Vec<f64>, usize) {
         let rough = (self.to / 2.0 - self.from / 2.0) / (count.max(2) as f64 / 2.0);
-        let power = 10f64.powf(rough.log10().floor());
+        let power = pow(10f64, log10(rough).floor());
         let step = [1.0, 2.0, 5.0, 10.0].map(|of| of * power).into_iter().find(|step| *step >= 0.7 * rough);
         let step = step.filter(|step| step.is_finite() && *step > 0.0).unwrap_or(rough);
         let first = (self.from / step).ceil();
         let ticks = (0..=2 * count).map(|at| (first + at as f64) * step);
         let edge = step * 1e-9;
         let ticks = ticks.take_while(|tick| *tick <= self.to + edge && tick.is_finite()).collect();
-        let decimals = (-step.log10().floor()).clamp(0.0, 9.0);
+        let decimals = (-log10(step).floor()).clamp(0.0, 9.0);
         (ticks, decimals as usize)
     }
 }

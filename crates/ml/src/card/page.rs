@@ -29,7 +29,7 @@ const ROOM: Room = Room { rows: 60, classes: 20 };
 const TILES: usize = 4;
 /// Sections that need the whole width; the others stand beside each other.
 const BROAD: [&str; 8] = ["curves", "groups", "residuals", "steps", "series", "next", "bias", "features"];
-/// So many baselines are drawn, each in its way.
+/// So many baselines are drawn, each in its way: the best.
 const LINES: usize = 3;
 
 /// One self-contained HTML file.
@@ -247,14 +247,17 @@ fn scatter(html: &mut String, measures: &Regression) {
 }
 
 fn by_step(html: &mut String, judged: &Judged) {
-    let lines = tasks::by_step(judged);
+    let mut lines = tasks::by_step(judged);
     if judged.horizon < 2 {
         return;
     }
-    let lines = &lines[..lines.len().min(LINES + 1)];
+    // Behind this one. Each has as many steps.
+    let sum = |(_, maes): &(String, Vec<f64>)| maes.iter().sum::<f64>();
+    lines[1..].sort_by(|a, b| sum(a).total_cmp(&sum(b)));
+    lines.truncate(LINES + 1);
     let y = Scale::over(lines.iter().flat_map(|(_, maes)| maes.iter().copied()).chain([0.0]));
     let x = Scale { from: 1.0, to: judged.horizon as f64 };
-    let title = "mean absolute error of each step ahead, beside the baselines";
+    let title = "mean absolute error of each step ahead, beside the best baselines";
     let mut plot = Plot::new(WIDE, x, y, title, ("steps ahead", "mae"));
     let mut keys = Vec::new();
     for (number, (name, maes)) in lines.iter().enumerate().rev() {

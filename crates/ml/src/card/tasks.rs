@@ -6,17 +6,18 @@ use arrow::{array::AsArray, compute::cast, datatypes::DataType};
 use serde_json::Value;
 
 use super::{
-    facts::{Room, Side, Sides, share_cells},
+    facts::{Beaten, Beside, Room, Side, Sides, all_beaten, share_cells},
     model::{Bar, Cell, Said, Scale, Section, Table, Tone, bar, count, numbers, said, text, words},
     words::{NOTHING, counted, figure, hundredths, name, number, percent, quoted, thousands, value},
 };
 use crate::{
-    algorithm::Forecast,
+    algorithm::{Forecast, Task},
     forecast::{Forecasts, OneSeries},
     judge::{
-        Classification, Clustering, Measures, Outliers, Quantiles, Reduction, Regression,
+        self, Classification, Clustering, Measures, Outliers, Quantiles, Reduction, Regression,
         forecast::{Judged, Measures as OfForecasts, OfSeries},
     },
+    judged,
     predictor::Predictor,
 };
 
@@ -26,28 +27,46 @@ const HARDLY_APART: f64 = 0.25;
 /// So much less or more than was asked may lie in an interval.
 const COVERAGE_MARGIN: f64 = 0.1;
 
-/// Where there are no right answers there is nothing to compare with, but something to say.
-pub(super) fn verdict(measures: &Measures) -> Option<Said> {
-    match measures {
-        Measures::Clustering(measures) => Some(grouped(measures)),
-        Measures::Outliers(measures) => Some(said(
-            format!(
-                "{} of {} {} unusual ({}). Nobody knows which really are, so there is no better or worse.",
-                thousands(measures.flagged),
-                counted(measures.rows, "row"),
-                if measures.flagged == 1 { "is" } else { "are" },
-                percent(measures.share)
-            ),
-            Tone::Plain,
-        )),
+/// Where there are no right answers nothing is better or worse, but there is something to say, and what a trivial
+/// predictor would have.
+pub(super) fn verdict(judged: &judged::Judged) -> Option<Said> {
+    let beside = |metric: &str| {
+        let mut all =
+            judged.baselines.iter().filter_map(|one| Some((one, judge::metric(&one.measures, metric)?)));
+        all.find(|(_, value)| value.is_finite()).map(|(one, value)| (name(&one.name), value))
+    };
+    match judged.measures.as_ref()? {
+        Measures::Clustering(measures) => Some(grouped(measures, beside("silhouette"))),
+        Measures::Outliers(measures) => {
+            let rule = judged.baselines.iter().find_map(|one| match &one.measures {
+                Measures::Outliers(rule) => {
+                    Some(format!(", and {} by `{}`", thousands(rule.flagged), name(&one.name)))
+                }
+                _ => None,
+            });
+            Some(said(
+                format!(
+                    "{} of {} {} unusual ({}){}. Nobody knows which really are, so there is no better or worse.",
+                    thousands(measures.flagged),
+                    counted(measures.rows, "row"),
+                    if measures.flagged == 1 { "is" } else { "are" },
+                    percent(measures.share),
+                    rule.unwrap_or_default()
+                ),
+                Tone::Plain,
+            ))
+        }
         Measures::Reduction(measures) => Some(match measures.explained.filter(|share| share.is_finite()) {
             Some(explained) => said(
                 format!(
-                    "{} {} {} of the variance of {}.",
+                    "{} {} {} of the variance of {}{}.",
                     counted(measures.shares.len() as u64, "component"),
                     if measures.shares.len() == 1 { "says" } else { "say" },
                     percent(explained),
-                    counted(measures.columns, "column")
+                    counted(measures.columns, "column"),
+                    beside("explained")
+                        .map(|(_, value)| format!("; as many of the columns say {}", percent(value)))
+                        .unwrap_or_default()
                 ),
                 Tone::Plain,
             ),
@@ -57,7 +76,7 @@ pub(super) fn verdict(measures: &Measures) -> Option<Said> {
     }
 }
 
-fn grouped(measures: &Clustering) -> Said {
+fn grouped(measures: &Clustering, beside: Option<(String, f64)>) -> Said {
     let groups = counted(measures.sizes.len() as u64, "group");
     let (how, tone) = match measures.silhouette.filter(|value| value.is_finite()) {
         None => return said(format!("{groups}: how far apart they are is not defined."), Tone::Bad),
@@ -69,7 +88,9 @@ fn grouped(measures: &Clustering) -> Said {
         }
         Some(value) => (format!("hardly apart: silhouette {}", number(value)), Tone::Bad),
     };
-    said(format!("{groups}, {how} (1 is well apart, 0 touching, below 0 mixed up)."), tone)
+    let beside = beside.map(|(name, value)| format!(" beside {} (`{name}`)", number(value)));
+    let beside = beside.unwrap_or_default();
+    said(format!("{groups}, {how}{beside}; 1 is well apart, 0 touching, below 0 mixed up."), tone)
 }
 
 /// Intervals that hold far more or less than they say, and not by chance.
@@ -88,11 +109,10 @@ pub(super) fn coverage(judged: &Judged) -> Option<String> {
 /// Of forecasts: what has no better or worse.
 pub(super) fn more_measures(sides: &Sides<'_>) -> Vec<Vec<Cell>> {
     let Side::Forecasts(own) = sides.own else { return Vec::new() };
-    let all =
-        std::iter::once(&own.overall).chain(sides.baselines.iter().filter_map(|(_, side)| match side {
-            Side::Forecasts(scores) => Some(&scores.overall),
-            Side::Rows(_) => None,
-        }));
+    let all = std::iter::once(&own.overall).chain(sides.baselines.iter().filter_map(|one| match one.side {
+        Side::Forecasts(scores) => Some(&scores.overall),
+        Side::Rows(_) => None,
+    }));
     let all: Vec<&OfForecasts> = all.collect();
     let row = |name: &str, shown: &dyn Fn(&OfForecasts) -> String| {
         let values = all.iter().map(|measures| count(format!("{}  ", shown(measures))));
@@ -324,10 +344,13 @@ fn series(judged: &Judged, room: Room) -> Option<Section> {
         };
         let overall = &comparison.scores.overall;
         let skill = comparison.skill.filter(|skill| skill.is_finite());
-        let tone = match skill {
-            Some(skill) if skill > 0.0 => Tone::Good,
-            Some(_) => Tone::Bad,
-            None => Tone::Plain,
+        let baselines: Vec<Beside<'_>> = comparison.baselines.iter().map(Beside::of_forecasts).collect();
+        let beaten = judge::find(Task::Forecast, "mae").ok();
+        let beaten = beaten.and_then(|metric| all_beaten(&baselines, metric, overall.mae));
+        let tone = match skill.and(beaten) {
+            Some(Beaten::Clearly) => Tone::Good,
+            Some(Beaten::No) => Tone::Bad,
+            Some(Beaten::ByChance) | None => Tone::Plain,
         };
         vec![
             key,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray},
+    array::{ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema},
 };
 use rand::{Rng, SeedableRng};
@@ -11,7 +11,7 @@ use rand_xoshiro::Xoshiro256Plus;
 use serde_json::{Value, json};
 
 use super::{About, Paint, figures, page, text, words::text_width};
-use crate::{Lesson, Predictor, Spec, judged::JudgedOn, train};
+use crate::{Lesson, Predictor, Spec, judge::chance::Margins, judged::JudgedOn, train};
 
 /// A page may be mailed.
 const PAGE_MAX: usize = 150_000;
@@ -21,9 +21,17 @@ const HOSTILE: &str = "</style><script>alert('x')</script>\" onload=\"x\u{1b}[31
 fn learned(spec: Value, rows: &RecordBatch) -> Predictor {
     let spec: Spec = serde_json::from_value(spec).unwrap();
     let rows_of_table = rows.num_rows() as u64;
-    train(&Lesson { spec: &spec, rows, version: 4, rows_of_table, threads: 2, before: None })
-        .unwrap()
-        .predictor
+    train(&Lesson {
+        spec: &spec,
+        rows,
+        version: 4,
+        rows_of_table,
+        threads: 2,
+        memory: u64::MAX,
+        before: None,
+    })
+    .unwrap()
+    .predictor
 }
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
@@ -94,7 +102,11 @@ fn iris() -> RecordBatch {
 }
 
 fn three_classes() -> Predictor {
-    learned(json!({"algorithm": "logistic", "from": "refined.iris", "target": "species"}), &iris())
+    let split = json!({"validate": 0.15, "test": 0.3});
+    learned(
+        json!({"algorithm": "logistic", "from": "refined.iris", "target": "species", "split": split}),
+        &iris(),
+    )
 }
 
 fn regression() -> Predictor {
@@ -308,7 +320,7 @@ fn two_classes_have_curves_groups_bias_and_a_search() {
             "\nMeasures  on the ",
             "measure               this    majority    training\n",
             "balanced_accuracy ↑  0.",
-            "\nBy group  ✓ better than the best baseline there",
+            "\nBy group  ✓ better than the baselines there",
             "\nConfusion  rows: the class that it was",
             "was ↓ answered →  no  yes\n",
             "\nImportance",
@@ -410,15 +422,29 @@ fn forecasts_are_shown_with_what_came() {
 #[test]
 fn what_has_no_right_answers_is_described() {
     let (text, html) = check("segments", &groups());
-    has(&text, &["3 groups, ", "apart: silhouette 0.", "\nGroups\ngroup  rows   share\n", "inertia"]);
+    has(
+        &text,
+        &[
+            "3 groups, ",
+            "apart: silhouette 0.",
+            " (`by chance`)",
+            "one group",
+            "\nGroups\ngroup  rows   share\n",
+        ],
+    );
     has(&html, &["<h2>Groups</h2>", "class=\"bar\""]);
     let (text, _) = check("axes", &components());
     has(
         &text,
-        &["2 components say 98.6 %", "of the variance of 4 columns", "component   share", "together\n"],
+        &[
+            "2 components say 98.6 %",
+            "of the variance of 4 columns; as many of the columns say 9",
+            "component   share",
+            "together\n",
+        ],
     );
     let (text, html) = check("odd", &outliers());
-    has(&text, &["Nobody knows which really are", "smallest", "largest\n"]);
+    has(&text, &[" by `iqr`. Nobody knows which really are", "smallest", "largest\n"]);
     has(&html, &["class=\"median\"", "scores from 0."]);
 }
 
@@ -435,6 +461,46 @@ fn what_is_no_better_than_trivial_is_not_to_be_used() {
         &["✗ No better than `majority`: do not use it. balanced_accuracy 0.500 beside 0.500 (`majority`)."],
     );
     has(&html, &["<p class=\"verdict bad\">No better than <code>majority</code>: do not use it."]);
+}
+
+/// As any figures that chance makes: every second of them is better.
+#[test]
+fn what_may_be_better_by_chance_is_not_called_better() {
+    let (mut by_chance, mut better) = (0, 0);
+    for seed in 0..12 {
+        let mut random = Xoshiro256Plus::seed_from_u64(seed);
+        let x: Vec<f64> = (0..300).map(|_| noise(&mut random)).collect();
+        let y: Vec<bool> = (0..300).map(|_| random.gen_bool(0.5)).collect();
+        let rows = batch(vec![
+            ("x", Arc::new(Float64Array::from(x)) as ArrayRef),
+            ("y", Arc::new(BooleanArray::from(y))),
+        ]);
+        let spec = json!({"algorithm": "decision_tree", "from": "trusted.chance", "target": "y"});
+        let (text, html) = check("luck", &learned(spec, &rows));
+        better += usize::from(text.contains("Better than"));
+        if text.contains("Not clearly better") {
+            by_chance += 1;
+            has(
+                &text,
+                &["Not clearly better than `majority`: it may look so by chance. balanced_accuracy 0.5"],
+            );
+            has(&html, &["<p class=\"verdict plain\">Not clearly better than <code>majority</code>"]);
+            let line = text.lines().find(|line| line.starts_with("balanced_accuracy ↑")).unwrap();
+            assert!(!line.contains('✓'), "{line}");
+        }
+    }
+    assert!(by_chance >= 3 && better <= 1, "{by_chance} {better}");
+}
+
+/// A record of before has no margins: nobody knows whether chance did it.
+#[test]
+fn a_record_without_margins_claims_nothing() {
+    let mut predictor = two_classes();
+    predictor.judged.baselines.iter_mut().for_each(|baseline| baseline.margins = Margins::default());
+    let stored = predictor.to_json().unwrap();
+    assert!(stored["judged"]["baselines"][0].get("margins").is_none());
+    let (text, _) = check("before", &Predictor::read(&stored).unwrap());
+    has(&text, &["Not clearly better than `majority`"]);
 }
 
 #[test]

@@ -4,6 +4,8 @@ use lagar_flow::words::{char_width, grouped, line};
 pub(super) use lagar_flow::words::{counted, cut, padded, text_width, thousands};
 use serde_json::Value;
 
+use crate::math::log10;
+
 /// What stands where nothing is known.
 pub(super) const NOTHING: &str = "–";
 /// The longest name that is shown whole.
@@ -24,7 +26,7 @@ pub(super) fn number(value: f64) -> String {
     if !(1e-4..1e9).contains(&size) {
         return format!("{value:.2e}");
     }
-    let magnitude = size.log10().floor();
+    let magnitude = log10(size).floor();
     let mut decimals = (if size < 1.0 { 2.0 - magnitude } else { 3.0 - magnitude }).max(0.0) as usize;
     while size < 1.0 && decimals < 6 && format!("{size:.decimals$}").starts_with('1') {
         decimals += 1;

@@ -10,6 +10,7 @@ use super::{
     curve::{Counts, Ranking},
     numbers::mean,
 };
+use crate::math::{ln, square};
 
 /// Bins of the calibration curve.
 const BINS: usize = 10;
@@ -220,14 +221,14 @@ impl Binary {
 fn log_loss(truth: &[u32], probabilities: ArrayView2<'_, f64>) -> f64 {
     let losses = truth.iter().enumerate().map(|(row, code)| {
         let probability = probabilities[[row, *code as usize]];
-        -probability.clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()
+        -ln(probability.clamp(f64::EPSILON, 1.0 - f64::EPSILON))
     });
     mean(&losses.collect::<Vec<f64>>())
 }
 
 fn brier(truth: &[u32], probabilities: ArrayView2<'_, f64>) -> f64 {
     let squares = truth.iter().zip(probabilities.rows()).map(|(code, row)| {
-        let square = |(class, p): (usize, &f64)| (p - f64::from(class == *code as usize)).powi(2);
+        let square = |(class, p): (usize, &f64)| square(p - f64::from(class == *code as usize));
         row.iter().enumerate().skip(usize::from(row.len() == 2)).map(square).sum()
     });
     mean(&squares.collect::<Vec<f64>>())

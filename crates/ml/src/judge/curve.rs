@@ -1,6 +1,7 @@
 //! Curves of a classifier of two classes, from how it ranks the rows, and thinned for a picture.
 
 use super::numbers::ratio;
+use crate::math::hypot;
 
 /// As many points as a picture of a curve needs.
 pub(super) const CURVE_POINTS: usize = 200;
@@ -204,7 +205,7 @@ fn distance(point: (f64, f64), a: (f64, f64), b: (f64, f64)) -> f64 {
     let length = along.0 * along.0 + along.1 * along.1;
     let share = if length > 0.0 { (along.0 * off.0 + along.1 * off.1) / length } else { 0.0 };
     let share = share.clamp(0.0, 1.0);
-    (off.0 - share * along.0).hypot(off.1 - share * along.1)
+    hypot(off.0 - share * along.0, off.1 - share * along.1)
 }
 
 #[cfg(test)]

@@ -1,12 +1,21 @@
 //! How good forecasts are: from times in the past, of which the future is known by now (rolling origin).
 
+use std::collections::BTreeSet;
+
 use lagar_flow::{Error, Result, codes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::algorithm::{Entry, Forecast, Series, algorithm};
-use crate::parallel::in_order;
+use super::{
+    chance::{self, Figures, Margins},
+    metrics,
+};
+use crate::{
+    algorithm::{Entry, Forecast, Series, Task, algorithm},
+    algorithms::shared::intervals::{self, at_least, deviation},
+    parallel::in_order,
+};
 
 /// One series, oldest value first.
 #[derive(Debug, Clone, Copy)]
@@ -78,8 +87,12 @@ pub struct Scores {
 /// The same measures of a baseline, from the same times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Baseline {
+    /// The name of an algorithm with its defaults, or `mean`: that of all values so far.
     pub algorithm: String,
     pub scores: Scores,
+    /// How much better than it the predictor may look by chance. Records of before have none.
+    #[serde(default, skip_serializing_if = "Margins::is_empty")]
+    pub margins: Margins,
 }
 
 /// Scores beside those of the baselines.
@@ -141,6 +154,8 @@ pub struct Judged {
 /// So many pictures, of so many values each.
 const PICTURES: usize = 3;
 const POINTS: usize = 200;
+/// From fewer times than this nothing is told by the times alone.
+const TIMES: usize = 6;
 
 /// # Errors
 /// [`codes::PREDICTOR_DATA`] if no series is long enough for a single forecast, or values are too large to
@@ -157,7 +172,8 @@ pub fn judge(series: &[Known<'_>], plan: &Plan<'_>, part: Part) -> Result<Judged
             sum.add(tally);
         }
     }
-    let Some(overall) = comparison(&judges, &tallies)? else {
+    let units = units_of_all(&results);
+    let Some(overall) = comparison(&judges, &tallies, &units)? else {
         return Err(nothing_judged(&results, plan, part));
     };
     let mut of_series = Vec::with_capacity(results.len());
@@ -168,7 +184,7 @@ pub fn judge(series: &[Known<'_>], plan: &Plan<'_>, part: Part) -> Result<Judged
             origins: result.origins,
             left_out: result.left_out,
             why: result.why,
-            comparison: comparison(&judges, &result.tallies)?,
+            comparison: comparison(&judges, &result.tallies, &result.units)?,
         });
         if let Some(picture) = result.picture.filter(|_| pictures.len() < PICTURES) {
             pictures.push(picture);
@@ -186,20 +202,48 @@ pub fn judge(series: &[Known<'_>], plan: &Plan<'_>, part: Part) -> Result<Judged
     })
 }
 
-/// What forecasts: the first is judged, the others are its baselines.
+/// What forecasts: the first is judged, the others are its baselines, of which `last_value` is the first.
 struct Judge {
-    entry: &'static Entry,
-    params: Value,
+    name: &'static str,
+    method: Method,
+}
+
+enum Method {
+    Algorithm(&'static Entry, Value),
+    /// The mean of all values so far: of pure noise there is nothing better.
+    Mean,
 }
 
 fn judges(plan: &Plan<'_>) -> Result<Vec<Judge>> {
-    let mut judges = vec![Judge { entry: plan.entry, params: plan.params.clone() }];
+    let own = Method::Algorithm(plan.entry, plan.params.clone());
+    let mut judges = vec![Judge { name: plan.entry.name, method: own }];
     let seasonal = (plan.season > 1).then_some("seasonal_last_value");
-    for name in ["last_value"].into_iter().chain(seasonal) {
+    for name in ["last_value"].into_iter().chain(seasonal).chain(["drift", "moving_mean"]) {
         let entry = algorithm(name)?;
-        judges.push(Judge { entry, params: entry.params(&json!({}))? });
+        judges.push(Judge { name, method: Method::Algorithm(entry, entry.params(&json!({}))?) });
     }
+    judges.push(Judge { name: "mean", method: Method::Mean });
     Ok(judges)
+}
+
+impl Judge {
+    fn forecast(&self, series: &Series<'_>, plan: &Plan<'_>) -> Result<Forecast> {
+        match &self.method {
+            Method::Algorithm(entry, params) => entry.forecast(params, series, plan.horizon, plan.level),
+            Method::Mean => mean(self.name, series.values, plan),
+        }
+    }
+}
+
+/// Of `n` values with the deviation `s`, for each step an interval of `s √(1 + 1/n)` (Hyndman & Athanasopoulos,
+/// Forecasting: Principles and Practice, 3rd edition, 5.5).
+fn mean(name: &str, values: &[f64], plan: &Plan<'_>) -> Result<Forecast> {
+    at_least(name, values.len(), 2)?;
+    let n = values.len() as f64;
+    let mean: f64 = values.iter().map(|value| value / n).sum();
+    let spread =
+        deviation(values.iter().map(|value| value - mean), values.len() - 1) * (1.0 + 1.0 / n).sqrt();
+    intervals::forecast(name, vec![mean; plan.horizon], &vec![spread; plan.horizon], plan.level)
 }
 
 /// What came of one series.
@@ -209,7 +253,14 @@ struct Outcome {
     why: Option<String>,
     /// One for each judge.
     tallies: Vec<Tally>,
+    units: Vec<Unit<usize>>,
     picture: Option<Picture>,
+}
+
+/// The errors from one time, of each judge. What hangs together has one key.
+struct Unit<K> {
+    key: K,
+    sums: Vec<Sums>,
 }
 
 fn one_series(known: &Known<'_>, plan: &Plan<'_>, part: Part, judges: &[Judge]) -> Result<Outcome> {
@@ -218,6 +269,7 @@ fn one_series(known: &Known<'_>, plan: &Plan<'_>, part: Part, judges: &[Judge]) 
         left_out: 0,
         why: None,
         tallies: vec![Tally::new(plan.horizon); judges.len()],
+        units: Vec::new(),
         picture: None,
     };
     let (count, after) = match part {
@@ -238,9 +290,9 @@ fn one_series(known: &Known<'_>, plan: &Plan<'_>, part: Part, judges: &[Judge]) 
             Ok(forecasts) => {
                 result.origins += 1;
                 let scale = scale(before, plan.season);
-                for (tally, forecast) in result.tallies.iter_mut().zip(&forecasts) {
-                    tally.count(forecast, actual, scale);
-                }
+                let counted = result.tallies.iter_mut().zip(&forecasts);
+                let sums = counted.map(|(tally, forecast)| tally.count(forecast, actual, scale)).collect();
+                result.units.push(Unit { key: back, sums });
                 result.picture =
                     forecasts.into_iter().next().map(|forecast| picture(known.key, before, actual, forecast));
             }
@@ -254,13 +306,37 @@ fn one_series(known: &Known<'_>, plan: &Plan<'_>, part: Part, judges: &[Judge]) 
     Ok(result)
 }
 
-/// Of every judge, so that all are judged by the same times.
+/// Of every judge, so that all are judged by the same times. What a baseline cannot say of so few values is the last
+/// value.
 fn forecasts(values: &[f64], plan: &Plan<'_>, judges: &[Judge]) -> Result<Vec<Forecast>> {
     let series = Series { values, season: plan.season, seed: plan.seed };
-    judges
-        .iter()
-        .map(|judge| judge.entry.forecast(&judge.params, &series, plan.horizon, plan.level))
-        .collect()
+    let mut forecasts: Vec<Forecast> = Vec::with_capacity(judges.len());
+    for judge in judges {
+        let forecast = match (judge.forecast(&series, plan), forecasts.get(1)) {
+            (Err(error), Some(last)) if error.code() == codes::PREDICTOR_DATA => last.clone(),
+            (forecast, _) => forecast?,
+        };
+        forecasts.push(forecast);
+    }
+    Ok(forecasts)
+}
+
+/// The times of all series. What comes at one time comes to all of them, so with enough times those of one time hang
+/// together; with few of them it has to be believed that series do not.
+fn units_of_all(results: &[Outcome]) -> Vec<Unit<(usize, usize)>> {
+    let times: BTreeSet<usize> =
+        results.iter().flat_map(|result| result.units.iter().map(|unit| unit.key)).collect();
+    let mut units = Vec::new();
+    for (place, result) in results.iter().enumerate() {
+        // As in `Tally::add`.
+        let unscaled = result.units.iter().flat_map(|unit| &unit.sums).any(|sums| sums.unscaled);
+        let counted = |sums: &Sums| if unscaled { sums.without_scaled() } else { *sums };
+        units.extend(result.units.iter().map(|unit| Unit {
+            key: (unit.key, if times.len() < TIMES { place } else { 0 }),
+            sums: unit.sums.iter().map(counted).collect(),
+        }));
+    }
+    units
 }
 
 /// The mean absolute difference to the value one season before.
@@ -319,6 +395,10 @@ impl Sums {
         self.unscaled |= other.unscaled;
     }
 
+    fn without_scaled(self) -> Self {
+        Self { scaled: 0.0, scaled_count: 0, unscaled: false, ..self }
+    }
+
     fn measures(&self) -> Result<Measures> {
         let count = self.count as f64;
         let measures = Measures {
@@ -346,22 +426,25 @@ impl Tally {
         Self { steps: vec![Sums::default(); horizon] }
     }
 
-    fn count(&mut self, forecast: &Forecast, actual: &[f64], scale: Option<f64>) {
+    /// The sums of this forecast alone, of all steps.
+    fn count(&mut self, forecast: &Forecast, actual: &[f64], scale: Option<f64>) -> Sums {
+        let mut all = Sums::default();
         for (step, (sums, actual)) in self.steps.iter_mut().zip(actual).enumerate() {
             let error = forecast.values[step] - actual;
-            sums.count += 1;
-            sums.absolute += error.abs();
-            sums.squares += error * error;
-            sums.errors += error;
-            sums.inside += usize::from((forecast.lower[step]..=forecast.upper[step]).contains(actual));
-            match scale {
-                Some(scale) => {
-                    sums.scaled += error.abs() / scale;
-                    sums.scaled_count += 1;
-                }
-                None => sums.unscaled = true,
-            }
+            let one = Sums {
+                count: 1,
+                absolute: error.abs(),
+                squares: error * error,
+                errors: error,
+                inside: usize::from((forecast.lower[step]..=forecast.upper[step]).contains(actual)),
+                scaled: scale.map_or(0.0, |scale| error.abs() / scale),
+                scaled_count: usize::from(scale.is_some()),
+                unscaled: scale.is_none(),
+            };
+            sums.add(&one);
+            all.add(&one);
         }
+        all
     }
 
     /// Another series. One that cannot be scaled does not count for the scaled error of all.
@@ -370,7 +453,7 @@ impl Tally {
         for (sums, step) in self.steps.iter_mut().zip(&series.steps) {
             let mut step = *step;
             if unscaled {
-                step = Sums { scaled: 0.0, scaled_count: 0, unscaled: false, ..step };
+                step = step.without_scaled();
             }
             sums.add(&step);
         }
@@ -385,15 +468,27 @@ impl Tally {
 }
 
 /// `None` if there was no forecast.
-fn comparison(judges: &[Judge], tallies: &[Tally]) -> Result<Option<Comparison>> {
+fn comparison<K: Ord + Sync>(
+    judges: &[Judge],
+    tallies: &[Tally],
+    units: &[Unit<K>],
+) -> Result<Option<Comparison>> {
     let Some((own, others)) = tallies.split_first() else { return Ok(None) };
     if own.steps.iter().all(|step| step.count == 0) {
         return Ok(None);
     }
     let scores = own.scores()?;
+    let keys: Vec<&K> = units.iter().map(|unit| &unit.key).collect();
+    // A few sums: not worth a thread.
+    let mut margins =
+        chance::margins(Task::Forecast, &keys, 1, |places| Ok(figures(units, places)))?.into_iter();
     let mut baselines = Vec::with_capacity(others.len());
     for (judge, tally) in judges[1..].iter().zip(others) {
-        baselines.push(Baseline { algorithm: judge.entry.name.to_owned(), scores: tally.scores()? });
+        baselines.push(Baseline {
+            algorithm: judge.name.to_owned(),
+            scores: tally.scores()?,
+            margins: margins.next().unwrap_or_default(),
+        });
     }
     let best = baselines
         .iter()
@@ -406,6 +501,18 @@ fn comparison(judges: &[Judge], tallies: &[Tally]) -> Result<Option<Comparison>>
         scores,
         baselines,
     }))
+}
+
+/// Of each judge, from some of the times.
+fn figures<K>(units: &[Unit<K>], places: &[usize]) -> Vec<Figures> {
+    let judges = units.first().map_or(0, |unit| unit.sums.len());
+    let of_judge = |judge: usize| {
+        let mut sums = Sums::default();
+        places.iter().for_each(|place| sums.add(&units[*place].sums[judge]));
+        let scores = sums.measures().ok().map(|overall| Scores { overall, steps: Vec::new() });
+        metrics(Task::Forecast).map(|metric| metric.of_forecasts(scores.as_ref()?)).collect()
+    };
+    (0..judges).map(of_judge).collect()
 }
 
 fn nothing_judged(results: &[Outcome], plan: &Plan<'_>, part: Part) -> Error {
@@ -431,6 +538,7 @@ mod tests {
     use rand_xoshiro::Xoshiro256Plus;
 
     use super::*;
+    use crate::choice::clearly_better;
 
     /// The arguments of [`judge`] that tests change.
     struct How {
@@ -510,7 +618,9 @@ mod tests {
         assert_eq!(all.coverage, 0.0);
         let first = &got.overall.scores.steps[0];
         assert_eq!((first.count, first.mae), (2, 4.0));
-        assert_eq!(got.overall.skill, Some(0.0));
+        // The drift from 4 errs by -1.5 and -4, and from 11 by -2.5 and -6.
+        assert_eq!(got.overall.best_baseline, "drift");
+        assert!((got.overall.skill.unwrap() - (1.0 - 6.5 / 3.5)).abs() < 1e-12);
         assert_eq!(got.pictures[0].before, [1.0, 2.0, 4.0, 7.0, 11.0]);
         assert_eq!(got.pictures[0].actual, [16.0, 22.0]);
 
@@ -596,26 +706,65 @@ mod tests {
         }
     }
 
+    /// How many of `series`, each by itself, an algorithm claims to forecast better than every baseline does.
+    fn claims(how: &How, series: &[Vec<f64>]) -> usize {
+        let mase = crate::judge::find(Task::Forecast, "mase").unwrap();
+        let claims = |values: &&Vec<f64>| {
+            let got = judged(how, std::slice::from_ref(*values), Part::Folds).unwrap().overall;
+            got.baselines.iter().all(|baseline| {
+                let (own, other) = (mase.of_forecasts(&got.scores), mase.of_forecasts(&baseline.scores));
+                clearly_better(mase, own.unwrap(), other.unwrap(), baseline.margins.of(mase))
+            })
+        };
+        series.iter().filter(claims).count()
+    }
+
+    /// By chance one of 40 may, and one that is a baseline never.
+    #[test]
+    fn of_pure_noise_and_of_walks_nobody_claims_to_know_more_than_the_baselines() {
+        let (noise, walks) = (many(40, noise(120)), many(40, walks(120)));
+        for entry in crate::ALGORITHMS.iter().filter(|entry| entry.task == Task::Forecast) {
+            for series in [&noise, &walks] {
+                let how = How { name: entry.name, season: 7, horizon: 4, folds: 10, ..HOW };
+                let claims = claims(&how, series);
+                assert!(claims <= 3, "{}: {claims} of 40", entry.name);
+            }
+        }
+    }
+
+    #[test]
+    fn one_time_proves_nothing_and_series_of_few_times_are_counted_apart() {
+        let waves = many(3, waves(132));
+        let margins = |series: &[Vec<f64>], folds: usize| {
+            let how = How { name: "auto_ets", season: 12, horizon: 12, folds, ..HOW };
+            let got = judged(&how, series, Part::Folds).unwrap();
+            got.overall.baselines.into_iter().map(|baseline| baseline.margins).collect::<Vec<_>>()
+        };
+        assert!(margins(&waves[..1], 1).iter().all(Margins::is_empty));
+        assert!(margins(&waves, 1).iter().all(|margins| !margins.is_empty()));
+        assert!(margins(&waves[..1], 3).iter().all(|margins| !margins.is_empty()));
+    }
+
     /// Nobody can know more of a random walk than its last value.
     #[test]
     fn nobody_has_skill_where_there_is_nothing_to_know() {
         let series = many(8, walks(100));
-        for entry in crate::ALGORITHMS.iter().filter(|entry| entry.task == crate::Task::Forecast) {
+        for entry in crate::ALGORITHMS.iter().filter(|entry| entry.task == Task::Forecast) {
             let how = How { name: entry.name, season: 7, horizon: 4, folds: 6, ..HOW };
             let got = judged(&how, &series, Part::Folds).unwrap();
             assert!(got.overall.skill.unwrap() < 0.05, "{}: {:?}", entry.name, got.overall.skill);
         }
     }
 
-    /// Of pure noise the mean is the best that can be said, and √2 better than any value of the past: of errors of
-    /// variance 1 in place of 2 there is a skill of 1 - 1/√2, and no more.
+    /// Of pure noise the mean is the best that can be said, and it is a baseline.
     #[test]
     fn of_noise_nothing_but_the_mean_is_known() {
         let series = many(8, noise(100));
-        for entry in crate::ALGORITHMS.iter().filter(|entry| entry.task == crate::Task::Forecast) {
+        for entry in crate::ALGORITHMS.iter().filter(|entry| entry.task == Task::Forecast) {
             let how = How { name: entry.name, season: 7, horizon: 4, folds: 6, ..HOW };
             let got = judged(&how, &series, Part::Folds).unwrap();
-            assert!(got.overall.skill.unwrap() < 0.293 + 0.05, "{}: {:?}", entry.name, got.overall.skill);
+            assert_eq!(got.overall.best_baseline, "mean");
+            assert!(got.overall.skill.unwrap() < 0.02, "{}: {:?}", entry.name, got.overall.skill);
         }
     }
 

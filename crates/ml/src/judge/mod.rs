@@ -14,6 +14,7 @@ mod numbers;
 mod sample;
 
 pub mod bias;
+pub mod chance;
 pub mod classification;
 pub mod clustering;
 pub mod forecast;
@@ -30,6 +31,7 @@ pub use outliers::Outliers;
 pub use reduction::Reduction;
 pub use regression::Regression;
 pub use sample::sample;
+pub(crate) use sample::shuffled;
 
 /// The measures of a predictor, by its task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::math::square;
+
 /// JSON knows neither NaN nor infinity.
 pub(super) fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
@@ -26,7 +28,7 @@ pub(super) fn root_mean_square(values: &[f64]) -> f64 {
     if largest == 0.0 {
         return 0.0;
     }
-    let squares: f64 = values.iter().map(|value| (value / largest).powi(2)).sum();
+    let squares: f64 = values.iter().map(|value| square(value / largest)).sum();
     largest * (squares / values.len() as f64).sqrt()
 }
 

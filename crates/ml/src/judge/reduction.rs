@@ -5,6 +5,8 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::math::square;
+
 /// Measures of components.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reduction {
@@ -50,7 +52,7 @@ pub fn reduction(x: ArrayView2<'_, f64>, components: ArrayView2<'_, f64>) -> Res
     for component in components.columns() {
         let direction = new_direction(component.to_owned(), &directions);
         let explained = direction.as_ref().map_or(0.0, |direction| {
-            x.columns().into_iter().map(|column| product(direction, column).powi(2)).sum()
+            x.columns().into_iter().map(|column| square(product(direction, column))).sum()
         });
         judged.shares.push(explained / total);
         directions.extend(direction);

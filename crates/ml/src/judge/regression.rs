@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::numbers::{Quantiles, finite, mean, root_mean_square};
+use crate::math::square;
 
 /// Points of the picture.
 const POINTS: usize = 500;
@@ -83,7 +84,7 @@ fn r2(truth: &[f64], rmse: f64) -> Option<f64> {
     }
     let mean = mean(truth);
     let deviations: Vec<f64> = truth.iter().map(|truth| truth - mean).collect();
-    finite(1.0 - (rmse / root_mean_square(&deviations)).powi(2))
+    finite(1.0 - square(rmse / root_mean_square(&deviations)))
 }
 
 fn points(truth: &[f64], answers: &[f64]) -> Vec<(f64, f64)> {

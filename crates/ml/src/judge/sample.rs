@@ -20,7 +20,7 @@ pub fn sample(rows: usize, most: usize, seed: u64) -> Vec<usize> {
 }
 
 /// The places `0..rows` in an order by chance (Fisher and Yates).
-pub(super) fn shuffled(rows: usize, seed: u64) -> Vec<usize> {
+pub(crate) fn shuffled(rows: usize, seed: u64) -> Vec<usize> {
     let mut random = Xoshiro256Plus::seed_from_u64(seed);
     let mut places: Vec<usize> = (0..rows).collect();
     for last in (1..rows).rev() {

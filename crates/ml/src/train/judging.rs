@@ -1,5 +1,4 @@
-//! The second half of training: is anything given away, how good is it beside trivial predictors, and may it become
-//! current.
+//! The second half of training: how good is it beside trivial predictors, and may it become current.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,21 +11,22 @@ use lagar_flow::{Error, Result, codes};
 use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2, ShapeBuilder};
 use serde_json::Value;
 
-use super::{Fit, Portion, Work};
+use super::{
+    Fit, Portion, Work,
+    baselines::{Beside, compares},
+};
 use crate::{
-    algorithm::{Output, Target},
-    choice::Verdict,
-    frame::{Raw, parts_of},
+    algorithm::Output,
+    choice::{self, Verdict},
     judge::{
         self, Measures,
         bias::Bias,
-        guards::{self, Column},
+        guards,
         importance::{self, Effort, Importances},
     },
-    judged::{Baseline, Judged, JudgedOn, OfGroup},
+    judged::{Judged, JudgedOn, OfGroup},
     predictor::{Predictor, Scorer},
-    spec::Encode,
-    split::{rows_of, shares},
+    split::rows_of,
     target::{Labels, column, counted},
 };
 
@@ -39,79 +39,6 @@ const SILHOUETTE_ROWS: usize = 2_000;
 const GROUPS_MAX: usize = 50;
 
 impl Work<'_> {
-    // ---- guards ----
-
-    /// # Errors
-    /// [`codes::PREDICTOR_LEAK`]: features that determine the target, and are not allowed to.
-    pub(super) fn refuse_leaks(&self) -> Result<()> {
-        let rows = rows_of(&self.rows, &self.parts.train)?;
-        let labels = self.labels.take(&self.parts.train);
-        let target = match &labels {
-            Labels::Values(values) => Target::Values(values),
-            Labels::Classes { names, codes } => Target::Classes { codes, count: names.len() },
-            Labels::None => return Ok(()),
-        };
-        let checked: Vec<&String> =
-            self.features.iter().filter(|feature| !self.spec.allow_leak.contains(feature)).collect();
-        let mut raw: Vec<(&str, Raw)> = Vec::new();
-        for name in checked {
-            let values = column(&rows, name)?;
-            match self.spec.encode.get(name) {
-                // No more than the parts is learned from: that each day is another one gives nothing away.
-                Some(Encode::Parts(parts)) => {
-                    let parts = parts_of(name, parts, values)?;
-                    raw.extend(parts.into_iter().map(|part| (name.as_str(), Raw::Numbers(part))));
-                }
-                _ => raw.push((name, Raw::of(name, values)?)),
-            }
-        }
-        let codes: Vec<Vec<Option<u32>>> = raw.iter().map(|(_, raw)| codes_of(raw)).collect();
-        let columns = raw.iter().zip(&codes).map(|((name, raw), codes)| match raw {
-            Raw::Numbers(values) => (*name, Column::Numbers(values)),
-            Raw::Texts(_) => (*name, Column::Categories(codes)),
-        });
-        let features: Vec<(&str, Column<'_>)> = columns.collect();
-        let leaks = guards::leaks(&features, target, self.spec.seed)?;
-        let Some(leak) = leaks.first() else { return Ok(()) };
-        let mut named: Vec<&str> = leaks.iter().map(|leak| leak.feature.as_str()).collect();
-        let mut met = BTreeSet::new();
-        named.retain(|name| met.insert(*name));
-        let target = self.spec.target.as_deref().unwrap_or_default();
-        let what = match named.as_slice() {
-            [one] => format!(
-                "the feature `{one}` gives `{target}` away (it says {:.1} % of it)",
-                leak.score * 100.0
-            ),
-            more => format!("the features {} give `{target}` away", more.join(", ")),
-        };
-        Err(Error::new(codes::PREDICTOR_LEAK, what).hint(format!(
-            "leave out what is not known when the predictor is asked; if it is, say so: `allow_leak: [{}]`",
-            named.join(", ")
-        )))
-    }
-
-    /// Whether a feature seems to know what comes after its row: the same predictor, judged by rows that lie between
-    /// those that it learned from.
-    fn future(&self, params: &Value, ordered: Option<f64>) -> Result<Option<guards::Future>> {
-        let (Some(ordered), true) = (ordered, self.moments.is_some()) else { return Ok(None) };
-        let names: Vec<&String> = self.features.iter().chain(&self.spec.target).collect();
-        let columns = names.into_iter().map(|name| Ok((name.as_str(), column(&self.rows, name)?)));
-        let shares = shares(&columns.collect::<Result<Vec<_>>>()?, self.rows.num_rows())?;
-        let mut order: Vec<usize> = (0..self.rows.num_rows()).collect();
-        order.sort_by(|a, b| shares[*a].total_cmp(&shares[*b]).then(a.cmp(b)));
-        let (test, learned) = order.split_at(self.parts.test.len());
-        let measured = self.fit(params, learned).and_then(|fit| self.measured(&fit, test));
-        match measured {
-            Ok(measures) => Ok(natural(&measures)
-                .and_then(|shuffled| guards::future(ordered, shuffled, guards::FUTURE_MARGIN))),
-            // A part without one of the classes, and the like: nothing is known.
-            Err(error) if error.code() == codes::PREDICTOR_DATA => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    // ---- judging ----
-
     /// How good the answers for the rows with these numbers are.
     pub(super) fn measured(&self, fit: &Fit, numbers: &[usize]) -> Result<Measures> {
         let rows = self.portion(fit, numbers)?;
@@ -121,7 +48,7 @@ impl Work<'_> {
 
     /// How good answers are. `x` gives the rows that they are for: few measures look at them. `centres` are those of
     /// groups.
-    fn measures<'x>(
+    pub(super) fn measures<'x>(
         &self,
         output: &Output,
         truth: &Labels,
@@ -185,7 +112,7 @@ impl Work<'_> {
                 ));
             }
             if self.entry.task.has_target() {
-                judged.future = self.future(params, natural(&measures))?;
+                judged.future = self.future(fit, params)?;
             }
             if let Some(future) = judged.future.as_ref().filter(|future| future.likely) {
                 notes.push(format!(
@@ -195,9 +122,10 @@ impl Work<'_> {
                 ));
             }
         }
-        let trivial = self.trivial(learned, &rows.rows);
-        judged.baselines = self.baselines(&trivial, &rows.truth, || rows.x.view().into())?;
-        judged.groups = self.groups(&rows, &answers, &trivial, threshold, notes)?;
+        let beside = self.beside(fit, learned, &rows, &answers, on)?;
+        judged.baselines =
+            self.baselines(&beside, (&answers, threshold), &rows.truth, || rows.x.view().into())?;
+        judged.groups = self.groups(&rows, &answers, &beside, threshold, notes)?;
         judged.bias = self.bias(&rows, &answers, threshold)?;
         judged.importance = self.importance(fit, &rows, threshold)?;
         judged.measures = Some(measures);
@@ -222,74 +150,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The answers of trivial predictors that learned from the rows `learned`, for `rows`, by their names.
-    fn trivial(&self, learned: &[usize], rows: &[usize]) -> Vec<(String, Output)> {
-        let mut trivial = Vec::new();
-        let before = self.spec.baseline_days.map(|days| (days, self.target_before(days)));
-        match (self.labels.take(learned), &self.labels) {
-            (Labels::Classes { names, codes }, Labels::Classes { codes: all, .. }) => {
-                let mut shares = vec![0.0; names.len()];
-                codes.iter().for_each(|code| shares[*code as usize] += 1.0 / codes.len() as f64);
-                let prior = Array2::from_shape_fn((rows.len(), names.len()), |(_, class)| shares[class]);
-                trivial.push(("majority".to_owned(), Output::Probabilities(prior.clone())));
-                if let Some((days, before)) = before {
-                    let mut answers = prior;
-                    for (mut answer, row) in answers.rows_mut().into_iter().zip(rows) {
-                        if let Some(before) = before[*row] {
-                            answer.fill(0.0);
-                            answer[all[before] as usize] = 1.0;
-                        }
-                    }
-                    trivial.push((days_before(days), Output::Probabilities(answers)));
-                }
-            }
-            (Labels::Values(values), Labels::Values(all)) => {
-                let mean = values.iter().map(|value| value / values.len() as f64).sum::<f64>();
-                trivial.push(("mean".to_owned(), Output::Values(vec![mean; rows.len()])));
-                if let Some((days, before)) = before {
-                    let answers = rows.iter().map(|row| before[*row].map_or(mean, |before| all[before]));
-                    trivial.push((days_before(days), Output::Values(answers.collect())));
-                }
-            }
-            _ => {}
-        }
-        trivial
-    }
-
-    /// Trivial answers, judged as others are.
-    fn baselines<'x>(
-        &self,
-        trivial: &[(String, Output)],
-        truth: &Labels,
-        x: impl Fn() -> CowArray<'x, f64, Ix2>,
-    ) -> Result<Vec<Baseline>> {
-        let baseline = |(name, output): &(String, Output)| {
-            let measures = self.measures(output, truth, &x, None, None)?;
-            Ok(Baseline { name: name.clone(), measures })
-        };
-        trivial.iter().map(baseline).collect()
-    }
-
-    /// Of each row the row of the same group so many days before, if there is one.
-    fn target_before(&self, days: u32) -> Vec<Option<usize>> {
-        let Some(moments) = &self.moments else { return vec![None; self.rows.num_rows()] };
-        let time = self.spec.time.as_ref().and_then(|time| self.rows.column_by_name(time));
-        let day = match time.is_some_and(|time| time.data_type().is_integer()) {
-            true => 1,
-            false => 86_400_000_000,
-        };
-        let groups = self.group_of_rows().unwrap_or_else(|_| (Vec::new(), vec![0; moments.len()]));
-        let at: BTreeMap<(u32, i64), usize> =
-            moments.iter().enumerate().map(|(row, moment)| ((groups.1[row], *moment), row)).collect();
-        let before = |row: usize| {
-            let then = moments[row].checked_sub(i64::from(days).checked_mul(day)?)?;
-            at.get(&(groups.1[row], then)).copied()
-        };
-        (0..moments.len()).map(before).collect()
-    }
-
     /// The names of the groups, and the group of each row.
-    fn group_of_rows(&self) -> Result<(Vec<String>, Vec<u32>)> {
+    pub(super) fn group_of_rows(&self) -> Result<(Vec<String>, Vec<u32>)> {
         let Some(name) = &self.spec.group_by else { return Ok((Vec::new(), vec![0; self.rows.num_rows()])) };
         let texts = cast(column(&self.rows, name)?, &DataType::Utf8).map_err(|error| {
             Error::new(codes::PREDICTOR_DATA, format!("`group_by: {name}` has no text form"))
@@ -308,7 +170,7 @@ impl Work<'_> {
         &self,
         rows: &Portion,
         answers: &Output,
-        trivial: &[(String, Output)],
+        beside: &Beside,
         threshold: Option<f64>,
         notes: &mut Vec<String>,
     ) -> Result<Vec<OfGroup>> {
@@ -334,10 +196,9 @@ impl Work<'_> {
         for (group, places) in largest {
             let truth = rows.truth.take(&places);
             let x = || CowArray::from(rows_in(&rows.x, &places));
-            let measures = self.measures(&taken(answers, &places), &truth, x, threshold, None)?;
-            let trivial: Vec<(String, Output)> =
-                trivial.iter().map(|(name, answers)| (name.clone(), taken(answers, &places))).collect();
-            let baselines = self.baselines(&trivial, &truth, x)?;
+            let answers = taken(answers, &places);
+            let measures = self.measures(&answers, &truth, x, threshold, None)?;
+            let baselines = self.baselines(&beside.at(&places), (&answers, threshold), &truth, x)?;
             groups.push(OfGroup { group: names[group as usize].clone(), measures, baselines });
         }
         Ok(groups)
@@ -397,9 +258,13 @@ impl Work<'_> {
         }
         let metric = self.metric()?;
         let own = predictor.judged.measures.as_ref().and_then(|measures| metric.of(measures));
-        let baselines = predictor.judged.baselines.iter();
-        let baselines: Vec<(String, Option<f64>)> =
-            baselines.map(|baseline| (baseline.name.clone(), metric.of(&baseline.measures))).collect();
+        let baselines = predictor.judged.baselines.iter().filter(|_| compares(metric));
+        let baselines = baselines.map(|baseline| choice::Baseline {
+            name: &baseline.name,
+            value: metric.of(&baseline.measures),
+            margin: baseline.margins.of(metric),
+        });
+        let baselines: Vec<choice::Baseline<'_>> = baselines.collect();
         let before = match self.lesson.before {
             Some(before) => Some(self.value_of(before, metric)?),
             None => None,
@@ -424,7 +289,7 @@ impl Work<'_> {
             return no("its rows were split in another way, it may have learned from those that judge now");
         }
         let rows = rows_of(&self.rows, &self.parts.test)?;
-        let scorer = Scorer::new(other.clone())?;
+        let scorer = Scorer::new(other.clone())?.with_threads(self.lesson.threads);
         let answered = scorer.output(&rows);
         let output = match answered {
             Ok(output) => output,
@@ -459,10 +324,6 @@ impl Work<'_> {
     }
 }
 
-fn days_before(days: u32) -> String {
-    if days == 1 { "1 day before".to_owned() } else { format!("{days} days before") }
-}
-
 /// A measure of which 1 is the best: balanced accuracy, or R².
 fn natural(measures: &Measures) -> Option<f64> {
     match measures {
@@ -472,21 +333,13 @@ fn natural(measures: &Measures) -> Option<f64> {
     }
 }
 
-fn codes_of(raw: &Raw) -> Vec<Option<u32>> {
-    let Raw::Texts(texts) = raw else { return Vec::new() };
-    let distinct: BTreeSet<&str> = texts.iter().flatten().collect();
-    let place: BTreeMap<&str, u32> =
-        distinct.into_iter().enumerate().map(|(place, text)| (text, place as u32)).collect();
-    texts.iter().map(|text| text.map(|text| place[text])).collect()
-}
-
 /// The rows in these places, which lie in memory as those of [`crate::frame::Frame::matrix`].
 fn rows_in(x: &Array2<f64>, places: &[usize]) -> Array2<f64> {
     Array2::from_shape_fn((places.len(), x.ncols()).f(), |(row, column)| x[[places[row], column]])
 }
 
 /// The answers in these places.
-fn taken(answers: &Output, places: &[usize]) -> Output {
+pub(super) fn taken(answers: &Output, places: &[usize]) -> Output {
     fn pick<T: Clone>(all: &[T], places: &[usize]) -> Vec<T> {
         places.iter().map(|place| all[*place].clone()).collect()
     }

@@ -14,6 +14,8 @@ pub struct Params {}
 /// What was fitted.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Constant {
+    /// Of the matrix.
+    columns: usize,
     value: f64,
 }
 
@@ -30,7 +32,8 @@ impl Algorithm for Mean {
         let y = training.target.values()?;
         let rows = y.len() as f64;
         // Each a share of it: a sum of large numbers would be infinite.
-        Ok(Constant { value: y.iter().map(|y| y / rows).sum() })
+        let value = y.iter().map(|y| y / rows).sum();
+        Ok(Constant { columns: training.x.ncols(), value })
     }
 }
 
@@ -39,8 +42,11 @@ impl Fitted for Constant {
         Ok(Output::Values(vec![self.value; x.nrows()]))
     }
 
-    /// One number fits any matrix; lists are counted, as `linear` does it.
-    fn check(&self, _: usize, _: usize) -> Result<(), String> {
-        Ok(())
+    /// One number would do for any matrix, but that of another one was not fitted here.
+    fn check(&self, columns: usize, _: usize) -> Result<(), String> {
+        match self.columns == columns {
+            true => Ok(()),
+            false => Err(format!("the mean is of a matrix of {} columns, not of {columns}", self.columns)),
+        }
     }
 }

@@ -37,7 +37,8 @@ pub(super) async fn select(
     Ok(sql)
 }
 
-fn stage(context: &Context, model: &Model, session: &Session, rows: &LeftOut) -> Result<()> {
+/// As `staged.left_out` of `session`.
+pub(super) fn stage(context: &Context, model: &Model, session: &Session, rows: &LeftOut) -> Result<()> {
     let (schema, partition_by, files) = (rows.schema()?, &rows.partition_by, &rows.files);
     let files = TableFiles { table: &model.name, schema, partition_by, files };
     session.stage_files(LEFT_OUT, files, &context.lake)

@@ -253,3 +253,7 @@ fn add(stats: &mut QueryStats, more: QueryStats) {
     stats.peak_memory_bytes = stats.peak_memory_bytes.max(more.peak_memory_bytes);
     stats.spilled_bytes += more.spilled_bytes;
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

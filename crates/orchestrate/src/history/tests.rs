@@ -96,6 +96,17 @@ async fn the_tables_have_their_columns_with_and_without_rows() {
     assert!(runs.column_by_name("ended_at").unwrap().is_null(0));
 }
 
+#[test]
+fn the_guide_names_all_columns() {
+    let guide = include_str!("../../../../docs/guide.md");
+    let part = guide.split("### What ran").nth(1).and_then(|part| part.split("\n## ").next()).unwrap();
+    for schema in [&*tables::RUNS, &*tables::STEPS, &*tables::CHECKS, &*events::EVENTS] {
+        for field in schema.fields() {
+            assert!(part.contains(&format!("`{}`", field.name())), "docs/guide.md has no `{}`", field.name());
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_run_is_found_by_the_beginning_of_its_id() {
     let folder = tempfile::tempdir().unwrap();

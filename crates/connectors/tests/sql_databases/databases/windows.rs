@@ -106,7 +106,7 @@ async fn edges(database: &mut Database, column: &Column, kind: &str) {
     database.execute("INSERT INTO t VALUES ('null', NULL)").await;
     let changed = database.within(source.as_ref(), day(10), Some(&before)).await.unwrap();
     assert!(changed.texts("id").contains(&"changed".to_owned()));
-    assert_eq!(changed.notes(), ["1 rows have no time in `at`: they are in no window"]);
+    assert_eq!(changed.notes(), ["1 row has no time in `at`: it is in no window"]);
     assert!(database.within(source.as_ref(), day(9), Some(&other)).await.unwrap().is_nothing());
     // A window bigger than what there is, and one without a row.
     let all = window("2000-01-01T00:00:00", "2030-01-01T00:00:00");
@@ -166,7 +166,7 @@ async fn a_column_without_a_time_is_refused() {
     let done = database.within(database.table("t", by_window("1d")).as_ref(), day(9), None).await.unwrap();
     assert_eq!(done.texts("id"), ["2"]);
     assert!(
-        done.notes().iter().any(|note| note.starts_with("1 rows have no time in `at`")),
+        done.notes().iter().any(|note| note.starts_with("1 row has no time in `at`")),
         "{:?}",
         done.notes()
     );

@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use super::simplex::minimum;
+use crate::math::{exp, ln, square};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trend {
@@ -151,7 +152,7 @@ fn fit(kind: Kind, values: &[f64], season: usize, scale: f64) -> Option<Ets> {
     let errors = run(kind, weights, &mut state, values)?;
     let (n, unknowns) = (values.len() as f64, kind.unknowns(season) as f64);
     // Those of the normal distribution, and those that undo the scale.
-    let constants = n * (1.0 + (std::f64::consts::TAU / n).ln() + 2.0 * scale.ln());
+    let constants = n * (1.0 + ln(std::f64::consts::TAU / n) + 2.0 * ln(scale));
     Some(Ets {
         kind,
         weights,
@@ -166,7 +167,7 @@ fn fit(kind: Kind, values: &[f64], season: usize, scale: f64) -> Option<Ets> {
 /// The size of what the start of the level is moved by while searching.
 fn unit(values: &[f64]) -> f64 {
     let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+    let squares: f64 = values.iter().map(|v| square(v - mean)).sum();
     (squares / values.len() as f64).sqrt().max(1e-6)
 }
 
@@ -191,7 +192,7 @@ const WEIGHTS: (f64, f64) = (0.0001, 0.9999);
 const DAMPED: (f64, f64) = (0.8, 0.98);
 
 fn within((low, high): (f64, f64), at: f64) -> f64 {
-    low + (high - low) / (1.0 + (-at).exp())
+    low + (high - low) / (1.0 + exp(-at))
 }
 
 impl Search<'_> {
@@ -279,7 +280,7 @@ impl Search<'_> {
         let n = self.values.len() as f64;
         // Values that are met exactly would have an infinite likelihood, and any number of unknowns be worth it.
         let squares = errors.squares.max(n * 1e-20);
-        n * squares.ln() + 2.0 * errors.logarithms
+        n * ln(squares) + 2.0 * errors.logarithms
     }
 }
 
@@ -316,7 +317,7 @@ fn run(kind: Kind, weights: Weights, state: &mut State, values: &[f64]) -> Optio
                 return None;
             }
             error /= expected;
-            errors.logarithms += expected.ln();
+            errors.logarithms += ln(expected);
         }
         errors.squares += error * error;
         state.level = base + alpha * (for_level - base);

@@ -3,6 +3,7 @@
 use lagar_flow::{Error, Result, codes};
 
 use crate::algorithm::Forecast;
+use crate::math::ln;
 
 /// So many errors of the past are the least from which a spread is taken.
 pub(crate) const ENOUGH: usize = 8;
@@ -87,7 +88,7 @@ pub(crate) fn quantile(probability: f64) -> f64 {
         return from_middle * ratio(0.180_625 - from_middle * from_middle, &MIDDLE);
     }
     let tail = if from_middle < 0.0 { probability } else { 1.0 - probability };
-    let far = (-tail.ln()).sqrt();
+    let far = (-ln(tail)).sqrt();
     let distance = if far <= 5.0 { ratio(far - 1.6, &TAIL) } else { ratio(far - 5.0, &FAR_TAIL) };
     distance.copysign(from_middle)
 }

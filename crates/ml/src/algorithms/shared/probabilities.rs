@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use crate::algorithm::Output;
+use crate::math::exp;
 
 /// What `of_row` writes for each row: a number for each of `classes`, of which it makes probabilities.
 pub(crate) fn of_rows(
@@ -22,7 +23,7 @@ pub(crate) fn of_rows(
 /// `eˢ / Σ eˢ`. The largest is taken away first, so that nothing overflows.
 pub(crate) fn softmax(scores: &mut [f64]) {
     let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
+    scores.iter_mut().for_each(|score| *score = exp(*score - largest));
     to_one(scores);
 }
 

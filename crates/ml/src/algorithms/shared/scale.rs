@@ -5,6 +5,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use super::checks::as_many;
+use crate::math::square;
 
 /// How far from the mean a value is taken to be at most, in deviations: its square and sums of such squares are
 /// still numbers.
@@ -88,7 +89,7 @@ pub(crate) fn moments(values: ArrayView1<'_, f64>) -> (f64, f64) {
     }
     let count = values.len() as f64;
     let mean = values.iter().map(|value| value / largest).sum::<f64>() / count;
-    let squares: f64 = values.iter().map(|value| (value / largest - mean).powi(2)).sum();
+    let squares: f64 = values.iter().map(|value| square(value / largest - mean)).sum();
     (mean * largest, (squares / count).sqrt() * largest)
 }
 

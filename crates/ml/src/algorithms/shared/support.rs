@@ -11,6 +11,7 @@ use super::{
     smo::Problem,
     weights::finite,
 };
+use crate::math::{exp, square};
 use crate::parallel::in_order;
 
 /// How alike two rows are.
@@ -40,9 +41,15 @@ impl Kernel {
     fn similar(&self, a: &[f64], b: &[f64]) -> f64 {
         let columns = a.iter().zip(b);
         match self.shape {
-            Shape::Gaussian => (-self.gamma * columns.map(|(a, b)| (a - b).powi(2)).sum::<f64>()).exp(),
+            Shape::Gaussian => exp(-self.gamma * columns.map(|(a, b)| square(a - b)).sum::<f64>()),
             Shape::Linear => columns.map(|(a, b)| a * b).sum(),
         }
+    }
+
+    /// Bytes of [`Kernel::all`]; none if there are more rows than may be, which is another error.
+    pub(crate) fn bytes(rows: usize, max_rows: usize) -> u64 {
+        let rows = if rows > max_rows { 0 } else { rows as u64 };
+        rows.saturating_mul(rows).saturating_mul(size_of::<f64>() as u64)
     }
 
     /// How alike each row is to each other one.

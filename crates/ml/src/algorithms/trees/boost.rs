@@ -13,6 +13,7 @@ use super::forest::{fit_in_memory, mixed, shared};
 use super::grow::{Cut, Found, Limits, Splitter, grow};
 use super::stored::{Tree, Trees};
 use crate::algorithm::Training;
+use crate::math::{exp, ln};
 use crate::parallel;
 
 /// The defaults are those of scikit-learn's HistGradientBoosting.
@@ -132,7 +133,7 @@ impl Loss<'_> {
                 rows.iter().for_each(|row| counts[codes[*row as usize] as usize] += 1.0);
                 // A class all of whose rows were held back is rare, not impossible.
                 let logs: Vec<f64> =
-                    counts.iter().map(|count| (count.max(0.5) / rows.len() as f64).ln()).collect();
+                    counts.iter().map(|count| ln(count.max(0.5) / rows.len() as f64)).collect();
                 match self.scores() {
                     1 if *classes == 2 => vec![logs[1] - logs[0]],
                     1 => vec![0.0],
@@ -148,7 +149,7 @@ impl Loss<'_> {
             Loss::Squares(target) => (value - target[row], 1.0),
             Loss::Log { codes, .. } => {
                 let sought = if self.scores() == 1 { 1 } else { score };
-                let p = (value - whole).exp();
+                let p = exp(value - whole);
                 let own = f64::from(u8::from(codes[row] as usize == sought));
                 (p - own, p * (1.0 - p))
             }
@@ -186,13 +187,13 @@ impl Loss<'_> {
 /// `ln Σ e^v`, without overflow.
 fn log_of_sum(values: impl Iterator<Item = f64> + Clone) -> f64 {
     let most = values.clone().fold(f64::NEG_INFINITY, f64::max);
-    most + values.map(|value| (value - most).exp()).sum::<f64>().ln()
+    most + ln(values.map(|value| exp(value - most)).sum())
 }
 
 /// The probabilities that scores stand for, in their place.
 pub(crate) fn probabilities(scores: &mut [f64]) {
     let whole = log_of_sum(scores.iter().copied());
-    scores.iter_mut().for_each(|score| *score = (*score - whole).exp());
+    scores.iter_mut().for_each(|score| *score = exp(*score - whole));
     let sum: f64 = scores.iter().sum();
     scores.iter_mut().for_each(|score| *score /= sum);
 }

@@ -8,6 +8,7 @@ use rand_xoshiro::Xoshiro256Plus;
 
 use super::bins::{Bins, Column, MOST};
 use super::grow::{Cut, Found, Splitter};
+use crate::math::ln;
 
 /// Which nodes are split. A row that was drawn twice counts twice.
 #[derive(Debug, Clone, Copy)]
@@ -187,7 +188,7 @@ fn squares(counts: &[u32]) -> u64 {
 
 /// `Σ c ln c - n ln n`: the rows times the entropy, below 0.
 fn disorder(counts: &[u32], rows: u64) -> f64 {
-    let part = |count: f64| if count > 0.0 { count * count.ln() } else { 0.0 };
+    let part = |count: f64| if count > 0.0 { count * ln(count) } else { 0.0 };
     counts.iter().map(|count| part(f64::from(*count))).sum::<f64>() - part(rows as f64)
 }
 

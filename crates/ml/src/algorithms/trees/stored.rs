@@ -7,7 +7,7 @@ use ndarray::{ArrayView1, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::super::shared::checks::as_many;
-use super::walk::{Paths, Rank, Walk};
+use super::walk::{Paths, Rank, Walk, fetch};
 use crate::parallel;
 
 /// A split: where a row goes on.
@@ -240,6 +240,7 @@ impl Trees {
             for (number, tree) in self.trees.iter().enumerate() {
                 paths.leaves(number, &ranks, &mut leaves);
                 let asked = |row: usize| asked(number, from + row);
+                fetch(&tree.values, leaves.len(), |value| value.to_bits());
                 match (self.outputs, width) {
                     (1, 1) => add::<1>(&tree.values, &leaves, &mut sums, asked),
                     (2, 2) => add::<2>(&tree.values, &leaves, &mut sums, asked),

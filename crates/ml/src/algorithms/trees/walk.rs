@@ -4,9 +4,14 @@
 //! as much as the number itself. What a row is asked are small integers then, found once for all trees, and a step
 //! down is one load of eight bytes, a comparison and an addition: the children of a split stand side by side. The first
 //! levels of a tree are few splits that all rows meet, so that each is asked of several rows by one instruction,
-//! whether they come by it or not.
+//! whether they come by it or not, and takes from them the ends that they cannot reach any more (Lucchese and others,
+//! QuickScorer, 2015).
 
-use std::{array, hint::select_unpredictable, ops::BitOr};
+use std::{
+    array,
+    hint::{black_box, select_unpredictable},
+    ops::{BitAnd, BitOr},
+};
 
 use ndarray::ArrayView2;
 
@@ -16,15 +21,35 @@ use super::stored::{Node, Tree};
 const LANES: usize = 8;
 /// The levels of a tree that are asked of several rows at once. With each more there are twice as many splits.
 const TOP: usize = 4;
+/// So many ends has the top.
+const ENDS: usize = 1 << TOP;
+/// By split of the top, level by level, a bit for each end that lies on its left.
+const LEFT: [u16; ENDS - 1] = {
+    let mut left = [0; ENDS - 1];
+    let mut level = 0;
+    while level < TOP {
+        // So many ends lie on either side of a split of this level.
+        let side = ENDS >> (level + 1);
+        let mut at = 0;
+        while at < 1 << level {
+            left[(1 << level) - 1 + at] = ((1 << side) - 1) << (2 * side * at);
+            at += 1;
+        }
+        level += 1;
+    }
+    left
+};
 /// In a deep tree it is asked after so many steps whether all rows have arrived: a step from a leaf leads to itself.
 const STRIDE: usize = 8;
+/// What the processor fetches from memory at once, in bytes.
+const LINE: usize = 64;
 
 /// Some trees for the same columns.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Walk {
-    /// Columns and the thresholds of each are few enough for 16 bits.
-    Small(Paths<u16>),
-    Large(Paths<u32>),
+    /// Columns, thresholds of each and splits are few enough for 16 bits.
+    Small(Paths<i16>),
+    Large(Paths<i32>),
 }
 
 impl Walk {
@@ -37,44 +62,52 @@ impl Walk {
             column.sort_unstable_by(f64::total_cmp);
             column.dedup();
         }
-        // The largest number of all stands for a leaf.
-        let most = thresholds.iter().map(Vec::len).max().unwrap_or(0).max(columns);
-        match most < usize::from(u16::MAX) {
+        let most_thresholds = thresholds.iter().map(Vec::len).max().unwrap_or(0);
+        let most_nodes = trees.iter().map(|tree| tree.nodes.len()).max().unwrap_or(0);
+        let ways = trees.iter().flat_map(|tree| &tree.nodes).flat_map(|node| node.next);
+        let last_leaf = ways.filter(|to| *to < 0).map(|to| !to as usize).max().unwrap_or(0);
+        // The largest number of all stands for a leaf, of which a tree has one more than splits.
+        let is_small = most_thresholds < i16::MAX as usize
+            && [2 * most_nodes, last_leaf, columns * LANES].iter().all(|most| *most < usize::from(u16::MAX));
+        match is_small {
             true => Walk::Small(Paths::of(trees, thresholds)),
             false => Walk::Large(Paths::of(trees, thresholds)),
         }
     }
 }
 
-/// What counts columns and thresholds.
-pub(super) trait Rank: Copy + Ord + Default + BitOr<Output = Self> + 'static {
+/// A place, which uses all its bits, or a rank, which does not use the sign: numbers with a sign are what processors
+/// compare several of at once.
+pub(super) trait Rank:
+    Copy + Ord + Default + BitAnd<Output = Self> + BitOr<Output = Self> + 'static
+{
     const MAX: Self;
 
     fn of(number: usize) -> Self;
     fn place(self) -> usize;
 }
 
-impl Rank for u16 {
-    const MAX: Self = u16::MAX;
+impl Rank for i16 {
+    const MAX: Self = i16::MAX;
 
     fn of(number: usize) -> Self {
         number as Self
     }
 
     fn place(self) -> usize {
-        usize::from(self)
+        usize::from(self.cast_unsigned())
     }
 }
 
-impl Rank for u32 {
-    const MAX: Self = u32::MAX;
+impl Rank for i32 {
+    const MAX: Self = i32::MAX;
 
     fn of(number: usize) -> Self {
         number as Self
     }
 
     fn place(self) -> usize {
-        self as usize
+        self.cast_unsigned() as usize
     }
 }
 
@@ -88,55 +121,50 @@ pub(super) struct Paths<R> {
 /// A tree: its root, and behind that both children of each split.
 #[derive(Debug, Clone, PartialEq)]
 struct Steps<R> {
-    steps: Vec<Step<R>>,
-    /// By step the leaf that it is, if it is one.
-    leaves: Vec<u32>,
     top: Top<R>,
+    steps: Vec<Step<R>>,
     /// So many steps lead from the end of the top to every leaf.
     depth: usize,
 }
 
-/// The first [`TOP`] levels.
+/// The first [`TOP`] levels, level by level: below the split at `i` are those at `2 * i + 1` and `2 * i + 2`.
 #[derive(Debug, Clone, PartialEq)]
 struct Top<R> {
-    /// Feature and rank of each step, level by level: below the one at `i` are those at `2 * i + 1` and `2 * i + 2`.
-    steps: [(R, R); (1 << TOP) - 1],
-    /// The step to which each way leads: a bit for each level, the first one highest, set where it was more.
-    ends: [u32; 1 << TOP],
+    features: [R; ENDS - 1],
+    /// Once for each row that is asked.
+    ranks: [[R; LANES]; ENDS - 1],
+    /// The step at which each end comes out, from left to right.
+    ends: [R; ENDS],
 }
 
 impl<R: Rank> Top<R> {
     fn of(steps: &[Step<R>]) -> Self {
         // Below a leaf is that leaf again: nothing is more than its rank.
-        let mut levels = vec![0_u32];
-        for at in 0..(1 << TOP) - 1 {
+        let mut levels = vec![0];
+        for at in 0..ENDS - 1 {
             let here = levels[at];
-            let next = steps[here as usize].next;
-            levels.extend([next, next + u32::from(next != here)]);
+            let next = steps[here].next.place();
+            levels.extend([next, next + usize::from(next != here)]);
         }
-        let asked = |at: usize| {
-            let step = &steps[levels[at] as usize];
-            (step.feature, step.rank)
-        };
-        Self { steps: array::from_fn(asked), ends: array::from_fn(|way| levels[(1 << TOP) - 1 + way]) }
+        Self {
+            features: array::from_fn(|at| R::of(steps[levels[at]].rank_at.place() / LANES)),
+            ranks: array::from_fn(|at| [steps[levels[at]].rank; LANES]),
+            ends: array::from_fn(|end| R::of(levels[ENDS - 1 + end])),
+        }
     }
 
     /// The steps at which rows come out, by the ranks of each column.
     fn down(&self, ranks: &[[R; LANES]]) -> [u32; LANES] {
-        // From each step on, the way to the end.
-        let mut ways = [[R::default(); LANES]; (2 << TOP) - 1];
-        for level in (0..TOP).rev() {
-            let more = R::of(1 << (TOP - 1 - level));
-            for at in (1 << level) - 1..(2 << level) - 1 {
-                let (feature, rank) = self.steps[at];
-                let (ranks, left, right) = (&ranks[feature.place()], ways[2 * at + 1], ways[2 * at + 2]);
-                ways[at] = array::from_fn(|lane| match ranks[lane] > rank {
-                    true => more | right[lane],
-                    false => left[lane],
-                });
-            }
+        // The ends that a row does not reach: who goes right leaves behind all on the left.
+        let mut left_behind = [R::default(); LANES];
+        for ((feature, at_most), left) in self.features.iter().zip(&self.ranks).zip(LEFT) {
+            let (ranks, left) = (&ranks[feature.place()], R::of(usize::from(left)));
+            left_behind = array::from_fn(|lane| {
+                let more = if ranks[lane] > at_most[lane] { left } else { R::default() };
+                left_behind[lane] | more
+            });
         }
-        ways[0].map(|way| self.ends[way.place()])
+        left_behind.map(|ends| self.ends[ends.place().trailing_ones() as usize % ENDS].place() as u32)
     }
 }
 
@@ -144,9 +172,12 @@ impl<R: Rank> Top<R> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Step<R> {
     /// Where to go on for a rank of at most `rank`; the place behind it for more.
-    next: u32,
-    feature: R,
+    next: R,
+    /// Where among the ranks of some rows those of the column are.
+    rank_at: R,
     rank: R,
+    /// Of a leaf: which one.
+    leaf: R,
 }
 
 impl<R: Rank> Paths<R> {
@@ -174,6 +205,7 @@ impl<R: Rank> Paths<R> {
     /// The leaf of tree `number` for each row of `ranks`.
     pub fn leaves(&self, number: usize, ranks: &[[R; LANES]], leaves: &mut [u32]) {
         let tree = &self.trees[number];
+        tree.fetch(leaves.len());
         let rows = ranks.chunks_exact(self.thresholds.len());
         for (rows, leaves) in rows.zip(leaves.chunks_mut(LANES)) {
             leaves.iter_mut().zip(tree.down(rows)).for_each(|(leaf, found)| *leaf = found);
@@ -197,31 +229,49 @@ fn below(thresholds: &[f64], values: [f64; LANES]) -> [usize; LANES] {
     from
 }
 
+/// Brings `items` from memory, of which `rows` rows will take this one and that one, if they are enough to take most
+/// of them: read in their order they come several times as fast, since the processor sees what will be next.
+pub(super) fn fetch<T>(items: &[T], rows: usize, part: impl Fn(&T) -> u64) {
+    let line = (LINE / size_of::<T>()).max(1);
+    if rows >= items.len() / line {
+        black_box(items.iter().step_by(line).map(part).fold(0, u64::wrapping_add));
+    }
+}
+
 impl<R: Rank> Steps<R> {
     fn of(tree: &Tree, thresholds: &[Vec<f64>]) -> Self {
-        let (mut steps, mut leaves, mut deepest) = (Vec::new(), Vec::new(), 0);
-        add_leaf(&mut steps, &mut leaves, 0);
+        let (mut steps, mut deepest) = (Vec::new(), 0);
+        add_leaf(&mut steps, 0);
         // Splits to take up, each with the step that stands for it and how deep that lies.
         let mut open: Vec<(&Node, usize, usize)> =
             tree.nodes.first().map(|root| (root, 0, 0)).into_iter().collect();
         while let Some((node, at, depth)) = open.pop() {
             deepest = usize::max(deepest, depth + 1);
             let column = &thresholds[node.feature as usize];
-            let rank = R::of(column.partition_point(|threshold| *threshold < node.threshold));
-            steps[at] = Step { next: steps.len() as u32, feature: R::of(node.feature as usize), rank };
+            steps[at] = Step {
+                next: R::of(steps.len()),
+                rank_at: R::of(node.feature as usize * LANES),
+                rank: R::of(column.partition_point(|threshold| *threshold < node.threshold)),
+                leaf: R::default(),
+            };
             for to in node.next {
-                let child = add_leaf(&mut steps, &mut leaves, to);
+                let child = add_leaf(&mut steps, to);
                 if let Ok(split) = usize::try_from(to) {
                     open.push((&tree.nodes[split], child, depth + 1));
                 }
             }
         }
-        Self { top: Top::of(&steps), steps, leaves, depth: deepest.saturating_sub(TOP) }
+        Self { top: Top::of(&steps), steps, depth: deepest.saturating_sub(TOP) }
+    }
+
+    fn fetch(&self, rows: usize) {
+        fetch(&self.steps, rows, |step| step.next.place() as u64);
     }
 
     /// The leaves of rows, by the ranks of each column.
     fn down(&self, ranks: &[[R; LANES]]) -> [u32; LANES] {
         let mut at = self.top.down(ranks);
+        let ranks = ranks.as_flattened();
         let mut left = self.depth;
         loop {
             let before = at;
@@ -229,7 +279,9 @@ impl<R: Rank> Steps<R> {
                 for (lane, at) in at.iter_mut().enumerate() {
                     // Without a branch: nobody could guess which way it goes.
                     let step = self.steps[*at as usize];
-                    *at = step.next + u32::from(ranks[step.feature.place()][lane] > step.rank);
+                    let rank = ranks[step.rank_at.place() + lane];
+                    // As numbers without a sign: of these the processor adds whether it is more by itself.
+                    *at = step.next.place() as u32 + u32::from(rank.place() > step.rank.place());
                 }
             }
             left -= left.min(STRIDE);
@@ -237,15 +289,15 @@ impl<R: Rank> Steps<R> {
                 break;
             }
         }
-        at.map(|at| self.leaves[at as usize])
+        at.map(|at| self.steps[at as usize].leaf.place() as u32)
     }
 }
 
 /// The place of a new step that is the leaf `to`, or will be a split.
-fn add_leaf<R: Rank>(steps: &mut Vec<Step<R>>, leaves: &mut Vec<u32>, to: i32) -> usize {
+fn add_leaf<R: Rank>(steps: &mut Vec<Step<R>>, to: i32) -> usize {
     let at = steps.len();
-    steps.push(Step { next: at as u32, feature: R::default(), rank: R::MAX });
-    leaves.push(if to < 0 { !to as u32 } else { 0 });
+    let leaf = if to < 0 { !to as usize } else { 0 };
+    steps.push(Step { next: R::of(at), rank_at: R::default(), rank: R::MAX, leaf: R::of(leaf) });
     at
 }
 
@@ -289,7 +341,7 @@ mod tests {
         let x = Array2::from_shape_fn((121, 2), |(row, column)| values[[row / 11, row % 11][column]]);
         let Walk::Small(paths) = Walk::of(&trees, 2) else { panic!("few thresholds") };
         arrives(&paths, &trees, &x);
-        arrives(&Paths::<u32>::of(&trees, paths.thresholds.clone()), &trees, &x);
+        arrives(&Paths::<i32>::of(&trees, paths.thresholds.clone()), &trees, &x);
     }
 
     #[test]
@@ -300,10 +352,35 @@ mod tests {
             let nodes = (0..thresholds).map(|at| split(0, at as f64, next(at)));
             [Tree { nodes: nodes.collect(), values: vec![0.0; 3] }]
         };
-        assert!(matches!(Walk::of(&chain(65_534), 1), Walk::Small(_)));
+        let trees = chain(32_766);
+        let Walk::Small(paths) = Walk::of(&trees, 1) else { panic!("few thresholds") };
+        let x = Array2::from_shape_fn((4, 1), |(row, _)| [0.0, 0.5, 32_765.0, 32_766.0][row]);
+        arrives(&paths, &trees, &x);
         let trees = chain(65_535);
         let Walk::Large(paths) = Walk::of(&trees, 1) else { panic!("many thresholds") };
         let x = Array2::from_shape_fn((4, 1), |(row, _)| [0.0, 0.5, 65_534.0, 65_535.0][row]);
         arrives(&paths, &trees, &x);
+        assert!(matches!(Walk::of(&chain(32_767), 1), Walk::Large(_)));
+    }
+
+    #[test]
+    fn trees_of_many_splits_leaves_or_columns_need_more_than_16_bits() {
+        // All splits ask the same, so that only their number counts.
+        let chain = |splits: usize| {
+            let next = |at: usize| if at + 1 < splits { [-1, at as i32 + 1] } else { [-2, -3] };
+            [Tree { nodes: (0..splits).map(|at| split(0, 0.5, next(at))).collect(), values: vec![0.0; 3] }]
+        };
+        assert!(matches!(Walk::of(&chain(32_767), 1), Walk::Small(_)));
+        assert!(matches!(Walk::of(&chain(32_768), 1), Walk::Large(_)));
+        let wide =
+            |columns: u32| [Tree { nodes: vec![split(columns - 1, 0.5, [-1, -2])], values: vec![0.0; 2] }];
+        let x =
+            Array2::from_shape_fn((2, 8_191), |(row, column)| if column == 8_190 { row as f64 } else { 9.0 });
+        let Walk::Small(paths) = Walk::of(&wide(8_191), 8_191) else { panic!("few columns") };
+        arrives(&paths, &wide(8_191), &x);
+        assert!(matches!(Walk::of(&wide(8_192), 8_192), Walk::Large(_)));
+        let far = [Tree { nodes: vec![split(0, 0.5, [-1, -65_536])], values: vec![0.0; 65_536] }];
+        let Walk::Large(paths) = Walk::of(&far, 1) else { panic!("many leaves") };
+        arrives(&paths, &far, &Array2::from_shape_fn((2, 1), |(row, _)| row as f64));
     }
 }

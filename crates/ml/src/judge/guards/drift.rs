@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::numbers::sorted;
+use crate::math::{cube, ln};
 
 /// Of how many parts of the same size the values of a column of numbers are cut into bins.
 const PARTS: usize = 10;
@@ -214,7 +215,7 @@ fn drift(rows: u64, shares: &[f64], missing: f64, new: &Counts) -> Result<Option
     let filled: Vec<(f64, f64)> = old.zip(new_shares).filter(|(old, new)| *old > 0.0 || *new > 0.0).collect();
     let terms = filled.iter().map(|(old, new)| {
         let (old, new) = (old.max(half_old), new.max(half_new));
-        (new - old) * (new / old).ln()
+        (new - old) * ln(new / old)
     });
     let psi = terms.sum();
     let by_chance = chi_square_99(filled.len() - 1) * (1.0 / rows as f64 + 1.0 / new.rows as f64);
@@ -233,7 +234,7 @@ fn chi_square_99(degrees: usize) -> f64 {
     }
     let degrees = degrees as f64;
     let ninth = 2.0 / (9.0 * degrees);
-    degrees * (1.0 - ninth + 2.3263478740408408 * ninth.sqrt()).powi(3)
+    degrees * cube(1.0 - ninth + 2.3263478740408408 * ninth.sqrt())
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ use lagar_flow::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::math::ln;
 use crate::{algorithm::Target, judge::sample::mixed};
 
 const OF_CLASSES: f64 = 0.98;
@@ -46,7 +47,7 @@ pub enum Column<'a> {
 }
 
 impl Column<'_> {
-    fn len(self) -> usize {
+    pub(super) fn len(self) -> usize {
         match self {
             Column::Numbers(values) => values.len(),
             Column::Categories(codes) => codes.len(),
@@ -54,7 +55,7 @@ impl Column<'_> {
     }
 
     /// By which its rows are put in order.
-    fn keys(self, seed: u64) -> Vec<u64> {
+    pub(super) fn keys(self, seed: u64) -> Vec<u64> {
         match self {
             Column::Numbers(values) => values.iter().map(|value| ascending(*value)).collect(),
             Column::Categories(codes) => {
@@ -87,13 +88,10 @@ pub struct Leak {
 /// # Errors
 /// A defect: lengths differ, or there is no target.
 pub fn leaks(features: &[(&str, Column<'_>)], target: Target<'_>, seed: u64) -> Result<Vec<Leak>> {
-    let truth = Truth::new(target)?;
+    let truth = Truth::new(Marks::of(target)?);
     let mut leaks = Vec::new();
     for (name, column) in features {
-        if let Some(score) = truth.score(*column, seed)?
-            && score >= truth.threshold
-            && truth.no_luck
-        {
+        if let Some(score) = truth.score(*column, seed)?.filter(|score| truth.is_given_away(*score)) {
             leaks.push(Leak { feature: (*name).to_owned(), score });
         }
     }
@@ -106,11 +104,30 @@ pub fn leaks(features: &[(&str, Column<'_>)], target: Target<'_>, seed: u64) -> 
 /// # Errors
 /// A defect: lengths differ, or there is no target.
 pub fn determines(column: Column<'_>, target: Target<'_>, seed: u64) -> Result<Option<f64>> {
-    Truth::new(target)?.score(column, seed)
+    Truth::new(Marks::of(target)?).score(column, seed)
+}
+
+/// The target as whole numbers: its classes, or in the order of its numbers.
+pub(super) struct Marks {
+    pub(super) of_rows: Vec<u64>,
+    pub(super) classes: bool,
+}
+
+impl Marks {
+    /// # Errors
+    /// A defect: there is no target.
+    pub(super) fn of(target: Target<'_>) -> Result<Self> {
+        let (of_rows, classes) = match target {
+            Target::None => return Err(Error::bug("without a target nothing gives it away")),
+            Target::Values(values) => (values.iter().map(|value| ascending(*value)).collect(), false),
+            Target::Classes { codes, .. } => (codes.iter().map(|code| u64::from(*code)).collect(), true),
+        };
+        Ok(Self { of_rows, classes })
+    }
 }
 
 /// What is known of the target whatever the feature.
-struct Truth {
+pub(super) struct Truth {
     /// Of each row its class, or how many rows have no larger value.
     marks: Vec<u64>,
     classes: bool,
@@ -121,12 +138,7 @@ struct Truth {
 }
 
 impl Truth {
-    fn new(target: Target<'_>) -> Result<Self> {
-        let (keys, classes): (Vec<u64>, bool) = match target {
-            Target::None => return Err(Error::bug("without a target nothing gives it away")),
-            Target::Values(values) => (values.iter().map(|value| ascending(*value)).collect(), false),
-            Target::Classes { codes, .. } => (codes.iter().map(|code| u64::from(*code)).collect(), true),
-        };
+    pub(super) fn new(Marks { of_rows: keys, classes }: Marks) -> Self {
         let mut times: BTreeMap<u64, u64> = BTreeMap::new();
         keys.iter().for_each(|key| *times.entry(*key).or_default() += 1);
         let n = keys.len() as u64;
@@ -151,27 +163,36 @@ impl Truth {
             false => n - ranks.values().next().copied().unwrap_or(n),
         };
         let orders = ln_factorial(n) - times.values().map(|times| ln_factorial(*times)).sum::<f64>();
-        let shortest_orders = if classes { ln_factorial(kinds) } else { 2f64.ln() };
-        Ok(Self {
+        let shortest_orders = if classes { ln_factorial(kinds) } else { std::f64::consts::LN_2 };
+        Self {
             marks: if classes { keys } else { keys.iter().map(|key| ranks[key]).collect() },
             classes,
             by_chance: pairs / n.max(1) as f64,
             shortest,
             threshold: if classes { OF_CLASSES } else { OF_NUMBERS },
             no_luck: orders - shortest_orders >= LUCK,
-        })
+        }
+    }
+
+    /// Whether a feature with that score says all of it, and not by luck.
+    pub(super) fn is_given_away(&self, score: f64) -> bool {
+        score >= self.threshold && self.no_luck
     }
 
     fn score(&self, column: Column<'_>, seed: u64) -> Result<Option<f64>> {
-        if column.len() != self.marks.len() {
-            return Err(Error::bug("a feature and the target do not have the same rows"));
+        match column.len() == self.marks.len() {
+            true => Ok(self.score_of(column.keys(seed), seed)),
+            false => Err(Error::bug("a feature and the target do not have the same rows")),
         }
+    }
+
+    /// The same of the keys of a column, one for each row of the target.
+    pub(super) fn score_of(&self, keys: impl IntoIterator<Item = u64>, seed: u64) -> Option<f64> {
         let shortest = self.shortest as f64;
         if self.by_chance <= shortest {
-            return Ok(None);
+            return None;
         }
         let tie = |row: usize| mixed(!seed, row as u64);
-        let keys = column.keys(seed);
         let mut rows: Vec<(u64, u64, u64)> = keys
             .into_iter()
             .zip(&self.marks)
@@ -184,7 +205,7 @@ impl Truth {
             false => u128::from(pair[0].2.abs_diff(pair[1].2)),
         });
         let path = steps.sum::<u128>() as f64;
-        Ok(Some((self.by_chance - path) / (self.by_chance - shortest)))
+        Some((self.by_chance - path) / (self.by_chance - shortest))
     }
 }
 
@@ -196,7 +217,7 @@ fn rank_weight(rank: u64, times: u64, n: u64) -> f64 {
 }
 
 fn ln_factorial(n: u64) -> f64 {
-    (2..=n).map(|factor| (factor as f64).ln()).sum()
+    (2..=n).map(|factor| ln(factor as f64)).sum()
 }
 
 #[cfg(test)]
@@ -234,7 +255,7 @@ mod tests {
             ([2.0, 1.0, 4.0, 3.0, 7.0, 6.0, 9.0, 8.0, 5.0, 10.0], 0.33333333333333337),
             ([1.0, 1.0, 2.0, 2.0, 2.0, 3.0, 3.0, 2.0, 5.0, 5.0], 0.5833333333333333),
         ] {
-            let truth = Truth::new(Target::Values(&y)).unwrap();
+            let truth = Truth::new(Marks::of(Target::Values(&y)).unwrap());
             let score = truth.score(Column::Numbers(&x), 1).unwrap().unwrap();
             let own = score * (truth.by_chance - truth.shortest as f64) / truth.by_chance;
             assert!((own - xi).abs() < 1e-12, "{own} is not {xi}");
