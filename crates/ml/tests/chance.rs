@@ -46,7 +46,7 @@ fn claims(judged: &Judged, name: &str) -> (bool, bool) {
 /// Rows of a class by chance, of which `x` says `signal` and `z` nothing.
 fn coins(rows: i32, signal: f64, seed: u64) -> RecordBatch {
     let mut random = Xoshiro256Plus::seed_from_u64(seed);
-    let usual = if seed % 2 == 0 { 0.0 } else { 0.8 };
+    let usual = if seed.is_multiple_of(2) { 0.0 } else { 0.8 };
     let (mut x, mut z, mut heads) = (vec![], vec![], vec![]);
     for _ in 0..rows {
         let (one, other) = (normal(&mut random), normal(&mut random));
