@@ -119,6 +119,23 @@ impl FilesTable {
     }
 }
 
+/// Bytes of a file that are one piece of work.
+const PIECE_BYTES: u64 = 32 << 20;
+
+/// A file as pieces: a thread that has nothing to do takes the next one, so that none has much more to do than the
+/// others. Each row group is read with the piece in which it begins.
+fn pieces_of(file: &PartitionedFile) -> impl Iterator<Item = PartitionedFile> {
+    let size = file.object_meta.size;
+    let pieces = size.div_ceil(PIECE_BYTES).max(1);
+    (0..pieces).map(move |piece| match pieces {
+        1 => file.clone(),
+        _ => file.clone().with_range(
+            (piece * PIECE_BYTES).cast_signed(),
+            size.min((piece + 1) * PIECE_BYTES).cast_signed(),
+        ),
+    })
+}
+
 fn partition_value(column: &Field, file: &DataFile) -> Result<ScalarValue> {
     let text =
         file.partition.iter().find(|(name, _)| name == column.name()).and_then(|(_, value)| value.clone());
@@ -170,7 +187,8 @@ impl TableProvider for FilesTable {
         let source = ParquetSource::new(self.scanned.clone())
             .with_table_parquet_options(state.default_table_options().parquet)
             .with_parquet_file_reader_factory(self.readers.clone());
-        let groups = FileGroup::new(self.files.clone()).split_files(state.config().target_partitions());
+        let pieces: Vec<PartitionedFile> = self.files.iter().flat_map(pieces_of).collect();
+        let groups = FileGroup::new(pieces).split_files(state.config().target_partitions());
         let config = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(groups)
             .with_statistics(statistics)
@@ -219,4 +237,22 @@ fn bound(value: &serde_json::Value, data_type: &DataType) -> Precision<ScalarVal
         _ => return Precision::Absent,
     };
     ScalarValue::try_from_string(text, data_type).map_or(Precision::Absent, Precision::Exact)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pieces_of_a_file_are_all_of_it_without_a_gap() {
+        for size in
+            [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 5 * PIECE_BYTES, 7 * PIECE_BYTES + 3]
+        {
+            let file = PartitionedFile::new("a.parquet", size);
+            let pieces: Vec<(u64, u64)> = pieces_of(&file).map(|piece| piece.range()).collect();
+            assert_eq!((pieces[0].0, pieces[pieces.len() - 1].1), (0, size));
+            assert!(pieces.windows(2).all(|two| two[0].1 == two[1].0), "{pieces:?}");
+            assert!(pieces.iter().all(|(from, to)| to - from <= PIECE_BYTES), "{pieces:?}");
+        }
+    }
 }
