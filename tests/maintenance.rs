@@ -134,6 +134,46 @@ fn a_vacuum_takes_what_no_kept_release_needs() {
     assert_ne!(place.rows(count), counts[2]);
 }
 
+/// A release that something else was new for, or another rollback, does not end the hold.
+#[test]
+fn what_a_rollback_took_back_stays_away_until_it_changes() {
+    let model = |from: &str| format!("-- Rows.\nSELECT id, x FROM raw.{from} WHERE _newest\n");
+    let place = Place::project(&[
+        (
+            "lagar.yaml",
+            "name: back\nsources:\n  a: {type: file, url: a.csv}\n  b: {type: file, url: b.csv}\n",
+        ),
+        ("a.csv", "id,x\n1,10\n"),
+        ("b.csv", "id,x\n1,1\n"),
+        ("trusted/a.sql", &model("a")),
+        ("trusted/b.sql", &model("b")),
+    ]);
+    let both = || place.rows("SELECT a.x AS a, b.x AS b FROM trusted.a CROSS JOIN trusted.b");
+    place.run(&[]);
+    place.write("a.csv", "id,x\n1,-999\n");
+    place.run(&[]);
+    place.lagar(&["releases", "rollback", "1"]).says(0, &[]);
+    for n in [20, 21] {
+        place.write("b.csv", format!("id,x\n1,{n}\n"));
+        let report = place.run(&[]);
+        assert!(step(&report, "trusted.a")["notes"].to_string().contains("held at version 0"), "{report}");
+        assert_eq!(both(), [json!({"a": 10, "b": n})]);
+        assert_eq!(place.run(&[])["status"], "nothing_new");
+    }
+    age(&place.lake(), 30);
+    vacuum(&place, &["--keep-releases", "1"]);
+    assert_eq!(place.run(&[])["status"], "nothing_new");
+    assert_eq!(both(), [json!({"a": 10, "b": 21})]);
+    // The row of b that is taken back now is held, and a still is.
+    let before = releases(&place)[releases(&place).len() - 2].to_string();
+    place.lagar(&["releases", "rollback", &before]).says(0, &[]);
+    place.run(&[]);
+    assert_eq!(both(), [json!({"a": 10, "b": 20})]);
+    place.write("a.csv", "id,x\n1,11\n");
+    place.run(&[]);
+    assert_eq!(both(), [json!({"a": 11, "b": 20})]);
+}
+
 #[test]
 fn a_vacuum_says_what_it_will_not_do() {
     let place = Place::project(&[

@@ -367,17 +367,15 @@ async fn up_to_date(
     }
     let same = |table: &Table| table.meta.as_ref().is_some_and(|meta| meta.fingerprint == fingerprint);
     let released = context.released(&model.name);
-    if let (Some(taken_back), Some(held)) = (&context.taken_back, released) {
-        let version = taken_back.tables.get(&model.name).copied();
-        if let Some(version) = version.filter(|version| *version != held)
-            && context.lake.table(&model.name, Some(version)).await?.as_ref().is_some_and(same)
-        {
-            let why = format!(
-                "held at version {held} by a rollback; version {version} of release {} comes back when its inputs or SQL change, or with --full-refresh",
-                taken_back.number
-            );
-            return Ok(Some(UpToDate { version: held, why }));
-        }
+    if let (Some(newest), Some(held)) = (context.published.get(&model.name), released)
+        && newest.version > held
+        && context.lake.table(&model.name, Some(newest.version)).await?.as_ref().is_some_and(same)
+    {
+        let why = format!(
+            "held at version {held} by a rollback; version {} of release {} comes back when its inputs or SQL change, or with --full-refresh",
+            newest.version, newest.release
+        );
+        return Ok(Some(UpToDate { version: held, why }));
     }
     if model.is_volatile() {
         return Ok(None);

@@ -83,8 +83,9 @@ pub(crate) struct Context {
     pub stores: Arc<dyn Stores>,
     /// The release that readers saw when the run began.
     pub release: Option<Release>,
-    /// The release whose tables a rollback took back: they are not published again by themselves.
-    pub taken_back: Option<Release>,
+    /// By table the newest version that a release before had, and the newest such release. What is newer than the
+    /// released one was taken back by a rollback, and is not published again by itself.
+    pub published: BTreeMap<TableName, Published>,
     pub watcher: Arc<dyn Watcher>,
     /// What is the same for every step.
     pub provenance: Provenance,
@@ -92,6 +93,13 @@ pub(crate) struct Context {
     versions: Mutex<BTreeMap<TableName, u64>>,
     /// The versions of predictors that are asked: what this run promoted or found current.
     predictors: Mutex<BTreeMap<Name, u64>>,
+}
+
+/// A version of a table, and a release that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Published {
+    pub version: u64,
+    pub release: u64,
 }
 
 impl Context {
@@ -109,7 +117,7 @@ impl Context {
         options: &RunOptions,
         run_id: &str,
     ) -> Result<Self> {
-        let (release, taken_back) = releases(&workplace.lake).await?;
+        let (release, published) = releases(&workplace.lake).await?;
         Ok(Self {
             lake: workplace.lake.clone(),
             engine,
@@ -123,7 +131,7 @@ impl Context {
             partitions: options.partitions.clone(),
             retry: options.retry.clone(),
             release,
-            taken_back,
+            published,
             watcher: options.watcher.clone(),
             provenance: provenance(&workplace.project, options),
             versions: Mutex::default(),
@@ -292,17 +300,18 @@ fn provenance(project: &Project, options: &RunOptions) -> Provenance {
     }
 }
 
-/// The current release and, when it is a rollback, the newest release that was made before it.
-async fn releases(lake: &Lake) -> Result<(Option<Release>, Option<Release>)> {
+/// The current release, and what those before it had.
+async fn releases(lake: &Lake) -> Result<(Option<Release>, BTreeMap<TableName, Published>)> {
     let mut releases = lake.releases().await?;
     let current = releases.pop();
-    let taken_back = match &current {
-        Some(release) if release.rollback_of.is_some() => {
-            releases.into_iter().rev().find(|earlier| earlier.rollback_of.is_none())
+    let mut published = BTreeMap::new();
+    for release in releases {
+        for (table, version) in release.tables {
+            let this = Published { version, release: release.number };
+            published.entry(table).and_modify(|newest| *newest = this.max(*newest)).or_insert(this);
         }
-        _ => None,
-    };
-    Ok((current, taken_back))
+    }
+    Ok((current, published))
 }
 
 /// The history is a convenience: its failure is said, and the run goes on.

@@ -329,8 +329,7 @@ impl Lake {
                     .filter_map(|object| Some((release_number(&object.location)?, object.last_modified)))
                     .collect();
                 let written: Vec<_> = releases.iter().map(|r| times.get(&r.number).copied()).collect();
-                let rolled_back: Vec<bool> = releases.iter().map(|r| r.rollback_of.is_some()).collect();
-                first_kept(&written, &rolled_back, keep, cutoff)
+                first_kept(&written, last_taken_back(&releases), keep, cutoff)
             }
             _ => 0,
         };
@@ -534,25 +533,74 @@ fn cutoff(now: DateTime<Utc>, older_than: Duration) -> DateTime<Utc> {
 }
 
 /// The place in the list of the oldest release that stays. `written`: when each was put, the oldest
-/// first (`None`: after the list was made); `rolled_back`: whether it is a rollback.
+/// first (`None`: after the list was made); `taken_back`: see [`last_taken_back`].
 fn first_kept(
     written: &[Option<DateTime<Utc>>],
-    rolled_back: &[bool],
+    taken_back: Option<usize>,
     keep: usize,
     cutoff: DateTime<Utc>,
 ) -> usize {
     let among_newest = written.len().saturating_sub(keep.max(1));
     // A release was current until the next one came.
     let young = written.iter().position(|at| at.is_none_or(|at| at > cutoff)).unwrap_or(written.len());
-    // A rollback holds as long as the release that it took back can be told.
-    let taken_back = rolled_back.iter().rposition(|rollback| !rollback).unwrap_or(0);
-    among_newest.min(young.saturating_sub(1)).min(taken_back)
+    among_newest.min(young.saturating_sub(1)).min(taken_back.unwrap_or(usize::MAX))
+}
+
+/// The place of the oldest release that must stay for the sake of rollbacks: one holds as long as it can be told that
+/// what is newer was published already, and that is so for each table by itself.
+fn last_taken_back(releases: &[Release]) -> Option<usize> {
+    let (current, before) = releases.split_last()?;
+    let newest_of = |table: &TableName| {
+        let with = before
+            .iter()
+            .enumerate()
+            .filter_map(|(place, release)| Some((*release.tables.get(table)?, place)));
+        with.max()
+    };
+    let held = current.tables.iter().filter_map(|(table, version)| {
+        newest_of(table).filter(|(newest, _)| newest > version).map(|(_, place)| place)
+    });
+    // Of predictors the release before a rollback tells.
+    let rollback = current.rollback_of.and(before.iter().rposition(|release| release.rollback_of.is_none()));
+    held.chain(rollback).min()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+
+    fn release(number: usize, is_rollback: bool, tables: serde_json::Value) -> Release {
+        serde_json::from_value(serde_json::json!({
+            "format_version": 2, "number": number, "id": uuid::Uuid::nil(), "run_id": "r",
+            "created_at": "2024-01-01T00:00:00Z", "lagar_version": "0", "tables": tables, "predictors": {},
+            "rollback_of": is_rollback.then_some(1),
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_was_taken_back_is_told_for_each_table_by_itself() {
+        let last = |releases: &[(bool, serde_json::Value)]| {
+            let releases = releases.iter().enumerate();
+            let releases =
+                releases.map(|(at, (rollback, tables))| release(at + 1, *rollback, tables.clone()));
+            last_taken_back(&releases.collect::<Vec<_>>())
+        };
+        let of = |a: u64, b: u64| serde_json::json!({"trusted.a": a, "trusted.b": b});
+        assert_eq!(last(&[]), None);
+        assert_eq!(last(&[(false, of(0, 0)), (false, of(1, 0)), (false, of(1, 1))]), None);
+        let rolled_back = [(false, of(0, 0)), (false, of(1, 0)), (true, of(0, 0))];
+        assert_eq!(last(&rolled_back), Some(1));
+        // What is published behind the rollback does not end it.
+        let gone_on = [&rolled_back[..], &[(false, of(0, 1))]].concat();
+        assert_eq!(last(&gone_on), Some(1));
+        let gone_on = [&gone_on[..], &[(true, of(0, 0)), (false, of(0, 2))]].concat();
+        assert_eq!(last(&gone_on), Some(1), "of b there is something newer");
+        let ended = [&gone_on[..], &[(false, of(2, 2))]].concat();
+        assert_eq!(last(&ended), None);
+        assert_eq!(last(&[(false, of(0, 0)), (true, of(0, 0)), (true, of(0, 0))]), Some(0));
+    }
 
     #[test]
     fn which_releases_stay() {
@@ -561,8 +609,10 @@ mod tests {
         let first = |releases: &[(i64, bool)], keep| {
             let written: Vec<_> =
                 releases.iter().map(|(day, _)| Some(cutoff + TimeDelta::days(*day))).collect();
-            let rolled_back: Vec<bool> = releases.iter().map(|(_, rollback)| *rollback).collect();
-            first_kept(&written, &rolled_back, keep, cutoff)
+            let releases = releases.iter().enumerate();
+            let releases =
+                releases.map(|(at, (_, rollback))| release(at + 1, *rollback, serde_json::json!({})));
+            first_kept(&written, last_taken_back(&releases.collect::<Vec<_>>()), keep, cutoff)
         };
         let plain = |days: &[i64]| days.iter().map(|day| (*day, false)).collect::<Vec<_>>();
         assert_eq!(first(&[], 3), 0);
@@ -576,7 +626,7 @@ mod tests {
         assert_eq!(first(&[(-9, false), (-8, false), (-7, true)], 1), 1, "what was taken back is told");
         assert_eq!(first(&[(-9, false), (-8, true), (-7, true)], 1), 0);
         assert_eq!(first(&[(-9, false), (-8, true), (-7, false)], 1), 2);
-        assert_eq!(first_kept(&[Some(cutoff), Some(cutoff), None], &[false; 3], 1, cutoff), 1);
+        assert_eq!(first_kept(&[Some(cutoff), Some(cutoff), None], None, 1, cutoff), 1);
     }
 
     #[test]
