@@ -36,14 +36,14 @@ WITH feeds AS (
            facility_type, status, due_date, resolution_description, resolution_action_updated_date, community_board, bbl,
            borough, x_coordinate_state_plane, y_coordinate_state_plane, open_data_channel_type, latitude, longitude,
            _loaded_at
-    FROM raw.complaints_created
+    FROM raw.complaints_created WHERE _newest
     UNION ALL
     SELECT unique_key, created_date, closed_date, agency, agency_name, complaint_type, descriptor, location_type,
            incident_zip, incident_address, street_name, cross_street_1, cross_street_2, address_type, city,
            facility_type, status, due_date, resolution_description, resolution_action_updated_date, community_board, bbl,
            borough, x_coordinate_state_plane, y_coordinate_state_plane, open_data_channel_type, latitude, longitude,
            _loaded_at
-    FROM raw.complaints_closed
+    FROM raw.complaints_closed WHERE _newest
 ),
 dated AS (
     SELECT *,
