@@ -31,7 +31,7 @@ fn summary(report: &Report) -> String {
             format!("\n{rows} rows of {} in {time}; now: lagar run\n", windows(loaded))
         }
         Status::NothingNew if due == 0 => {
-            format!("\nnothing to do: every window of these days is there ({time})\n")
+            format!("\nnothing to do: every window of these days that is over is there ({time})\n")
         }
         Status::NothingNew => format!("\nnothing new: {} unchanged ({time})\n", windows(unchanged)),
         _ => format!("\nfailed after {time}, {left} left; the same command goes on\n"),
