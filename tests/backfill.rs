@@ -201,7 +201,7 @@ fn sixty_days_killed_at_random_moments_are_there_once() {
         }
         exact(&place, &soda, 60);
         let done = place.lagar(&SIXTY);
-        done.says(0, &["nothing to do: every window of these days is there"]);
+        done.says(0, &["nothing to do: every window of these days that is over is there"]);
     }
 }
 
