@@ -9,7 +9,7 @@
 /*---
 materialize: merge
 key: [unique_key]
-latest_by: [heard_at]
+latest_by: [heard_at, has_closing_date]
 incremental: [raw.complaints_created, raw.complaints_closed]
 tags: [daily]
 checks:
@@ -87,6 +87,7 @@ SELECT
     try_date(created_date) AS created_day,                                 -- in New York
     closed_at,
     closed_flag,                                                           -- why closed_at is null though there was a date
+    closed_local IS NOT NULL AS has_closing_date,                          -- one that can be or not: of equally new rows this one counts
     due_at,
     due_flag,                                                              -- the same of due_at
     resolution_updated_at,
