@@ -397,26 +397,32 @@ pub async fn run(
         });
     }
     if some_left_out {
-        for result in results.iter_mut().filter(|result| result.severity == Severity::Drop) {
-            count_left_out(session, result).await?;
-        }
+        count_left_out(session, &mut results).await?;
     }
     Ok(results)
 }
 
-/// Adds to what a check found in the table the rows that are not in it because they failed the check.
-async fn count_left_out(session: &Session, result: &mut CheckResult) -> Result<()> {
+/// Adds to what the checks of severity `drop` found in the table the rows that are not in it because they failed one:
+/// all are counted in one pass.
+async fn count_left_out(session: &Session, results: &mut [CheckResult]) -> Result<()> {
     let rows_of = merge::all_left_out();
-    let failed = format!("{FAILED_CHECK} = {}", literal(&result.name));
-    let counts = format!("SELECT count(*), count(*) FILTER (WHERE {failed}) FROM ({rows_of})");
-    if let [tested, failed] = numbers(session, &counts).await?[..] {
+    let of = |result: &CheckResult| format!("{FAILED_CHECK} = {}", literal(&result.name));
+    let mut dropping: Vec<&mut CheckResult> =
+        results.iter_mut().filter(|result| result.severity == Severity::Drop).collect();
+    let counts = dropping.iter().map(|result| format!(", count(*) FILTER (WHERE {})", of(result)));
+    let counts = format!("SELECT count(*){} FROM ({rows_of})", counts.collect::<String>());
+    let counts = numbers(session, &counts).await?;
+    let Some((tested, failed)) = counts.split_first() else { return Ok(()) };
+    for (result, failed) in dropping.iter_mut().zip(failed) {
         result.rows_tested += tested;
         result.rows_failed += failed;
-    }
-    if result.rows_failed > 0 && result.sample.is_empty() {
-        let sample =
-            format!("SELECT * EXCLUDE ({FAILED_CHECK}) FROM ({rows_of}) WHERE {failed} LIMIT {SAMPLE_ROWS}");
-        result.sample = rows(session, &sample).await?;
+        if *failed > 0 && result.sample.is_empty() {
+            let sample = format!(
+                "SELECT * EXCLUDE ({FAILED_CHECK}) FROM ({rows_of}) WHERE {} LIMIT {SAMPLE_ROWS}",
+                of(result)
+            );
+            result.sample = rows(session, &sample).await?;
+        }
     }
     Ok(())
 }
