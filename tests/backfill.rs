@@ -1,11 +1,11 @@
 //! Sources that are read by windows: `run`, `backfill`, and a server with the manners of SODA.
 
+mod feeds;
+mod sql;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    process::Command,
-    sync::{Arc, Mutex},
-    thread,
+    collections::BTreeSet,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -14,14 +14,11 @@ use lagar_flow::KillPoint;
 use lagar_testing::{Battery, env_number, long, mix, replay};
 use serde_json::{Value, json};
 
-use crate::{
-    merges::{files, notes},
-    support::{
-        Done, Place, http,
-        running::{Running, passed, weighed},
-        soda::{Row, Soda},
-        step,
-    },
+use crate::support::{
+    Done, Place, http,
+    running::{Running, passed},
+    soda::{Row, Soda},
+    step,
 };
 
 const PAGE: usize = 40;
@@ -155,6 +152,19 @@ fn exact(place: &Place, soda: &Soda, days: usize) {
     assert_eq!(told[0]["n"].as_u64().unwrap(), soda.rows().len() as u64);
 }
 
+fn exact_feed(place: &Place, feed: &str, expected: Vec<String>) {
+    assert_eq!(keys(&rows_of(place, feed, &loads(place, feed))), expected, "{feed}");
+}
+
+/// Fails with the first rows that are not the same, and not with all of them.
+#[track_caller]
+fn same(found: &[Value], expected: &[Value]) {
+    if let Some((found, expected)) = found.iter().zip(expected).find(|(found, expected)| found != expected) {
+        panic!("{found} is not {expected}");
+    }
+    assert_eq!(found.len(), expected.len());
+}
+
 #[test]
 fn sixty_days_killed_at_random_moments_are_there_once() {
     let seed = env_number("LAGAR_SEED").unwrap_or_else(|| u64::from(std::process::id()));
@@ -227,45 +237,6 @@ fn killed_at_each_point_of_a_load_the_next_one_goes_on() {
             });
         }
     }
-}
-
-#[test]
-fn two_feeds_land_as_two_sources() {
-    let soda = Soda::start(complaints(&sixty_days()));
-    let window = "from: 2020-01-01, to: 2020-02-29";
-    let place = project(&[
-        feed(&soda, "created", "created_date", window),
-        feed(&soda, "closed", "closed_date", window),
-    ]);
-    let plan = place.lagar(&["plan"]);
-    assert!(plan.stdout.contains("60 windows due, from 2020-01-01 to 2020-02-29"), "{}", plan.stdout);
-    let report = place.run(&[]);
-    exact_feed(&place, "created", expected(&soda));
-    let closed_in_time =
-        |row: &Row| row.get("closed_date").and_then(Value::as_str).is_some_and(|date| date < "2020-03-01");
-    let closed: Vec<Value> = soda.rows().into_iter().filter(closed_in_time).map(Value::Object).collect();
-    exact_feed(&place, "closed", keys(&closed));
-    let created = step(&report, "raw.created");
-    assert_eq!(
-        (&created["rows_in"], &created["rows_out"]),
-        (&json!(soda.rows().len()), &json!(soda.rows().len()))
-    );
-    assert_eq!(created["version"], 60);
-    assert!(created["notes"][0].as_str().unwrap().starts_with("60 windows, "), "{created}");
-    // All is there, and nothing is asked for again.
-    let asked = soda.requests().len();
-    assert_eq!(place.run(&[])["status"], "nothing_new");
-    assert_eq!(soda.requests().len(), asked);
-    let told = place.rows(
-        "SELECT count(DISTINCT window_from) AS n, CAST(max(window_to) AS text) AS last FROM system.loads WHERE source = 'closed'",
-    );
-    assert_eq!(told[0], json!({"n": 60, "last": "2020-03-01T00:00:00"}));
-    let plan = place.lagar(&["plan"]);
-    assert!(plan.stdout.contains("no window is missing"), "{}", plan.stdout);
-}
-
-fn exact_feed(place: &Place, feed: &str, expected: Vec<String>) {
-    assert_eq!(keys(&rows_of(place, feed, &loads(place, feed))), expected, "{feed}");
 }
 
 #[test]
@@ -591,384 +562,6 @@ fn saved_answers_are_read_by_the_day() {
     assert_eq!(keys(&place.rows("SELECT unique_key FROM raw.created WHERE _newest")), ["1", "3"]);
 }
 
-/// Both feeds as one table.
-const COMPLAINTS: &str = "-- Every complaint once, as it was last heard of.
-/*---
-materialize: merge
-key: [unique_key]
-latest_by: [updated_at]
-incremental: [raw.created, raw.closed]
-checks:
-  - unique: [unique_key]
----*/
-WITH feeds AS (
-    SELECT unique_key, created_date, closed_date, status, resolution_action_updated_date FROM raw.created
-    UNION ALL
-    SELECT unique_key, created_date, closed_date, status, resolution_action_updated_date FROM raw.closed
-)
-SELECT unique_key, created_date, closed_date, status, try_timestamp(resolution_action_updated_date) AS updated_at
-FROM feeds
-";
-
-fn complaint(key: &str, created: &str, closed: Option<&str>) -> Row {
-    let row = json!({
-        "unique_key": key,
-        "created_date": created,
-        "status": "Open",
-        "resolution_action_updated_date": created,
-    });
-    let mut row = row.as_object().unwrap().clone();
-    if let Some(moment) = closed {
-        close(&mut row, moment);
-    }
-    row
-}
-
-fn close(row: &mut Row, moment: &str) {
-    row.insert("closed_date".into(), moment.into());
-    told_again(row, "Closed", moment);
-}
-
-fn told_again(row: &mut Row, status: &str, moment: &str) {
-    row.insert("status".into(), status.into());
-    row.insert("resolution_action_updated_date".into(), moment.into());
-}
-
-/// Fails with the first rows that are not the same, and not with all of them.
-#[track_caller]
-fn same(found: &[Value], expected: &[Value]) {
-    if let Some((found, expected)) = found.iter().zip(expected).find(|(found, expected)| found != expected) {
-        panic!("{found} is not {expected}");
-    }
-    assert_eq!(found.len(), expected.len());
-}
-
-/// What the server says now of all complaints that were opened or closed on the first twelve days of 2020.
-fn as_told(soda: &Soda) -> Vec<Value> {
-    let is_within = |row: &Row, field: &str| {
-        let date = row.get(field).and_then(Value::as_str);
-        date.is_some_and(|date| ("2020-01-01".."2020-01-13").contains(&date))
-    };
-    let mut told = Vec::new();
-    for row in soda.rows() {
-        if is_within(&row, "created_date") || is_within(&row, "closed_date") {
-            told.push(json!({
-                "unique_key": row["unique_key"],
-                "status": row["status"],
-                "closed_date": row.get("closed_date"),
-            }));
-        }
-    }
-    told.sort_by_key(|row| row["unique_key"].as_str().unwrap().to_owned());
-    told
-}
-
-#[test]
-fn two_feeds_of_the_server_become_one_table() {
-    let twelve = ["--from", "2020-01-01", "--to", "2020-01-12"];
-    let soda = Soda::start(complaints(&sixty_days()[..8]).into_iter().map(|mut row| {
-        let moment = row.get("closed_date").unwrap_or(&row["created_date"]).clone();
-        row.insert("resolution_action_updated_date".into(), moment);
-        row
-    }));
-    // Opened before the first window: one feed brings the first, none the second.
-    soda.insert(complaint("old and closed", "2019-12-30T08:00:00.000", Some("2020-01-02T08:00:00.000")));
-    soda.insert(complaint("old and open", "2019-12-30T08:00:00.000", None));
-    let window = "from: 2020-01-01, to: 2020-01-12";
-    let place = project(&[
-        feed(&soda, "created", "created_date", window),
-        feed(&soda, "closed", "closed_date", window),
-    ]);
-    place.write("trusted/complaints.sql", COMPLAINTS);
-    let merged =
-        || place.rows("SELECT unique_key, status, closed_date FROM trusted.complaints ORDER BY unique_key");
-
-    // What one feed has as open is closed, in the first moment of a day or in the last, before the other one
-    // is read.
-    place.lagar(&[&["backfill", "created"], &twelve[..]].concat()).says(0, &["12 windows"]);
-    let mut closed = 0;
-    soda.change(|row| {
-        if row["status"] == "Open" && row.get("agency").is_some_and(|agency| agency == "NYPD") {
-            close(row, ["2020-01-09T00:00:00.000", "2020-01-12T23:59:59.999"][closed % 2]);
-            closed += 1;
-        }
-    });
-    assert!(closed > 20, "{closed}");
-    let report = place.run(&[]);
-    assert_eq!(step(&report, "raw.created")["status"], "nothing_new", "{report}");
-    assert_eq!(step(&report, "raw.closed")["windows"]["loaded"], 12, "{report}");
-    let twice = "SELECT count(*) AS n FROM raw.created AS o JOIN raw.closed AS c ON o.unique_key = c.unique_key WHERE o.status = 'Open'";
-    assert_eq!(place.rows(twice)[0]["n"], closed);
-    let all = as_told(&soda);
-    same(&merged(), &all);
-    assert_eq!(all.len(), soda.rows().len() - 1, "one was opened before and is open");
-    let inserted = format!("inserted {}, updated 0, unchanged 0", all.len());
-    assert!(notes(&report, "trusted.complaints").contains(&inserted), "{report}");
-
-    // A row is told about once more, and its day is read again.
-    let again = |feed: &str, day: &str| {
-        let words = ["backfill", feed, "--from", day, "--to", day, "--force", "--json"];
-        let report = place.lagar(&words).says(0, &[]).json();
-        step(&report, &format!("raw.{feed}"))["windows"].clone()
-    };
-    let day = "2020-01-07";
-    let mut of_day = 0;
-    soda.change(|row| {
-        let date = row.get("closed_date").and_then(Value::as_str);
-        if date.is_some_and(|date| date.starts_with(day)) {
-            of_day += 1;
-            if of_day == 1 {
-                told_again(row, "Reopened", "2020-02-01T08:00:00.000");
-            }
-        }
-    });
-    assert_eq!(again("closed", day)["loaded"], 1);
-    let report = place.run(&[]);
-    let updated = format!("inserted 0, updated 1, unchanged {}", of_day - 1);
-    assert!(notes(&report, "trusted.complaints").contains(&updated), "{report}");
-    assert_eq!(step(&report, "trusted.complaints")["rows_in"], of_day, "only the day is read: {report}");
-    let now = merged();
-    same(&now, &as_told(&soda));
-    assert_eq!((now.len(), now.iter().filter(|row| row["status"] == "Reopened").count()), (all.len(), 1));
-
-    // And again without a change.
-    let before = place.lake_files();
-    assert_eq!(again("closed", day)["unchanged"], 1);
-    assert_eq!(place.run(&[])["status"], "nothing_new");
-    assert!(place.lake_files() == before, "the lake was written to");
-
-    // A day of the other feed has the rows that were closed since as they are now. The table has them already.
-    let before = files(&place, "trusted/complaints");
-    assert_eq!(again("created", "2020-01-04")["loaded"], 1);
-    let report = place.run(&[]);
-    let unchanged = format!("inserted 0, updated 0, unchanged {}", count(self::day("2020-01-04")));
-    assert!(notes(&report, "trusted.complaints").contains(&unchanged), "{report}");
-    assert_eq!(files(&place, "trusted/complaints"), before);
-    same(&merged(), &now);
-    // All loads at once give the same table.
-    place.run(&["--full-refresh", "-s", "trusted.complaints"]);
-    same(&merged(), &now);
-}
-
-/// What `statement` does or says in the database of [`desk`], asked with another program than Lagar.
-fn sqlite(place: &Place, statement: &str) -> Vec<Value> {
-    const SCRIPT: &str = "
-import json, sqlite3, sys
-database = sqlite3.connect(sys.argv[1])
-database.row_factory = sqlite3.Row
-rows = [dict(row) for row in database.execute(sys.argv[2])]
-database.commit()
-print(json.dumps(rows))
-";
-    let mut command = Command::new("python3");
-    command.args(["-c", SCRIPT]).arg(place.project.join("desk.db")).arg(statement);
-    let done = Done::of(command.output().unwrap());
-    assert_eq!(done.code, 0, "{statement}\n{}", done.stderr);
-    serde_json::from_str(&done.stdout).unwrap()
-}
-
-/// A project whose tickets lie in a table that is read by the day, and have a table of their own.
-fn desk(window: &str) -> Place {
-    let yaml = format!(
-        "name: desk\nsources:\n  tickets:\n    type: sql\n    url: sqlite:desk.db\n    table: tickets\n    window: {{column: created_at, size: 1d, {window}}}\n"
-    );
-    let model = "-- One row a ticket.\nSELECT id, created_at, status FROM raw.tickets WHERE _newest\n";
-    let place = Place::project(&[("lagar.yaml", &yaml), ("trusted/tickets.sql", model)]);
-    sqlite(&place, "CREATE TABLE tickets (id INTEGER PRIMARY KEY, created_at TEXT, status TEXT)");
-    place
-}
-
-/// A desk with the tickets of the first eight days of 2020, times written in every way.
-fn busy_desk() -> Place {
-    let place = desk("from: 2020-01-01, to: 2020-01-08, lag: 2d");
-    let mut rows = Vec::new();
-    for day in &sixty_days()[..8] {
-        for n in 0..count(*day) {
-            let id = rows.len() + 1;
-            let time = ["", " 09:30:00", "T12:00:00.500", " 23:59:59.999999"][n % 4];
-            rows.push(format!("({id}, '{day}{time}', 'open')"));
-        }
-    }
-    sqlite(&place, &format!("INSERT INTO tickets VALUES {}", rows.join(", ")));
-    place
-}
-
-/// Every ticket of the eight days once and as it is now, in the newest loads and in the table of them.
-#[track_caller]
-fn exact_desk(place: &Place) {
-    let columns = "SELECT id, created_at, status FROM";
-    let within = "created_at >= '2020-01-01' AND created_at < '2020-01-09'";
-    let expected = sqlite(place, &format!("{columns} tickets WHERE {within} ORDER BY id"));
-    for table in ["raw.tickets WHERE _newest", "trusted.tickets"] {
-        same(&place.rows(&format!("{columns} {table} ORDER BY id")), &expected);
-    }
-}
-
-#[test]
-fn a_database_is_read_by_the_day_and_a_day_again_when_it_changed() {
-    let place = busy_desk();
-    // In no window of a run, and in none at all.
-    sqlite(
-        &place,
-        "INSERT INTO tickets VALUES (1000, '2019-12-31 23:59:59', 'open'), (1001, '2020-01-09', 'open'), (1002, NULL, 'open')",
-    );
-    let plan = place.lagar(&["plan"]);
-    assert!(plan.stdout.contains("8 windows due, from 2020-01-01 to 2020-01-08"), "{}", plan.stdout);
-    let report = place.run(&[]);
-    let all: usize = sixty_days()[..8].iter().map(|day| count(*day)).sum();
-    let loaded = step(&report, "raw.tickets");
-    assert_eq!(loaded["windows"], json!({"due": 8, "loaded": 8, "empty": 1, "unchanged": 0}));
-    assert_eq!((&loaded["rows_in"], &loaded["rows_out"]), (&json!(all), &json!(all)));
-    assert!(notes(&report, "raw.tickets").contains("no time in `created_at`"), "{report}");
-    // One load a day, in their order, with the rows of the day.
-    let found: Vec<Value> =
-        loads(&place, "tickets").iter().map(|load| json!([load["window"]["from"], load["rows"]])).collect();
-    let expected: Vec<Value> =
-        sixty_days()[..8].iter().map(|day| json!([format!("{day}T00:00:00"), count(*day)])).collect();
-    assert_eq!(found, expected);
-    let told = place.rows(
-        "SELECT count(*) AS n, count(DISTINCT window_from) AS days, sum(rows) AS rows, CAST(max(window_to) AS text) AS last FROM system.loads WHERE source = 'tickets'",
-    );
-    assert_eq!(told[0], json!({"n": 8, "days": 8, "rows": all, "last": "2020-01-09T00:00:00"}));
-    exact_desk(&place);
-
-    // Nothing changed: neither a run nor a second look at every day writes a byte.
-    let again = |from: &str, to: &str| {
-        let words = ["backfill", "tickets", "--from", from, "--to", to, "--force", "--json"];
-        let report = place.lagar(&words).says(0, &[]).json();
-        step(&report, "raw.tickets")["windows"].clone()
-    };
-    let before = place.lake_files();
-    assert_eq!(place.run(&[])["status"], "nothing_new");
-    let unchanged = json!({"due": 8, "loaded": 0, "empty": 0, "unchanged": 8});
-    assert_eq!(again("2020-01-01", "2020-01-08"), unchanged);
-    assert!(place.lake_files() == before, "the lake was written to");
-
-    // A day on which rows changed, went and came makes one load, and takes the place of what was read of it.
-    sqlite(&place, "UPDATE tickets SET status = 'closed' WHERE created_at LIKE '2020-01-05%' AND id % 2 = 0");
-    sqlite(
-        &place,
-        "DELETE FROM tickets WHERE id IN (SELECT id FROM tickets WHERE created_at LIKE '2020-01-05%' ORDER BY id LIMIT 2)",
-    );
-    sqlite(&place, "INSERT INTO tickets VALUES (1003, '2020-01-05', 'late')");
-    assert_eq!(place.run(&[])["status"], "nothing_new", "it is not missing, and the lag is over");
-    let counts = again("2020-01-01", "2020-01-08");
-    assert_eq!(counts, json!({"due": 8, "loaded": 1, "empty": 0, "unchanged": 7}));
-    place.run(&[]);
-    exact_desk(&place);
-    let every = place.rows("SELECT count(*) AS n FROM raw.tickets");
-    assert_eq!(every[0]["n"], all + count(day("2020-01-05")) - 1, "what was received stays");
-    assert_eq!(again("2020-01-01", "2020-01-08"), unchanged);
-
-    // A day may lose all its rows.
-    sqlite(&place, "DELETE FROM tickets WHERE created_at LIKE '2020-01-03%'");
-    let counts = again("2020-01-03", "2020-01-03");
-    assert_eq!(counts, json!({"due": 1, "loaded": 1, "empty": 1, "unchanged": 0}));
-    place.run(&[]);
-    exact_desk(&place);
-    assert_eq!(loads(&place, "tickets").len(), 10);
-}
-
-#[test]
-fn a_backfill_of_a_database_reads_what_is_missing() {
-    let place = busy_desk();
-    let backfill = |from: &str, to: &str| {
-        let words = ["backfill", "tickets", "--from", from, "--to", to, "--parallel", "3", "--json"];
-        let report = place.lagar(&words).says(0, &["now: lagar run"]).json();
-        step(&report, "raw.tickets")["windows"].clone()
-    };
-    assert_eq!(backfill("2020-01-04", "2020-01-05")["loaded"], 2);
-    // What changes on days that are there shows whether they are read.
-    sqlite(&place, "UPDATE tickets SET status = 'closed'");
-    let counts = backfill("2020-01-03", "2020-01-06");
-    assert_eq!((&counts["due"], &counts["loaded"]), (&json!(2), &json!(2)));
-    assert_eq!(step(&place.run(&[]), "raw.tickets")["windows"]["due"], 4);
-    let open = place.rows(
-        "SELECT count(*) AS n, min(created_at) AS first, max(created_at) AS last FROM trusted.tickets WHERE status = 'open'",
-    );
-    let expected = json!({
-        "n": count(day("2020-01-04")) + count(day("2020-01-05")),
-        "first": "2020-01-04",
-        "last": "2020-01-05T12:00:00.500",
-    });
-    assert_eq!(open[0], expected);
-    let windows: Vec<Value> =
-        loads(&place, "tickets").iter().map(|load| load["window"]["from"].clone()).collect();
-    let days = [4, 5, 3, 6, 1, 2, 7, 8].map(|day| json!(format!("2020-01-0{day}T00:00:00")));
-    assert_eq!(windows, days, "each once");
-    // All of it once more, and the past before `from`, which is there for a backfill alone.
-    place
-        .lagar(&["backfill", "tickets", "--from", "2020-01-01", "--to", "2020-01-08", "--force"])
-        .says(0, &["2 windows"]);
-    place.run(&[]);
-    exact_desk(&place);
-    sqlite(&place, "INSERT INTO tickets VALUES (1000, '2019-12-31 23:59:59', 'open')");
-    assert_eq!(backfill("2019-12-31", "2020-01-08")["due"], 1);
-    assert_eq!(place.rows("SELECT id FROM raw.tickets WHERE _newest AND id = 1000").len(), 1);
-}
-
-#[test]
-fn killed_at_a_point_of_a_load_a_database_is_read_on() {
-    let mut battery = Battery::new("R3");
-    let fill = ["backfill", "tickets", "--from", "2020-01-01", "--to", "2020-01-08"];
-    for words in [&["run"][..], &fill] {
-        for (point, pass) in
-            [("load-files-put", 3), ("load-committed", 1), ("load-committed", 5), ("load-committed", 8)]
-        {
-            battery.case(&format!("{}, {point}, window {pass}", words[0]), || {
-                let place = busy_desk();
-                let plan = format!("{point}:kill:{pass}");
-                let done = Running::start(place.command(words).env("LAGAR_KILL_POINT", plan)).end();
-                assert_eq!(done.code, -9, "{}", done.stderr);
-                let there = loads(&place, "tickets").len();
-                assert_eq!(there, if point == "load-committed" { pass } else { pass - 1 });
-                let report = place.lagar(&[words, &["--json"]].concat()).says(0, &[]).json();
-                let counts = &step(&report, "raw.tickets")["windows"];
-                assert_eq!((&counts["due"], &counts["loaded"]), (&json!(8 - there), &json!(8 - there)));
-                place.run(&[]);
-                let loads = loads(&place, "tickets");
-                let windows: BTreeSet<&str> =
-                    loads.iter().map(|load| load["window"]["from"].as_str().unwrap()).collect();
-                assert_eq!((loads.len(), windows.len()), (8, 8), "days are read again, or skipped");
-                exact_desk(&place);
-            });
-        }
-    }
-}
-
-#[test]
-fn late_rows_of_a_database_are_found_within_the_lag() {
-    let mut battery = Battery::new("S3");
-    battery.case("a row with an equal time comes late, in a database", late_tickets);
-}
-
-fn late_tickets() {
-    let today = Utc::now().date_naive();
-    let ago = |days: u64| today - Days::new(days);
-    let place = desk(&format!("from: {}, lag: 96h", ago(9)));
-    let insert = |id: u64, days: u64| {
-        sqlite(&place, &format!("INSERT INTO tickets VALUES ({id}, '{} 12:00:00', 'open')", ago(days)));
-    };
-    (2..=9).for_each(|days| insert(days, days));
-    place.run(&[]);
-    let report = place.run(&[]);
-    assert_eq!(report["status"], "nothing_new");
-    let again = step(&report, "raw.tickets")["windows"]["unchanged"].as_u64().unwrap();
-    assert!((3..=5).contains(&again), "{report}");
-    // One comes late within the lag, with the same moment as another one; and one far behind.
-    insert(100, 3);
-    insert(101, 9);
-    place.run(&[]);
-    let newest = "SELECT id, created_at, status FROM raw.tickets WHERE _newest ORDER BY id";
-    let known = |condition: &str| {
-        sqlite(&place, &format!("SELECT id, created_at, status FROM tickets WHERE {condition} ORDER BY id"))
-    };
-    assert_eq!(place.rows(newest), known("id <> 101"));
-    let from = ago(9).to_string();
-    place.lagar(&["backfill", "tickets", "--from", &from, "--to", &from, "--force"]).says(0, &["1 window"]);
-    assert_eq!(place.rows(newest), known("true"));
-}
-
 /// `9.5 s` or `1 min 05 s`.
 fn seconds(text: &str) -> f64 {
     let numbers = text.split(' ').filter_map(|word| word.parse::<f64>().ok());
@@ -1012,114 +605,4 @@ fn a_long_backfill_says_how_far_it_is_and_how_long_the_rest_will_take() {
         assert!(least - 1.0 < left && left < most + 1.0, "{left} s, not {least} s to {most} s");
     }
     exact(&place, &soda, 8);
-}
-
-/// A server of both feeds that finds the rows of a day at once: the time that goes by is Lagar's.
-struct Decade {
-    server: lagar_testing::http::Server,
-    /// By `FIELD DAY`.
-    rows: Arc<Mutex<BTreeMap<String, Vec<Value>>>>,
-}
-
-impl Decade {
-    fn start(rows: &[Row]) -> Self {
-        let mut by_day: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        for row in rows {
-            for field in ["created_date", "closed_date"] {
-                let Some(date) = row.get(field).and_then(Value::as_str) else { continue };
-                by_day.entry(format!("{field} {}", &date[..10])).or_default().push(row.clone().into());
-            }
-        }
-        let rows = Arc::new(Mutex::new(by_day));
-        let known = rows.clone();
-        let server = lagar_testing::http::Server::new(move |_, request| {
-            let url = url::Url::parse(&format!("http://a.example{}", request.target)).unwrap();
-            let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
-            let (field, range) = query["$where"].split_once(" between '").unwrap();
-            let is_first = query.get("$offset").is_none_or(|offset| offset == "0");
-            let by_day = known.lock().unwrap();
-            let rows = by_day.get(&format!("{field} {}", &range[..10])).filter(|_| is_first);
-            http::json(Value::from(rows.cloned().unwrap_or_default()).to_string())
-        });
-        Self { server, rows }
-    }
-
-    /// Changes the complaint `key` in both feeds.
-    fn change(&self, key: &str, change: impl Fn(&mut Row)) {
-        for row in self.rows.lock().unwrap().values_mut().flatten() {
-            if row["unique_key"] == key {
-                change(row.as_object_mut().unwrap());
-            }
-        }
-    }
-}
-
-/// Ten years in the long lane: thousands of loads of some rows each, two feeds of them.
-#[test]
-fn ten_years_of_days_are_there_once() {
-    let days: Vec<NaiveDate> = day("2010-01-01").iter_days().take(if long() { 3_773 } else { 60 }).collect();
-    let last = days[days.len() - 1].to_string();
-    let mut rows = Vec::new();
-    for (number, day) in days.iter().enumerate() {
-        for n in 0..number % 4 {
-            let (key, closed) = (format!("{day} {n}"), format!("{}T17:00:00.000", *day + Days::new(2)));
-            let closed = (n != 1).then_some(closed.as_str());
-            rows.push(complaint(&key, &format!("{day}T0{n}:30:00.000"), closed));
-        }
-    }
-    let decade = Decade::start(&rows);
-    let window = format!("from: 2010-01-01, to: {last}");
-    let feeds = [("created", "created_date"), ("closed", "closed_date")];
-    let place = project(&feeds.map(|(feed, column)| feed_at(&decade.server.url, feed, column, &window)));
-    place.write("trusted/complaints.sql", COMPLAINTS);
-    let measured = |what: &str, args: &[&str]| {
-        let began = Instant::now();
-        let words = [args, &["--json"]].concat();
-        let (output, peak) = weighed(&mut place.command(&words), place.dir.path());
-        let done = Done::of(output);
-        let (count, seconds) = (days.len(), began.elapsed().as_secs_f64());
-        eprintln!("2 feeds of {count} windows, {what}: {seconds:.1} s, {} MiB", peak >> 20);
-        done.says(0, &[]);
-        done.json()
-    };
-
-    let report = measured("read for the first time", &["run"]);
-    let edges: Vec<String> = days.iter().map(|day| format!("{day}T00:00:00")).collect();
-    for (feed, column) in feeds {
-        assert_eq!(step(&report, &format!("raw.{feed}"))["windows"]["loaded"], days.len(), "{feed}");
-        let loads = loads(&place, feed);
-        let windows: Vec<&str> = loads.iter().map(|load| load["window"]["from"].as_str().unwrap()).collect();
-        assert_eq!(windows, edges, "{feed}");
-        let is_read = |row: &&Row| {
-            let date = row.get(column).and_then(Value::as_str);
-            date.is_some_and(|date| &date[..10] <= last.as_str())
-        };
-        let expected: Vec<Value> = rows.iter().filter(is_read).cloned().map(Value::Object).collect();
-        assert_eq!(keys(&rows_of(&place, feed, &loads)), keys(&expected), "{feed}");
-        let began = Instant::now();
-        let told = place.rows(&format!(
-            "SELECT count(*) AS n, count(DISTINCT unique_key) AS k FROM raw.{feed} WHERE _newest"
-        ));
-        eprintln!("{} loads queried: {:.1} s", days.len(), began.elapsed().as_secs_f64());
-        assert_eq!(told[0], json!({"n": expected.len(), "k": expected.len()}), "{feed}");
-    }
-    let table = "SELECT count(*) AS n, count(DISTINCT unique_key) AS k, count(*) FILTER (WHERE status = 'Closed') AS closed FROM trusted.complaints";
-    let closed = rows.iter().filter(|row| row["status"] == "Closed").count();
-    assert_eq!(place.rows(table)[0], json!({"n": rows.len(), "k": rows.len(), "closed": closed}));
-
-    let asked = decade.server.requests().len();
-    assert_eq!(measured("nothing new", &["run"])["status"], "nothing_new");
-    assert_eq!(decade.server.requests().len(), asked, "what is there is asked for again");
-
-    // One day among them is read again, and one row of the table changes. There are three rows on such a day.
-    let number = (days.len() / 2) | 3;
-    decade.change(&format!("{} 0", days[number]), |row| {
-        told_again(row, "Reopened", "2024-01-01T08:00:00.000");
-    });
-    let day = (days[number] + Days::new(2)).to_string();
-    let report = measured("a day again", &["backfill", "closed", "--from", &day, "--to", &day, "--force"]);
-    assert_eq!(step(&report, "raw.closed")["windows"]["loaded"], 1);
-    let report = measured("and merged", &["run"]);
-    assert!(notes(&report, "trusted.complaints").contains("inserted 0, updated 1, unchanged 1"), "{report}");
-    assert_eq!(place.rows(table)[0], json!({"n": rows.len(), "k": rows.len(), "closed": closed - 1}));
 }
