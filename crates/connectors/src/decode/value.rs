@@ -193,14 +193,16 @@ impl Parse {
         }
     }
 
+    /// A finite number. `NaN` is what people write where there is none: one of them makes every sum and mean over it
+    /// NaN.
     pub fn double(&self, text: &str) -> Fit<f64> {
         let number = self.number(text).ok_or("is not a number")?;
         match number.parse::<f64>() {
-            Ok(value) if value.is_infinite() && number.bytes().any(|b| b.is_ascii_digit()) => {
+            Ok(value) if value.is_finite() => Ok(value),
+            Ok(_) if number.bytes().any(|b| b.is_ascii_digit()) => {
                 Err("is beyond the range of a double".into())
             }
-            Ok(value) => Ok(value),
-            Err(_) => Err("is not a number".into()),
+            Ok(_) | Err(_) => Err("is not a number".into()),
         }
     }
 
@@ -536,7 +538,10 @@ mod tests {
             assert!(plain.int(text).is_err(), "{text}");
         }
         assert_eq!(plain.double("12.5"), Ok(12.5));
-        assert!(plain.double("abc").is_err() && plain.double("1e999").is_err());
+        for text in ["abc", "NaN", " nan", "inf", "-Infinity"] {
+            assert_eq!(plain.double(text), Err("is not a number".into()), "{text}");
+        }
+        assert_eq!(plain.double("1e999"), Err("is beyond the range of a double".into()));
         assert_eq!(comma().double("1.234,5"), Ok(1234.5));
         for text in ["9007199254740993", "-9007199254740993", "9223372036854775807", "123456789012345678901"]
         {
