@@ -36,7 +36,7 @@ pub use release::{Contents, Release};
 pub use store::{Access, Deadlines, DurableLocal, Root, S3Settings, Trial, object_error, open_object};
 pub use table::{
     Changed, Committed, Compaction, DataFile, MergedBy, Table, TableCommit, TableMeta, TableWriter,
-    WriteOptions, delta_schema, may_share, partition_values,
+    WriteOptions, column_name, delta_schema, may_share, partition_values,
 };
 pub use vacuum::{VacuumOptions, VacuumReport};
 

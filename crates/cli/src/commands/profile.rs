@@ -16,7 +16,9 @@ use crate::{
 
 pub async fn run(global: &Global, args: &ProfileArgs) -> Result<u8> {
     let workplace = super::open_to_read(global).await?;
-    let options = ProfileOptions { columns: args.columns.clone(), filter: args.filter.clone() };
+    // What is decided for a model is decided by the rows that it will read.
+    let read = (args.suggest && args.table.starts_with("raw.")).then(|| "_newest".to_owned());
+    let options = ProfileOptions { columns: args.columns.clone(), filter: args.filter.clone().or(read) };
     let cancel = signals::stop_on_signal()?;
     let profile = tokio::select! {
         profile = profile(&workplace, &args.table, &options) => profile?,

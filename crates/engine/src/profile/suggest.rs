@@ -2,12 +2,13 @@
 //!
 //! The text is for a reviewer: each column that stays is a line, each that goes is a comment with the reason.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use datafusion::sql::sqlparser::{
     ast,
     keywords::{ALL_KEYWORDS, ALL_KEYWORDS_INDEX, RESERVED_FOR_COLUMN_ALIAS},
 };
+use lagar_lake::column_name;
 use serde_json::Value as Json;
 
 use super::{ColumnProfile, Profile};
@@ -76,35 +77,49 @@ pub struct Suggestion {
 /// The model that makes a cleaned table of `table`. `about` says of which rows the profile is ("134 rows of
 /// load 1, 2026-10-04"); it stands in the head of the file.
 ///
+/// Of a raw table it reads the rows that the source has now: with an older version of a file every row would be there
+/// twice. A column whose name a table must not have, or has already but for upper and lower case, gets another one.
+///
 /// `None` if the rule leaves no column.
 pub fn suggest(table: &str, about: &str, profile: &Profile, rule: Rule) -> Option<Suggestion> {
-    let decisions: Vec<(&ColumnProfile, Decision)> =
-        profile.columns.iter().map(|column| (column, rule.decide(column))).collect();
-    let kept = decisions.iter().filter(|(_, decision)| *decision == Decision::Keep).count();
+    let mut names = Names::default();
+    let expressions: Vec<(&ColumnProfile, Result<String, String>)> = profile
+        .columns
+        .iter()
+        .map(|column| match rule.decide(column) {
+            Decision::Keep => (column, Ok(expression(column, &names.of(&column.name)))),
+            Decision::Drop(reason) => (column, Err(reason)),
+        })
+        .collect();
+    let kept = expressions.iter().filter(|(_, expression)| expression.is_ok()).count();
     if kept == 0 {
         return None;
     }
-    let expressions = decisions.iter().filter(|(_, decision)| *decision == Decision::Keep);
-    let widths = expressions.map(|(column, _)| expression(column).chars().count() + 1);
+    let widths =
+        expressions.iter().filter_map(|(_, expression)| Some(expression.as_ref().ok()?.chars().count() + 1));
     let width = widths.max().unwrap_or(0).min(ALIGNED_CHARS_MAX);
     let mut lines = Vec::new();
     let mut dropped = Vec::new();
     let mut left = kept;
-    for (column, decision) in decisions {
-        match decision {
-            Decision::Drop(reason) => {
+    for (column, expression) in expressions {
+        match expression {
+            Err(reason) => {
                 lines.push(format!("    -- dropped: {}: {reason}", one_line(&column.name)));
                 dropped.push((column.name.clone(), reason));
             }
-            Decision::Keep => {
+            Ok(expression) => {
                 left -= 1;
                 let comma = if left > 0 { "," } else { "" };
-                lines.push(format!("    {:<width$}  -- {}", expression(column) + comma, found(column)));
+                lines.push(format!("    {:<width$}  -- {}", expression + comma, found(column)));
             }
         }
     }
+    let (rows, newest) = match table.starts_with("raw.") {
+        true => ("for each row that the source has now".to_owned(), "\nWHERE _newest"),
+        false => (format!("a row of {table}"), ""),
+    };
     let mut sql = String::new();
-    let _ = writeln!(sql, "-- {table}, cleaned: one row a row of {table}.");
+    let _ = writeln!(sql, "-- {table}, cleaned: one row {rows}.");
     let _ = writeln!(sql, "--");
     let _ = writeln!(sql, "-- Columns decided by `lagar profile {table} --suggest` on {about}:");
     let _ = writeln!(
@@ -114,16 +129,40 @@ pub fn suggest(table: &str, about: &str, profile: &Profile, rule: Rule) -> Optio
         rule.distinct,
         if rule.distinct == 1 { "" } else { "s" }
     );
-    let _ = writeln!(sql, "SELECT\n{}\nFROM {table}", lines.join("\n"));
+    let _ = writeln!(sql, "SELECT\n{}\nFROM {table}{newest}", lines.join("\n"));
     Some(Suggestion { sql, kept, dropped })
 }
 
-/// The column, cleaned as its values ask for.
-fn expression(column: &ColumnProfile) -> String {
-    let name = identifier(&column.name);
+/// The names that the columns of the table get.
+#[derive(Default)]
+struct Names {
+    /// In lower case.
+    taken: BTreeSet<String>,
+}
+
+impl Names {
+    /// One for the column `name`.
+    fn of(&mut self, name: &str) -> String {
+        let first = column_name(name);
+        let mut free = first.clone();
+        for number in 2.. {
+            if self.taken.insert(free.to_lowercase()) {
+                break;
+            }
+            free = format!("{first}_{number}");
+        }
+        free
+    }
+}
+
+/// The column, cleaned as its values ask for, and called `name`.
+fn expression(column: &ColumnProfile, name: &str) -> String {
+    let of = identifier(&column.name);
+    let name = identifier(name);
     match cleaning(column) {
-        Some(function) => format!("{function}({name}) AS {name}"),
-        None => name,
+        Some(function) => format!("{function}({of}) AS {name}"),
+        None if of != name => format!("{of} AS {name}"),
+        None => of,
     }
 }
 

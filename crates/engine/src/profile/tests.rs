@@ -258,7 +258,7 @@ async fn columns_go_with_their_reason_and_stay_with_their_type() {
             ('3', NULL, 'x', 'nan', '11207.0', 'd', '3', NULL, 'Closed')
         ) AS t(id, gone, same, at, zip, \"Note\", number, sparse, status)";
     let found = suggested(sql, Rule::default()).await.unwrap();
-    let expected = r#"-- raw.t, cleaned: one row a row of raw.t.
+    let expected = r#"-- raw.t, cleaned: one row for each row that the source has now.
 --
 -- Columns decided by `lagar profile raw.t --suggest` on 2 rows:
 -- dropped with more than 50 % null or at most 1 different value; null tokens count as null.
@@ -273,6 +273,7 @@ SELECT
     -- dropped: sparse: 66.7 % null
     -- dropped: status: always 'Closed', 33.3 % null
 FROM raw.t
+WHERE _newest
 "#;
     assert_eq!(found.sql, expected);
     assert_eq!(found.kept, 5);
@@ -290,7 +291,31 @@ async fn hostile_names_and_values_stay_in_their_comment() {
     assert!(found.sql.contains("    \"b\"\"c\" "), "{}", found.sql);
     let place = Place::new().await;
     let session = place.engine.session();
-    let schema = Arc::new(Schema::new(vec![Field::new("b\"c", DataType::Int64, true)]));
-    session.add_rows("raw", "t", vec![], schema).unwrap();
+    let fields = [("b\"c", DataType::Int64), ("_newest", DataType::Boolean)];
+    let fields = fields.map(|(name, data_type)| Field::new(name, data_type, true));
+    session.add_rows("raw", "t", vec![], Arc::new(Schema::new(fields.to_vec()))).unwrap();
     session.describe(&found.sql).await.unwrap();
+}
+
+/// A table has each name once, whether in upper or in lower case, and none with a blank.
+#[tokio::test]
+async fn a_name_that_a_table_must_not_have_becomes_another() {
+    let sql = "SELECT * FROM (VALUES (1, 'x', 1, 1), (2, 'y', 2, 2)) AS t(\"a b\", \"Due (h)\", \"A_b\", c)";
+    let found = suggest("trusted.t", "2 rows", &of(sql).await, Rule::default()).unwrap();
+    for line in ["\"a b\" AS a_b,", "clean(\"Due (h)\") AS \"Due__h_\",", "\"A_b\" AS \"A_b_2\",", "c "] {
+        assert!(found.sql.contains(&format!("    {line}")), "`{line}` is not in\n{}", found.sql);
+    }
+    assert!(found.sql.ends_with("\nFROM trusted.t\n"), "{}", found.sql);
+    let place = Place::new().await;
+    let session = place.engine.session();
+    let fields = [
+        ("a b", DataType::Int64),
+        ("Due (h)", DataType::Utf8),
+        ("A_b", DataType::Int64),
+        ("c", DataType::Int64),
+    ];
+    let fields = fields.map(|(name, data_type)| Field::new(name, data_type, true));
+    session.add_rows("trusted", "t", vec![], Arc::new(Schema::new(fields.to_vec()))).unwrap();
+    let table = session.describe(&found.sql).await.unwrap();
+    lagar_lake::delta_schema(&table).unwrap();
 }

@@ -44,7 +44,7 @@ pub use lineage::Changed;
 pub use overlap::may_share;
 pub use partition::partition_values;
 pub use read::FileReader;
-pub use schema::delta_schema;
+pub use schema::{column_name, delta_schema};
 pub use write::{TableWriter, WriteOptions};
 
 /// The key of an Arrow field's metadata that Delta reads as the column's comment.

@@ -70,8 +70,18 @@ fn name_problem(name: &str) -> Option<String> {
     if name.is_empty() {
         return Some("it is empty".into());
     }
-    let bad = name.chars().find(|c| FORBIDDEN.contains(c) || c.is_control())?;
+    let bad = name.chars().find(is_forbidden)?;
     Some(format!("`{}` is not allowed", bad.escape_debug()))
+}
+
+fn is_forbidden(c: &char) -> bool {
+    FORBIDDEN.contains(c) || c.is_control()
+}
+
+/// `name` as a column of a table may have it: `_` stands for what Delta does not allow, and for nothing at all.
+pub fn column_name(name: &str) -> String {
+    let allowed: String = name.chars().map(|c| if is_forbidden(&c) { '_' } else { c }).collect();
+    if allowed.is_empty() { "_".to_owned() } else { allowed }
 }
 
 /// `Err` says what does not fit.
