@@ -8,10 +8,9 @@ use arrow::{
 };
 use chrono::{DateTime, Utc};
 use futures::Stream;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 
-use crate::{Body, Format, Result};
+use crate::{Body, Format, JsonText, Result};
 
 /// A stream of record batches with its schema known beforehand.
 pub struct Batches {
@@ -19,32 +18,8 @@ pub struct Batches {
     pub stream: Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>,
 }
 
-/// How far a source has been read, as JSON. Only the connector that made it looks inside.
-///
-/// It is held as text: after a load of very many files it is long, and a tree of its values would take many times its
-/// bytes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Position(Box<RawValue>);
-
-impl Position {
-    /// `reached` as JSON. Fails if that cannot be written so.
-    pub fn of<T: Serialize>(reached: &T) -> serde_json::Result<Self> {
-        serde_json::value::to_raw_value(reached).map(Self)
-    }
-
-    /// What was [written](Position::of). Fails if that is not a `T`.
-    pub fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
-        serde_json::from_str(self.0.get())
-    }
-}
-
-/// By the text.
-impl PartialEq for Position {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.get() == other.0.get()
-    }
-}
+/// How far a source has been read. Only the connector that made it looks inside.
+pub type Position = JsonText;
 
 /// How the rows of a load stand to those of the loads before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

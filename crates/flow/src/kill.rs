@@ -154,10 +154,11 @@ mod plan {
         }
     }
 
-    /// The shell sends it: the system's call would be `unsafe` here.
+    /// The shell sends it: the system's call would be `unsafe` here. It ends a little later: on a busy machine the
+    /// thread that waits for it would else go on before the kernel stops them all.
     fn signal(name: &str) {
-        let sent =
-            Command::new("sh").arg("-c").arg(format!("kill -s {name} {}", std::process::id())).status();
+        let send = format!("kill -s {name} {} && sleep 0.2", std::process::id());
+        let sent = Command::new("sh").arg("-c").arg(send).status();
         if !sent.is_ok_and(|status| status.success()) {
             eprintln!("LAGAR_KILL_POINT: no signal could be sent");
             std::process::abort();

@@ -4,15 +4,17 @@
 //! folder that begins with `_` is skipped by Hive, Spark and Athena. A version is current when the current
 //! release names it.
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
-use lagar_flow::{Error, Name, Result, TableName, codes};
+use lagar_flow::{Error, JsonText, Name, Result, TableName, codes};
 use object_store::{ObjectMeta, path::Path};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     Lake, lagar_version,
-    store::{FORMAT_VERSION, Records, intended, number_in},
+    store::{FORMAT_VERSION, Record, Records, intended, number_in},
 };
 
 /// A version of a predictor.
@@ -36,7 +38,7 @@ pub struct PredictorVersion {
     #[serde(default)]
     pub judged_beside: Option<u64>,
     /// What was learned; what is in it is not the lake's affair.
-    pub predictor: serde_json::Value,
+    pub predictor: JsonText,
 }
 
 /// A version that is about to be put.
@@ -51,11 +53,21 @@ pub struct NewPredictor {
     pub table_version: u64,
     pub promoted: bool,
     pub judged_beside: Option<u64>,
-    pub predictor: serde_json::Value,
+    pub predictor: JsonText,
 }
 
 /// Objects with numbers.
 type Numbered = Vec<(u64, ObjectMeta)>;
+
+impl Record for PredictorVersion {
+    fn format_version(&self) -> u32 {
+        self.format_version
+    }
+
+    fn number(&self) -> u64 {
+        self.number
+    }
+}
 
 impl Lake {
     /// The predictors that have a version, by name.
@@ -81,16 +93,10 @@ impl Lake {
         self.predictor_records(&folder).last().await
     }
 
-    /// The number of the newest version of `name`; nothing of it is read.
-    pub async fn newest_predictor_number(&self, name: &Name) -> Result<Option<u64>> {
+    /// The numbers of the versions of `name` that are there; `None` before the first. Nothing of them is read.
+    pub async fn predictor_numbers(&self, name: &Name) -> Result<Option<RangeInclusive<u64>>> {
         let folder = folder_of(name);
-        self.predictor_records(&folder).newest().await
-    }
-
-    /// All versions of `name` that are there, the oldest first.
-    pub async fn predictor_versions(&self, name: &Name) -> Result<Vec<PredictorVersion>> {
-        let folder = folder_of(name);
-        self.predictor_records(&folder).all().await
+        self.predictor_records(&folder).range().await
     }
 
     /// Puts the version after `base`; nobody sees it before a release names it.

@@ -21,7 +21,7 @@ use crate::{
     Checksums, Lake,
     checksums::Summing,
     id_at, lagar_version,
-    store::{FORMAT_VERSION, FORMAT_VERSION_MAX, Records, Upload, damaged},
+    store::{FORMAT_VERSION, FORMAT_VERSION_MAX, Record, Records, Upload, damaged},
 };
 
 /// Bytes read from a body at once.
@@ -152,6 +152,16 @@ pub struct RejectRecord {
     pub reason: String,
     #[serde(rename = "_value")]
     pub value: String,
+}
+
+impl Record for Manifest {
+    fn format_version(&self) -> u32 {
+        self.format_version
+    }
+
+    fn number(&self) -> u64 {
+        self.number
+    }
 }
 
 impl Lake {

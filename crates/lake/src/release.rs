@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     Lake, lagar_version,
-    store::{FORMAT_VERSION, FORMAT_VERSION_MAX, Records, number_in},
+    store::{FORMAT_VERSION, FORMAT_VERSION_MAX, Record, Records, number_in},
 };
 
 /// The set of table versions that a run published together.
@@ -67,6 +67,16 @@ impl Release {
             predictors: self.predictors.clone(),
             set_aside: self.set_aside.clone(),
         }
+    }
+}
+
+impl Record for Release {
+    fn format_version(&self) -> u32 {
+        self.format_version
+    }
+
+    fn number(&self) -> u64 {
+        self.number
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use lagar_flow::{Error, Result, codes};
+use lagar_flow::{Error, JsonText, Result, codes};
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -361,10 +361,10 @@ pub struct Entry {
 }
 
 /// What was learned, and its numbers as they are stored.
-type Stored = (Box<dyn Fitted>, Value);
+pub type Stored = (Box<dyn Fitted>, JsonText);
 
 /// From what is stored, the columns of the matrix and the classes of the target.
-type Load = fn(&Value, usize, usize) -> Result<Box<dyn Fitted>>;
+type Load = fn(&JsonText, usize, usize) -> Result<Box<dyn Fitted>>;
 
 #[derive(Clone, Copy)]
 enum Learn {
@@ -395,12 +395,12 @@ pub const fn rows<A: Algorithm>() -> Entry {
         learn: Learn::Rows {
             fit: |params, training| {
                 let fitted = A::fit(&parsed::<A::Params>(A::NAME, params)?, training)?;
-                let numbers = serde_json::to_value(&fitted).map_err(|e| stored(A::NAME, &e))?;
+                let numbers = JsonText::of(&fitted).map_err(|e| stored(A::NAME, &e))?;
                 Ok((Box::new(fitted), numbers))
             },
             bytes: |params, rows| Ok(A::bytes(&parsed::<A::Params>(A::NAME, params)?, rows)),
             load: |numbers, columns, classes| {
-                let fitted = A::Fitted::deserialize(numbers).map_err(|e| stored(A::NAME, &e))?;
+                let fitted: A::Fitted = numbers.read().map_err(|e| stored(A::NAME, &e))?;
                 fitted.check(columns, classes).map_err(|what| misfit(A::NAME, &what))?;
                 Ok(Box::new(fitted))
             },
@@ -465,7 +465,7 @@ impl Entry {
     ///
     /// # Errors
     /// [`codes::PREDICTOR_DATA`] if these rows cannot be learned from.
-    pub fn fit(&self, params: &Value, training: &Training<'_>) -> Result<(Box<dyn Fitted>, Value)> {
+    pub fn fit(&self, params: &Value, training: &Training<'_>) -> Result<Stored> {
         match self.learn {
             Learn::Rows { fit, .. } => fit(params, training),
             Learn::Series { .. } => Err(Error::bug(format!("`{}` learns from series", self.name))),
@@ -487,7 +487,7 @@ impl Entry {
     ///
     /// # Errors
     /// [`codes::PREDICTOR_STORED`] if the numbers are not those of this algorithm, or do not fit together.
-    pub fn load(&self, numbers: &Value, columns: usize, classes: usize) -> Result<Box<dyn Fitted>> {
+    pub fn load(&self, numbers: &JsonText, columns: usize, classes: usize) -> Result<Box<dyn Fitted>> {
         match self.learn {
             Learn::Rows { load, .. } => load(numbers, columns, classes),
             Learn::Series { .. } => Err(Error::bug(format!("`{}` learns from series", self.name))),

@@ -51,6 +51,9 @@ impl Verdict {
     /// To be better than a baseline is a claim, and takes more than chance. Not to be worse than the version before is
     /// none: with a margin each version could be a little worse than the one before it, and in the end all of them
     /// much worse.
+    ///
+    /// A baseline of which the measure is not defined says nothing: the majority never answers the other class, so it
+    /// has no `precision`. If none of them has a value, nothing says that it is better than trivial.
     pub(crate) fn of(
         metric: &Metric,
         own: Option<f64>,
@@ -68,6 +71,11 @@ impl Verdict {
         };
         let known = baselines.iter().filter_map(|baseline| Some((baseline, baseline.value?)));
         let best = best_of(metric, known.clone());
+        if best.is_none() && !baselines.is_empty() {
+            let names = baselines.iter().map(|baseline| format!("`{}`", baseline.name));
+            let names = names.collect::<Vec<_>>().join(", ");
+            return refused(format!("`{name}` is not defined for what it stands beside ({names})"));
+        }
         let unbeaten =
             known.filter(|(baseline, value)| !clearly_better(metric, own, *value, baseline.margin));
         if let Some((baseline, value)) = best_of(metric, unbeaten) {
@@ -201,6 +209,26 @@ mod tests {
             "not promoted: log_loss 0.5000 is not better than the baseline `7 days before`, 0.4000"
         );
         assert!(verdict(0.5, &[], None).promoted);
+    }
+
+    #[test]
+    fn what_no_baseline_has_is_no_claim() {
+        let metric = find(Task::Classification, "precision").unwrap();
+        let of = |values: [Option<f64>; 2]| {
+            let baselines = ["majority", "by chance"].iter().zip(values);
+            let baselines = baselines.map(|(name, value)| Baseline { name, value, margin: Some(0.1) });
+            Verdict::of(metric, Some(0.6), &baselines.collect::<Vec<_>>(), None)
+        };
+        assert_eq!(of([None, Some(0.4)]).why, "promoted: precision 0.6000 (`by chance` 0.4000)");
+        assert!(!of([None, Some(0.7)]).promoted);
+        let nothing = of([None, None]);
+        assert_eq!(
+            (nothing.promoted, nothing.why.as_str()),
+            (
+                false,
+                "not promoted: `precision` is not defined for what it stands beside (`majority`, `by chance`)"
+            )
+        );
     }
 
     #[test]

@@ -11,13 +11,14 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use chrono::{DateTime, Datelike, Days, Months, Timelike};
-use lagar_flow::{Column, Error, Result, codes, columns_of, schema_of};
+use lagar_flow::{Column, Error, JsonText, Result, codes, columns_of, schema_of};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     algorithm::{Entry, Explanation, Forecast, Series, Task, algorithm},
+    algorithms::shared::intervals::is_too_short,
     choice::{Baseline, Choice, Learned, Verdict},
     judge::{self, forecast::Part},
     judged::Judged,
@@ -59,6 +60,9 @@ pub struct OneSeries {
     pub first: i64,
     /// So many values were learned from.
     pub values: u64,
+    /// The algorithm that made it, where it is not that of the predictor, for which the series is too short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     #[schemars(with = "serde_json::Value")]
     pub forecast: Forecast,
 }
@@ -144,9 +148,13 @@ impl Forecasts {
                 times.push(time.ok_or_else(|| broken("a time is too far away"))?);
             }
         }
-        columns.push(match schema.field(keys).data_type().is_integer() {
-            true => std::sync::Arc::new(Int64Array::from(times)),
-            false => std::sync::Arc::new(TimestampMicrosecondArray::from(times)),
+        columns.push(match schema.field(keys).data_type() {
+            whole if whole.is_integer() => std::sync::Arc::new(Int64Array::from(times)),
+            // They are moments: without the zone a cast would take them for what its clock shows.
+            DataType::Timestamp(_, zone) => {
+                std::sync::Arc::new(TimestampMicrosecondArray::from(times).with_timezone_opt(zone.clone()))
+            }
+            _ => std::sync::Arc::new(TimestampMicrosecondArray::from(times)),
         });
         let steps = self.series.iter().flat_map(|_| (1..=horizon).map(|step| step as i64));
         columns.push(std::sync::Arc::new(steps.collect::<Int64Array>()));
@@ -165,30 +173,30 @@ impl Forecasts {
 }
 
 impl Step {
-    /// The step between values at `moments`, which are in order. `None` if they are not evenly spaced, with the place
+    /// The steps that lead from each of `moments`, which are in order, to the next, the likeliest first: two values of
+    /// July and August are 31 days apart, and a month. None of fewer than two. If they are not evenly spaced, the place
     /// of the first that is not.
-    fn of(moments: &[i64], calendar: bool) -> std::result::Result<Option<Self>, usize> {
-        let [first, second, ..] = moments else { return Ok(None) };
-        let fixed = Step::Fixed(second - first);
-        let broken = |step: Step| {
-            let pairs = moments.windows(2).enumerate();
-            pairs.filter(|(_, pair)| step.after(pair[0], 1) != Some(pair[1])).map(|(at, _)| at + 1).next()
-        };
-        // First: July and August are 31 days apart, and so are August and September.
+    fn of(moments: &[i64], calendar: bool) -> std::result::Result<Vec<Self>, usize> {
+        let [first, second, ..] = moments else { return Ok(Vec::new()) };
+        let even = |step: &Step| (0..moments.len()).all(|at| step.after(*first, at) == Some(moments[at]));
+        let mut steps = Vec::new();
         if calendar
             && let (Some(a), Some(b)) = (months(*first), months(*second))
             && b > a
         {
-            let step = match moments.iter().all(|moment| is_month_end(*moment)) {
-                true => Step::MonthEnds(b - a),
-                false => Step::Months(b - a),
-            };
-            let even = (0..moments.len()).all(|at| step.after(*first, at) == Some(moments[at]));
-            if even {
-                return Ok(Some(step));
-            }
+            let ends = moments.iter().all(|moment| is_month_end(*moment));
+            steps.extend(ends.then_some(Step::MonthEnds(b - a)));
+            steps.push(Step::Months(b - a));
         }
-        broken(fixed).map_or(Ok(Some(fixed)), Err)
+        // Whole numbers may be farther apart than a number can say: then no step leads from one to the other.
+        let fixed = second.checked_sub(*first).map(Step::Fixed);
+        steps.extend(fixed);
+        steps.retain(even);
+        if steps.is_empty() {
+            let leads = |pair: &[i64]| fixed.and_then(|step| step.after(pair[0], 1)) == Some(pair[1]);
+            return Err(moments.windows(2).position(|pair| !leads(pair)).unwrap_or(0) + 1);
+        }
+        Ok(steps)
     }
 
     fn after(self, moment: i64, steps: usize) -> Option<i64> {
@@ -263,14 +271,15 @@ fn said(key: &Key) -> String {
     }
 }
 
-/// The one step of all series. `gaps` says what to do about one.
+/// The one step of all series: of those that lead through each of them the likeliest. `gaps` says what to do about one.
 fn step_of(series: &ByKey, calendar: bool, gaps: &str) -> Result<Step> {
     let when = |moment: i64| match calendar {
         true => DateTime::from_timestamp_micros(moment)
             .map_or_else(|| moment.to_string(), |time| time.to_string()),
         false => moment.to_string(),
     };
-    let mut found: Option<(Step, &Key)> = None;
+    // The steps that are left, and the series that ruled out the last of the others.
+    let mut left: Option<(Vec<Step>, &Key)> = None;
     for (key, (times, _)) in series {
         if let Some(twice) = times.windows(2).find(|pair| pair[0] == pair[1]) {
             let what = format!("{} has two values for {}", said(key), when(twice[0]));
@@ -278,7 +287,7 @@ fn step_of(series: &ByKey, calendar: bool, gaps: &str) -> Result<Step> {
                 "name the columns that tell series apart under `series`, or add the values up in SQL",
             ));
         }
-        let step = Step::of(times, calendar).map_err(|gap| {
+        let steps = Step::of(times, calendar).map_err(|gap| {
             let what = format!(
                 "{} is not evenly spaced: {} is followed by {}",
                 said(key),
@@ -287,17 +296,26 @@ fn step_of(series: &ByKey, calendar: bool, gaps: &str) -> Result<Step> {
             );
             Error::new(codes::PREDICTOR_DATA, what).hint(gaps)
         })?;
-        match (step, found) {
-            (Some(step), Some((other, of))) if step != other => {
-                let what = format!("{} and {} have different steps of time", said(of), said(key));
-                return Err(Error::new(codes::PREDICTOR_DATA, what));
-            }
-            (Some(step), None) => found = Some((step, key)),
-            _ => {}
+        if steps.is_empty() {
+            continue;
+        }
+        let Some((known, of)) = &mut left else {
+            left = Some((steps, key));
+            continue;
+        };
+        let before = known.len();
+        known.retain(|step| steps.contains(step));
+        if known.is_empty() {
+            let what = format!("{} and {} have different steps of time", said(of), said(key));
+            return Err(Error::new(codes::PREDICTOR_DATA, what).hint(
+                "train a predictor for each step, or bring the series to one step in the SQL of the table",
+            ));
+        }
+        if known.len() < before {
+            *of = key;
         }
     }
-    found
-        .map(|(step, _)| step)
+    left.and_then(|(steps, _)| steps.first().copied())
         .ok_or_else(|| Error::new(codes::PREDICTOR_DATA, "no series has 2 values: nothing can be forecast"))
 }
 
@@ -366,6 +384,7 @@ pub(crate) fn learn(lesson: &Lesson<'_>, entry: &'static Entry) -> Result<Learne
             rows_without_target: left_out,
             sample_of: lesson.sample_of(),
             test_from: None,
+            test_share: None,
         },
         target: spec.target.clone().map(|name| TargetColumn {
             name,
@@ -376,7 +395,7 @@ pub(crate) fn learn(lesson: &Lesson<'_>, entry: &'static Entry) -> Result<Learne
         frame: None,
         columns: Vec::new(),
         distributions: Vec::new(),
-        fitted: serde_json::Value::Null,
+        fitted: JsonText::default(),
         forecasts: Some(forecasts),
         tried,
         judged: Judged::of_forecast(judged),
@@ -451,33 +470,57 @@ impl Work<'_> {
     }
 
     fn forecasts(&self, params: &Value, notes: &mut Vec<String>) -> Result<Vec<OneSeries>> {
+        let fallback = self.spec.fallback()?.map(|entry| Ok((entry, entry.params(&json!({}))?)));
+        let fallback: Option<(&Entry, Value)> = fallback.transpose()?;
         let mut made = Vec::new();
-        let mut short = Vec::new();
+        // Those that are too short for the algorithm and are made by the other one, and those that have none.
+        let (mut saved, mut short) = (Vec::new(), Vec::new());
         for (key, (times, values)) in self.series {
             let series = Series { values, season: self.season(), seed: self.spec.seed };
-            match self.entry.forecast(params, &series, self.horizon, self.level()) {
+            let forecast =
+                |entry: &Entry, params| match entry.forecast(params, &series, self.horizon, self.level()) {
+                    Ok(forecast) => Ok(Ok(forecast)),
+                    Err(error) if error.code() == codes::PREDICTOR_DATA => Ok(Err(error)),
+                    Err(error) => Err(error),
+                };
+            let (by, forecast) = match (forecast(self.entry, params)?, &fallback) {
+                // What fails for another reason would be hidden: the settings, or the values, want a look.
+                (Err(why), Some((entry, params))) if is_too_short(&why) => match forecast(entry, params)? {
+                    Ok(forecast) => {
+                        saved.push((key, why));
+                        (Some(entry.name.to_owned()), Ok(forecast))
+                    }
+                    Err(_) => (None, Err(why)),
+                },
+                (forecast, _) => (None, forecast),
+            };
+            match forecast {
                 Ok(forecast) => made.push(OneSeries {
                     key: key.clone(),
                     first: times.first().copied().unwrap_or_default(),
                     values: values.len() as u64,
+                    by,
                     forecast,
                 }),
-                Err(error) if error.code() == codes::PREDICTOR_DATA => short.push((key, error)),
-                Err(error) => return Err(error),
+                Err(why) => short.push((key, why)),
             }
         }
-        if let Some((key, error)) = short.first() {
-            if made.is_empty() {
-                return Err(error.clone().context(said(key)));
+        let mut note = |of: &[(&Key, Error)], what: &str| {
+            if let Some((key, why)) = of.first() {
+                let count = counted(of.len() as u64, "series");
+                notes.push(format!("{what} of {count}, such as {}: {}", said(key), why.message()));
             }
-            notes.push(format!(
-                "no forecast of {}, such as {}: {}",
-                counted(short.len() as u64, "series"),
-                said(key),
-                error.message()
-            ));
+        };
+        if let Some((entry, _)) = &fallback {
+            note(&saved, &format!("`{}` made the forecast", entry.name));
         }
-        Ok(made)
+        match short.first() {
+            Some((key, error)) if made.is_empty() => Err(error.clone().context(said(key))),
+            _ => {
+                note(&short, "no forecast");
+                Ok(made)
+            }
+        }
     }
 
     fn verdict(&self, judged: Option<&judge::forecast::Judged>) -> Result<Verdict> {

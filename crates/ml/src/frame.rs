@@ -4,12 +4,16 @@
 //! Columns are taken whole, never row by row. A null, NaN or infinity without a declared replacement is an error
 //! that names the column and says how many there are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray},
     compute::{DatePart as Part, cast, date_part},
-    datatypes::{DataType, Float64Type, Int32Type, TimeUnit, TimestampMicrosecondType},
+    datatypes::{DataType, Float64Type, Int32Type},
 };
 use lagar_flow::{Code, Error, Result, codes, type_word};
 use ndarray::{Array2, ShapeBuilder};
@@ -18,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judge::guards::{Distribution, Drift};
 use crate::spec::{DatePart, Encode, Encoder, Impute, Imputer, Precision, Scale, asked_kind};
+use crate::split::{micros_of, too_far_away};
 
 /// Columns that one table column may become; the rarest values go to `other`.
 const CATEGORIES_MAX: usize = 100;
@@ -56,7 +61,7 @@ impl Kind {
     }
 
     /// `None`: nothing can be learned from such a column.
-    pub(crate) fn known(data_type: &DataType) -> Option<Self> {
+    pub fn known(data_type: &DataType) -> Option<Self> {
         match data_type {
             t if t.is_numeric() => Some(Kind::Number),
             DataType::Boolean => Some(Kind::Boolean),
@@ -96,7 +101,7 @@ pub enum Encoding {
     OneHot {
         categories: Vec<String>,
     },
-    /// The place of the value; -1 for one that is not here.
+    /// The place of the value, those of a column of numbers in the order of numbers; -1 for one that is not here.
     Ordinal {
         categories: Vec<String>,
     },
@@ -159,26 +164,21 @@ pub(crate) struct Asked<'a> {
 
 /// The values of a column before anything was filled in.
 pub(crate) enum Raw {
-    /// NaN where there is none; of dates days since 1970.
+    /// NaN where there is none; of dates microseconds since 1970.
     Numbers(Vec<f64>),
     Texts(StringArray),
 }
 
 impl Raw {
     /// # Errors
-    /// [`codes::PREDICTOR_DATA`]: nothing can be learned from such a column.
+    /// [`codes::PREDICTOR_DATA`]: nothing can be learned from such a column, or a date is too far away.
     pub fn of(name: &str, column: &ArrayRef) -> Result<Self> {
         let numbers = match Kind::of(name, column.data_type())? {
             Kind::Text => return Ok(Raw::Texts(texts_of(name, column)?)),
             Kind::Number | Kind::Boolean => numbers_of(name, column)?,
             Kind::Time => {
-                let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-                let micros = cast(column, &micros).and_then(|micros| cast(&micros, &DataType::Int64));
-                let micros = micros.map_err(|error| {
-                    Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` has dates too far away"))
-                        .caused_by(&error)
-                })?;
-                numbers_of(name, &micros)?
+                let micros = micros_of(&format!("the feature `{name}`"), column)?;
+                micros.unary(|micros| micros as f64)
             }
         };
         Ok(Raw::Numbers(numbers.iter().map(|number| number.unwrap_or(f64::NAN)).collect()))
@@ -371,7 +371,7 @@ fn learn_feature(
         Some(Encode::Parts(parts)) => Encoding::Parts { parts: parts.clone() },
         Some(Encode::By(encoder)) => {
             let texts = feature.texts(column)?;
-            learn_encoding(*encoder, name, &texts, target, notes)?
+            learn_encoding(*encoder, name, kind, &texts, target, notes)?
         }
         None => Encoding::Number,
     };
@@ -404,7 +404,7 @@ fn learn_missing(
     let text = by_value || kind == Kind::Text;
     match impute {
         Impute::Text(constant) => Ok(Missing::Text(constant.clone())),
-        Impute::Number(constant) if by_value => Ok(Missing::Text(constant.to_string())),
+        Impute::Number(constant) if by_value => Ok(Missing::Text(text_of(*constant, kind, column)?)),
         Impute::Bool(constant) if by_value => Ok(Missing::Text(constant.to_string())),
         Impute::Number(constant) => Ok(Missing::Number(*constant)),
         Impute::Bool(constant) => Ok(Missing::Number(f64::from(*constant))),
@@ -444,9 +444,30 @@ fn learn_missing(
     }
 }
 
+/// A constant as the text by which the values of the column are told apart: of a DOUBLE 5 is `5.0`, as Arrow writes it.
+/// What the column cannot hold, such as 2.5 where numbers are whole, is a value of its own.
+fn text_of(constant: f64, kind: Kind, column: &ArrayRef) -> Result<String> {
+    let as_given = Ok(constant.to_string());
+    if kind != Kind::Number || !constant.is_finite() {
+        return as_given;
+    }
+    let one: ArrayRef = Arc::new(Float64Array::from(vec![constant]));
+    let Ok(typed) = cast(&one, column.data_type()) else { return as_given };
+    let back = numbers_of("", &typed)?;
+    let fits = match column.data_type().is_floating() {
+        true => back.value(0).is_finite(),
+        false => back.value(0) == constant,
+    };
+    match back.is_valid(0) && fits {
+        true => Ok(texts_of("", &typed)?.value(0).to_owned()),
+        false => as_given,
+    }
+}
+
 fn learn_encoding(
     encoder: Encoder,
     name: &str,
+    kind: Kind,
     texts: &StringArray,
     target: TargetNumbers<'_>,
     notes: &mut Vec<String>,
@@ -477,7 +498,13 @@ fn learn_encoding(
                 by_count.iter().take(CATEGORIES_MAX).map(|(value, _)| *value).collect();
             Ok(Encoding::OneHot { categories: owned(&mut kept.into_iter()) })
         }
-        Encoder::Ordinal => Ok(Encoding::Ordinal { categories: owned(&mut counts.into_keys()) }),
+        Encoder::Ordinal => {
+            let mut categories = owned(&mut counts.into_keys());
+            if kind == Kind::Number {
+                categories.sort_by(|a, b| by_number(a, b));
+            }
+            Ok(Encoding::Ordinal { categories })
+        }
         Encoder::Target => {
             // How many classes there are is known from the rows only.
             let target = target.ok_or_else(|| no_target_mean(codes::PREDICTOR_DATA, name))?;
@@ -520,6 +547,13 @@ fn target_means<'a>(
 
 fn scaling(scale: Scale, values: impl Iterator<Item = f64> + Clone) -> Scaling {
     let count = values.clone().count().max(1) as f64;
+    let min = values.clone().fold(f64::INFINITY, f64::min);
+    let max = values.clone().fold(f64::NEG_INFINITY, f64::max);
+    // Asked of the values: the mean of equal ones may be off by a bit, and to divide by that makes the next other value
+    // a huge one.
+    if min == max {
+        return Scaling { minus: min, over: 1.0 };
+    }
     let (minus, over) = match scale {
         Scale::None => (0.0, 1.0),
         Scale::Standard => {
@@ -527,13 +561,9 @@ fn scaling(scale: Scale, values: impl Iterator<Item = f64> + Clone) -> Scaling {
             let variance = values.map(|v| (v - mean) * ((v - mean) / count)).sum::<f64>();
             (mean, variance.sqrt())
         }
-        Scale::MinMax => {
-            let min = values.clone().fold(f64::INFINITY, f64::min);
-            let max = values.fold(f64::NEG_INFINITY, f64::max);
-            (min, max - min)
-        }
+        Scale::MinMax => (min, max - min),
     };
-    // A column in which nothing changes stays as it is, but for its place.
+    // A column that changes by less or more than a number can say stays as it is, but for its place.
     let over = if over.is_finite() && over > 0.0 { over } else { 1.0 };
     Scaling { minus: if minus.is_finite() { minus } else { 0.0 }, over }
 }
@@ -550,13 +580,24 @@ impl Feature {
             return Err("has an encoding that is not for its kind".to_owned());
         }
         let in_order = match &self.encoding {
-            Encoding::OneHot { categories } | Encoding::Ordinal { categories } => {
-                categories.is_sorted_by(|a, b| a < b)
+            Encoding::OneHot { categories } => categories.is_sorted_by(|a, b| a < b),
+            Encoding::Ordinal { categories } => {
+                let order = self.order_of(categories);
+                categories.is_sorted_by(|a, b| order(a, b).is_lt())
             }
             Encoding::Target { values, .. } => values.is_sorted_by(|a, b| a.0 < b.0),
             Encoding::Number | Encoding::Parts { .. } => true,
         };
         if in_order { Ok(()) } else { Err("has values that are not in order, each once".to_owned()) }
+    }
+
+    /// By what the categories of an ordinal encoding are in order: those of numbers by number. Records that were written
+    /// before that have them by text, and keep their places.
+    fn order_of(&self, categories: &[String]) -> fn(&str, &str) -> Ordering {
+        match self.kind {
+            Kind::Number if !categories.is_sorted() => by_number,
+            _ => |a, b| a.cmp(b),
+        }
     }
 
     fn width(&self) -> usize {
@@ -618,13 +659,13 @@ impl Feature {
                 let texts = self.texts(column)?;
                 let (start, rows, others) = (data.len(), texts.len(), categories.len());
                 data.resize(start + rows * (others + 1), 0.0);
-                for (row, place) in places(&texts, categories).enumerate() {
+                for (row, place) in places(&texts, categories, |a, b| a.cmp(b)).enumerate() {
                     data[start + place.unwrap_or(others) * rows + row] = 1.0;
                 }
             }
             Encoding::Ordinal { categories } => {
                 let texts = self.texts(column)?;
-                let places = places(&texts, categories);
+                let places = places(&texts, categories, self.order_of(categories));
                 data.extend(places.map(|place| place.map_or(-1.0, |place| place as f64)));
             }
             Encoding::Target { values, other } => {
@@ -730,10 +771,7 @@ impl Feature {
         if nulls > 0 {
             return Err(self.nulls("null", nulls, column.len()));
         }
-        let wrong = |error: arrow::error::ArrowError| {
-            Error::new(codes::PREDICTOR_DATA, format!("no {} of `{}`", part.name(), self.name))
-                .caused_by(&error)
-        };
+        let of = format!("the feature `{}`", self.name);
         // Of a timestamp with a zone it is the parts of its local time that were learned from.
         let (learned, asked) = (zone_of(&self.data_type), column.data_type().to_string());
         if learned != zone_of(&asked) {
@@ -754,13 +792,18 @@ impl Feature {
             DatePart::Week => Part::Week,
             DatePart::Hour => Part::Hour,
             DatePart::Days => {
-                let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-                let micros = cast(column, &micros).map_err(wrong)?;
-                let micros = micros.as_primitive::<TimestampMicrosecondType>();
+                let micros = micros_of(&of, column)?;
                 return Ok(micros.values().iter().map(|micros| *micros as f64 / 86_400e6).collect());
             }
         };
-        let numbers = date_part(column, arrow_part).map_err(wrong)?;
+        let numbers = date_part(column, arrow_part).map_err(|error| {
+            Error::new(codes::PREDICTOR_DATA, format!("no {} of `{}`", part.name(), self.name))
+                .caused_by(&error)
+        })?;
+        // Null where there is none, behind which 0 stands.
+        if numbers.null_count() > 0 {
+            return Err(too_far_away(&of, numbers.null_count(), numbers.len()));
+        }
         Ok(numbers.as_primitive::<Int32Type>().values().iter().map(|number| f64::from(*number)).collect())
     }
 }
@@ -806,10 +849,21 @@ fn without_dictionary(name: &str, column: &ArrayRef) -> Result<ArrayRef> {
     })
 }
 
-fn places<'a>(texts: &'a StringArray, categories: &'a [String]) -> impl Iterator<Item = Option<usize>> + 'a {
-    texts.iter().map(|value| {
-        value.and_then(|value| categories.binary_search_by(|category| category.as_str().cmp(value)).ok())
+/// The place of each value in `categories`, which are in that order.
+fn places<'a>(
+    texts: &'a StringArray,
+    categories: &'a [String],
+    order: fn(&str, &str) -> Ordering,
+) -> impl Iterator<Item = Option<usize>> + 'a {
+    texts.iter().map(move |value| {
+        value.and_then(|value| categories.binary_search_by(|category| order(category, value)).ok())
     })
+}
+
+/// The order of numbers that are given as text; what is none comes last, and equal ones by their text.
+fn by_number(a: &str, b: &str) -> Ordering {
+    let number = |text: &str| text.parse().unwrap_or(f64::NAN);
+    number(a).total_cmp(&number(b)).then_with(|| a.cmp(b))
 }
 
 fn numbers_of(name: &str, column: &ArrayRef) -> Result<Float64Array> {

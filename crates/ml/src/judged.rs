@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::{
-    Measures, bias::Bias, chance::Margins, forecast::Judged as JudgedForecast, guards::Future,
+    Measures, Metric, bias::Bias, chance::Margins, forecast::Judged as JudgedForecast, guards::Future,
     importance::Importances,
 };
 
@@ -54,12 +54,23 @@ pub struct Judged {
 /// A trivial predictor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Baseline {
-    /// `majority`, `mean`, or `7 days before`; `by chance` and `one group`; `columns`; `iqr`.
+    /// `majority`; `mean`, `median`, `weighted median` or `shortest half`; `7 days before`; `by chance`, of classes and
+    /// of groups; `one group`; `columns`; `iqr`.
     pub name: String,
     pub measures: Measures,
     /// How much better than it the predictor may look by chance. Records of before have none.
     #[serde(default, skip_serializing_if = "Margins::is_empty")]
     pub margins: Margins,
+    /// The metrics for which it has to be beaten; none: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+}
+
+impl Baseline {
+    /// Whether a predictor that is no better than it by this metric says nothing.
+    pub fn stands_for(&self, metric: &Metric) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == metric.name)
+    }
 }
 
 /// The rows of one group.

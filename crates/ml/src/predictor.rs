@@ -16,7 +16,7 @@ use arrow::{
     buffer::{NullBuffer, OffsetBuffer},
     datatypes::{DataType, Field, Fields},
 };
-use lagar_flow::{Error, Result, codes};
+use lagar_flow::{Error, JsonText, Result, codes};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,7 +24,7 @@ use serde_json::Value;
 use crate::{
     algorithm::{Explanation, Fitted, Output, Task, algorithm},
     forecast::Forecasts,
-    frame::{Feature, Frame, Kind, Raw, said},
+    frame::{Encoding, Feature, Frame, Kind, Raw, said},
     judge::{
         classification::answers,
         guards::{Distribution, Drift},
@@ -58,8 +58,9 @@ pub struct Predictor {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub distributions: Vec<(String, Distribution)>,
     /// The numbers that were fitted, as the algorithm's documentation says.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub fitted: Value,
+    #[serde(default, skip_serializing_if = "JsonText::is_null")]
+    #[schemars(with = "Value")]
+    pub fitted: JsonText,
     /// What was forecast, of forecasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecasts: Option<Forecasts>,
@@ -77,7 +78,7 @@ pub struct Predictor {
 }
 
 /// The rows that a predictor comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LearnedFrom {
     pub table: String,
     pub version: u64,
@@ -96,6 +97,9 @@ pub struct LearnedFrom {
     /// Where the test begins, as text, of a split by time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_from: Option<String>,
+    /// Which share of all rows is the test, of a split by a hash. Records of before do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_share: Option<f64>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -250,28 +254,32 @@ impl Predictor {
     ///
     /// # Errors
     /// [`codes::LAKE_VERSION`] if a newer Lagar wrote it; [`codes::PREDICTOR_STORED`] if it is not one.
-    pub fn read(stored: &Value) -> Result<Self> {
-        let version = stored.get("format_version").and_then(Value::as_u64);
-        if version.is_some_and(|version| version > u64::from(FORMAT_VERSION)) {
-            let what = format!(
-                "the predictor has format version {}, newer than {FORMAT_VERSION}",
-                version.unwrap_or_default()
-            );
-            return Err(
-                Error::new(codes::LAKE_VERSION, what).hint("use the Lagar that wrote it, or a newer one")
-            );
+    pub fn read(stored: &JsonText) -> Result<Self> {
+        /// What every version has.
+        #[derive(Deserialize)]
+        struct Head {
+            format_version: u32,
         }
-        Predictor::deserialize(stored)
-            .map_err(|error| Error::new(codes::PREDICTOR_STORED, "this is no predictor").caused_by(&error))
+        let newer = |version: u32| {
+            let what = format!("the predictor has format version {version}, newer than {FORMAT_VERSION}");
+            Error::new(codes::LAKE_VERSION, what).hint("use the Lagar that wrote it, or a newer one")
+        };
+        match stored.read::<Predictor>() {
+            Ok(predictor) if predictor.format_version <= FORMAT_VERSION => Ok(predictor),
+            Ok(predictor) => Err(newer(predictor.format_version)),
+            Err(error) => Err(match stored.read::<Head>() {
+                Ok(head) if head.format_version > FORMAT_VERSION => newer(head.format_version),
+                _ => Error::new(codes::PREDICTOR_STORED, "this is no predictor").caused_by(&error),
+            }),
+        }
     }
 
     /// As it is stored.
     ///
     /// # Errors
     /// Only defects.
-    pub fn to_json(&self) -> Result<Value> {
-        serde_json::to_value(self)
-            .map_err(|error| Error::bug("a predictor cannot be written").caused_by(&error))
+    pub fn to_json(&self) -> Result<JsonText> {
+        JsonText::of(self).map_err(|error| Error::bug("a predictor cannot be written").caused_by(&error))
     }
 
     /// The classes in the order of their codes; none if it knows none.
@@ -472,7 +480,10 @@ impl Scorer {
     /// As [`Scorer::answer`].
     pub fn drift(&self, rows: &RecordBatch) -> Result<Vec<(String, Drift)>> {
         let mut drifts = Vec::new();
-        for (name, distribution) in &self.predictor.distributions {
+        // Records of before have distributions of dates, too.
+        let is_asked =
+            |name: &str| self.features().iter().any(|one| one.name == name && has_distribution(one));
+        for (name, distribution) in self.predictor.distributions.iter().filter(|(name, _)| is_asked(name)) {
             let column = rows.column_by_name(name);
             let column = column.ok_or_else(|| {
                 Error::new(codes::PREDICTOR_DATA, format!("the feature `{name}` is missing"))
@@ -481,6 +492,12 @@ impl Scorer {
         }
         Ok(drifts)
     }
+}
+
+/// Whether rows whose values are distributed in another way are unlike those that were learned from. Dates that come
+/// are always others than those before, and of a few days the month, too: what stays is told by no distribution.
+pub(crate) fn has_distribution(feature: &Feature) -> bool {
+    !matches!(feature.encoding, Encoding::Parts { .. })
 }
 
 /// The libraries that fit predictors, with their versions.

@@ -85,7 +85,8 @@ pub struct Spec {
     /// chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<Goal>,
-    /// Also compare with the target that the same group had so many days before: 7 is "as last week".
+    /// Also compare with the target that the same key, or else the same group, had so many days before: 7 is "as last
+    /// week".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_days: Option<u32>,
     /// Features that may determine the target.
@@ -106,6 +107,10 @@ pub struct Spec {
     /// Of forecasts: the probability with which a value lies in its interval; default 0.9.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<f64>,
+    /// Of forecasts: by which algorithm, with its defaults, series are forecast that are too short for `algorithm`,
+    /// such as `last_value`. Default: they have no forecast. Either way they are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     pub description: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
@@ -322,12 +327,16 @@ impl Spec {
             if self.interval.is_some_and(|level| !(level > 0.0 && level < 1.0)) {
                 wrong(&["interval"], config("`interval` is a probability between 0 and 1".to_owned()));
             }
+            if let Err(error) = self.fallback() {
+                wrong(&["fallback"], error);
+            }
         }
         for (name, set) in [
             ("series", !self.series.is_empty()),
             ("horizon", self.horizon.is_some()),
             ("season", self.season.is_some()),
             ("interval", self.interval.is_some()),
+            ("fallback", self.fallback.is_some()),
         ] {
             if set && !forecast {
                 wrong(&[name], config(format!("`{name}` is for forecasts, and `{}` makes none", entry.name)));
@@ -396,6 +405,20 @@ impl Spec {
             }
         }
         problems
+    }
+
+    /// The algorithm for series that are too short for the other, if one was asked for.
+    ///
+    /// # Errors
+    /// [`codes::CONFIG`]: it is unknown, or makes no forecasts.
+    pub(crate) fn fallback(&self) -> Result<Option<&'static Entry>> {
+        let Some(name) = &self.fallback else { return Ok(None) };
+        let entry = algorithm(name)?;
+        match entry.task {
+            Task::Forecast => Ok(Some(entry)),
+            task => Err(Error::new(codes::CONFIG, format!("`{name}` is for {task}: it makes no forecasts"))
+                .hint("take one such as `last_value`; `lagar predictors algorithms` lists them")),
+        }
     }
 
     /// A column that is the target is nothing else.

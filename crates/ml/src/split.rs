@@ -1,9 +1,9 @@
 //! Which rows are learned from, which choose among parameters, and which judge.
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array},
+    array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array},
     compute::{can_cast_types, cast, take_record_batch},
-    datatypes::{DataType, Float64Type, TimestampMicrosecondType},
+    datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType},
 };
 use lagar_flow::{Error, Result, codes};
 use sha2::{Digest, Sha256};
@@ -103,7 +103,7 @@ pub(crate) fn check_text_form(key: &str, name: &str, data_type: &DataType) -> Re
 /// Microseconds since 1970 of each row.
 ///
 /// # Errors
-/// [`codes::CONFIG`]: the column is no time; [`codes::PREDICTOR_DATA`]: it has nulls.
+/// [`codes::CONFIG`]: the column is no time; [`codes::PREDICTOR_DATA`]: it has nulls, or dates too far away.
 pub(crate) fn moments(name: &str, time: &ArrayRef) -> Result<Vec<i64>> {
     check_time(name, time.data_type())?;
     let wrong = |what: String| Error::new(codes::PREDICTOR_DATA, what);
@@ -114,11 +114,30 @@ pub(crate) fn moments(name: &str, time: &ArrayRef) -> Result<Vec<i64>> {
         let numbers = cast(time, &DataType::Int64).map_err(|e| Error::bug("an integer").caused_by(&e))?;
         return Ok(numbers.as_primitive::<arrow::datatypes::Int64Type>().values().to_vec());
     }
-    let micros = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
-    let micros = cast(time, &micros).map_err(|error| {
-        wrong(format!("`time: {name}` has values that are too far away")).caused_by(&error)
-    })?;
-    Ok(micros.as_primitive::<TimestampMicrosecondType>().values().to_vec())
+    Ok(micros_of(&format!("`time: {name}`"), time)?.values().to_vec())
+}
+
+/// Microseconds since 1970 of dates or timestamps, null where there is none. `what`: how people call the column.
+///
+/// # Errors
+/// [`codes::PREDICTOR_DATA`]: some are too far away.
+pub(crate) fn micros_of(what: &str, column: &ArrayRef) -> Result<TimestampMicrosecondArray> {
+    let micros = cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None))
+        .map_err(|error| too_far_away(what, column.len(), column.len()).caused_by(&error))?;
+    // What does not fit becomes null, behind which 1970 stands.
+    match micros.logical_null_count().saturating_sub(column.logical_null_count()) {
+        0 => Ok(micros.as_primitive::<TimestampMicrosecondType>().clone()),
+        lost => Err(too_far_away(what, lost, column.len())),
+    }
+}
+
+/// Dates of which no moment or no part can be said.
+pub(crate) fn too_far_away(what: &str, count: usize, rows: usize) -> Error {
+    let what = format!("{what} is a date too far away in {count} of {rows} rows");
+    Error::new(codes::PREDICTOR_DATA, what).hint(
+        "such a date often stands for `never`: say in the SQL that makes the table what stands there instead, or leave \
+         the rows out (years up to 200000 are possible)",
+    )
 }
 
 /// For each row a number from 0 to 1 that only its values decide.
@@ -171,7 +190,7 @@ pub(crate) fn rows_of(batch: &RecordBatch, numbers: &[usize]) -> Result<RecordBa
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Date32Array, Int64Array};
+    use arrow::array::{Date32Array, Int64Array, TimestampMillisecondArray};
 
     use super::*;
 
@@ -192,6 +211,23 @@ mod tests {
         let days: ArrayRef = Arc::new(Date32Array::from(vec![5; 10]));
         let parts = Parts::by_time("day", &days, Split::default()).unwrap();
         assert_eq!((parts.train.len(), parts.validate.len(), parts.test.len()), (10, 0, 0));
+    }
+
+    #[test]
+    fn a_time_too_far_away_is_refused_and_is_not_1970() {
+        let far: [(ArrayRef, usize); 2] = [
+            (Arc::new(Date32Array::from(vec![19_000, i32::MAX, 19_001])), 1),
+            (Arc::new(TimestampMillisecondArray::from(vec![0, i64::MAX, i64::MIN])), 2),
+        ];
+        for (time, count) in far {
+            let error = moments("day", &time).unwrap_err();
+            assert_eq!(error.code(), codes::PREDICTOR_DATA);
+            let says = format!("`time: day` is a date too far away in {count} of 3 rows");
+            assert_eq!(error.message(), says);
+            assert!(error.hint_text().unwrap().contains("never"), "{error}");
+        }
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![i64::MIN, i64::MAX]));
+        assert_eq!(moments("number", &numbers).unwrap(), [i64::MIN, i64::MAX]);
     }
 
     #[test]

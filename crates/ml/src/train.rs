@@ -4,13 +4,14 @@
 //! fitted on the rows of training and validation, never on those of the test.
 
 mod baselines;
+mod constants;
 mod guarding;
 mod judging;
 
 use std::collections::BTreeSet;
 
 use arrow::{array::RecordBatch, compute::cast, datatypes::DataType};
-use lagar_flow::{Error, Result, codes};
+use lagar_flow::{Error, JsonText, Result, codes};
 use ndarray::{Array2, ArrayView2};
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ use crate::{
     forecast,
     frame::{Asked, Frame, Raw},
     judge,
-    predictor::{FORMAT_VERSION, LearnedFrom, Predictor, TargetColumn, Tried, libraries},
+    predictor::{FORMAT_VERSION, LearnedFrom, Predictor, TargetColumn, Tried, has_distribution, libraries},
     spec::{Spec, without_validation},
     split::{Parts, moments, rows_of},
     target::{Labels, column, counted, rows_with_target},
@@ -90,7 +91,7 @@ struct Fit {
     frame: Frame,
     notes: Vec<String>,
     fitted: Box<dyn Fitted>,
-    numbers: Value,
+    numbers: JsonText,
     /// The classes that these rows have, as codes of all classes.
     seen: Vec<u32>,
 }
@@ -172,7 +173,8 @@ impl<'a> Work<'a> {
         }
         let judged = self.judge(&fit, &learned, threshold, &params, &mut notes)?;
         let rows = rows_of(&self.rows, &learned)?;
-        let distributions = fit.frame.features.iter().map(|feature| {
+        let told = fit.frame.features.iter().filter(|feature| has_distribution(feature));
+        let distributions = told.map(|feature| {
             let raw = Raw::of(&feature.name, column(&rows, &feature.name)?)?;
             Ok(raw.distribution().map(|distribution| (feature.name.clone(), distribution)))
         });
@@ -217,14 +219,14 @@ impl<'a> Work<'a> {
     }
 
     fn learned_from(&self, learned: &[usize]) -> LearnedFrom {
-        let first_test = self.parts.test.first().filter(|_| self.moments.is_some());
+        let moments = self.moments.as_ref();
+        let first_test = moments.and_then(|moments| self.parts.test.iter().min_by_key(|row| moments[**row]));
         let text = |row: &usize| {
             let time = self.rows.column_by_name(self.spec.time.as_ref()?)?;
             let text = cast(&time.slice(*row, 1), &DataType::Utf8).ok()?;
             let text = arrow::array::AsArray::as_string::<i32>(&text);
             Some(text.value(0).to_owned())
         };
-        // The rows lie in the order of time.
         LearnedFrom {
             table: self.spec.from.to_string(),
             version: self.lesson.version,
@@ -235,6 +237,7 @@ impl<'a> Work<'a> {
             rows_without_target: self.rows_without_target,
             sample_of: self.lesson.sample_of(),
             test_from: first_test.and_then(text),
+            test_share: self.moments.is_none().then_some(self.spec.split.test).filter(|share| *share > 0.0),
         }
     }
 

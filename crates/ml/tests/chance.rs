@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch};
+use arrow::{
+    array::{ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch},
+    datatypes::Float64Type,
+};
 use lagar_ml::{
     Learned, Lesson, Spec, Task,
     judge::{Measures, find, metric},
@@ -34,7 +37,7 @@ fn claims(judged: &Judged, name: &str) -> (bool, bool) {
     let metric = find(judged.measures.as_ref().unwrap().task(), name).unwrap();
     let own = metric.of(judged.measures.as_ref().unwrap()).unwrap();
     let beaten = |clearly: bool| {
-        judged.baselines.iter().all(|baseline| {
+        judged.baselines.iter().filter(|baseline| baseline.stands_for(metric)).all(|baseline| {
             let other = metric.of(&baseline.measures).unwrap();
             let margin = if clearly { baseline.margins.of(metric) } else { Some(0.0) };
             metric.better(own, other) && margin.is_some_and(|margin| (own - other).abs() > margin)
@@ -106,6 +109,25 @@ fn of_noise_hardly_any_classifier_claims_to_know_more_than_the_majority() {
     }
 }
 
+/// Where the second class has fewer rows the majority never answers it: it finds none, and whoever guesses finds some.
+const OF_THE_SECOND: [&str; 4] = ["macro_f1", "f1", "precision", "recall"];
+
+#[test]
+fn of_noise_hardly_any_classifier_is_promoted_for_answers_that_the_majority_never_gives() {
+    for name in OF_THE_SECOND {
+        let mut keys = classifier("decision_tree", json!({"max_depth": 4}), true);
+        keys["promote"] = json!({"metric": name});
+        let promoted =
+            |seed: &u64| learn(&keys, &coins(400, 0.0, *seed)).verdict.why.starts_with("promoted: ");
+        let promoted = (0..60).filter(promoted).count();
+        assert!(promoted <= BY_CHANCE, "{name}: {promoted} of 60");
+        let signal = |seed: &u64| learn(&keys, &coins(400, 2.0, *seed)).verdict.promoted;
+        // Where the second class has most rows the majority finds all of them.
+        let promoted = (100..140).filter(|seed| seed % 2 == 1).filter(signal).count();
+        assert!(promoted >= 18, "{name}: {promoted} of 20");
+    }
+}
+
 #[test]
 fn what_the_rows_say_is_claimed_by_nearly_all() {
     for keys in [
@@ -134,6 +156,25 @@ fn of_noise_no_line_claims_to_know_more_than_the_mean() {
         claimed += ["rmse", "mae", "r2"].into_iter().filter(|name| claims(&judged, name).1).count();
     }
     assert!(claimed <= 3 * BY_CHANCE, "{claimed}");
+}
+
+/// Of a number that is seldom large its mean is no good guess: most rows are below.
+#[test]
+fn of_noise_hardly_any_guess_near_the_median_is_promoted() {
+    for name in ["mae", "mape", "median_absolute_error"] {
+        let keys = json!({"algorithm": "svr", "from": "refined.x", "target": "y", "features": ["x"],
+            "split": {"validate": 0.0, "test": 0.3}, "promote": {"metric": name}});
+        let mut promoted = 0;
+        for seed in 0..60 {
+            let rows = coins(400, 0.0, 300 + seed);
+            let z = rows.column_by_name("z").unwrap().as_primitive::<Float64Type>();
+            let y: ArrayRef = Arc::new(Float64Array::from_iter_values(z.values().iter().map(|z| z.exp())));
+            let x = rows.column_by_name("x").unwrap().clone();
+            let rows = RecordBatch::try_from_iter([("x", x), ("y", y)]).unwrap();
+            promoted += usize::from(learn(&keys, &rows).verdict.promoted);
+        }
+        assert!(promoted <= BY_CHANCE, "{name}: {promoted} of 60");
+    }
 }
 
 const DAYS: i32 = 730;

@@ -19,7 +19,9 @@ use object_store::{ObjectStore, path::Path, prefix::PrefixStore};
 
 pub use guard::{Deadlines, Guarded};
 pub use local::DurableLocal;
-pub(crate) use records::{FORMAT_VERSION, FORMAT_VERSION_MAX, Records, intended, number_in, put_if_absent};
+pub(crate) use records::{
+    FORMAT_VERSION, FORMAT_VERSION_MAX, Record, Records, intended, number_in, put_if_absent,
+};
 pub(crate) use s3::UploadsError;
 pub use s3::{Access, S3Settings};
 use s3::{CredentialsError, Refusal};

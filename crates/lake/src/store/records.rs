@@ -118,6 +118,13 @@ struct Looked {
     stay_from: u64,
 }
 
+/// What every record says of itself.
+pub(crate) trait Record: DeserializeOwned {
+    fn format_version(&self) -> u32;
+    /// The number under which it was put.
+    fn number(&self) -> u64;
+}
+
 impl Records<'_> {
     pub(crate) fn path(&self, number: u64) -> Path {
         self.folder.clone().join(name_of(number))
@@ -129,7 +136,7 @@ impl Records<'_> {
     }
 
     /// The newest record; `None` before the first.
-    pub(crate) async fn last<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+    pub(crate) async fn last<T: Record>(&self) -> Result<Option<T>> {
         match self.newest().await? {
             Some(number) => Ok(Some(self.read(number).await?)),
             None => Ok(None),
@@ -236,7 +243,7 @@ impl Records<'_> {
 
     /// Record `number`; fails with [`codes::LAKE_CORRUPT`] if it is missing or damaged, with
     /// [`codes::LAKE_VERSION`] if a newer Lagar wrote it.
-    pub(crate) async fn read<T: DeserializeOwned>(&self, number: u64) -> Result<T> {
+    pub(crate) async fn read<T: Record>(&self, number: u64) -> Result<T> {
         let path = self.path(number);
         let bytes = match self.store.get(&path).await {
             Ok(found) => found.bytes().await,
@@ -245,13 +252,17 @@ impl Records<'_> {
         self.parse(&path, number, &bytes.map_err(|e| self.root.error("read", &path, &e))?)
     }
 
-    fn parse<T: DeserializeOwned>(&self, path: &Path, number: u64, bytes: &[u8]) -> Result<T> {
+    fn parse<T: Record>(&self, path: &Path, number: u64, bytes: &[u8]) -> Result<T> {
         let damaged = |why: String| {
             Error::new(codes::LAKE_CORRUPT, format!("{} is damaged: {why}", self.root.name_of(path)))
                 .hint("bring the object back from a backup or from the bucket's old versions")
         };
-        // The record itself is read only if it is of a format that is known; all its values at once would take many
-        // times its bytes.
+        let is_it = |record: &T| record.format_version() <= FORMAT_VERSION_MAX && record.number() == number;
+        let read = match serde_json::from_slice(bytes) {
+            Ok(record) if is_it(&record) => return Ok(record),
+            read => read.map(|_: T| ()),
+        };
+        // A record of a newer format may be read otherwise, or not at all.
         #[derive(Deserialize)]
         struct Head {
             format_version: Option<Value>,
@@ -275,11 +286,11 @@ impl Records<'_> {
         if field("number", head.number)? != number {
             return Err(damaged("its number is not the one of its name".into()));
         }
-        serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))
+        Err(damaged(read.err().map_or_else(|| "its head is told twice".into(), |e| e.to_string())))
     }
 
     /// All records, in order.
-    pub(crate) async fn all<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
+    pub(crate) async fn all<T: Record>(&self) -> Result<Vec<T>> {
         let Some(mut range) = self.range().await? else { return Ok(Vec::new()) };
         loop {
             let read = stream::iter(range.clone()).map(|number| self.read(number)).buffered(READS_AT_ONCE);

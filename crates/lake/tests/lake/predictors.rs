@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lagar_flow::codes;
+use lagar_flow::{JsonText, codes};
 use lagar_lake::{Contents, NewPredictor};
 use object_store::{ObjectStoreExt, path::Path};
 use serde_json::json;
@@ -19,7 +19,7 @@ pub fn version_after(base: Option<u64>, what: u64) -> NewPredictor {
         table_version: what,
         promoted: true,
         judged_beside: base,
-        predictor: json!({"what": what}),
+        predictor: JsonText::of(&json!({"what": what})).unwrap(),
     }
 }
 

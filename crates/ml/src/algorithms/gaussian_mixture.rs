@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::k_means::{k_means, start, too_few};
 use super::shared::checks::as_many;
 use super::shared::points::{Points, each_row, larger_first};
+use super::shared::scale::constant;
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
 use crate::math::{exp, ln};
 use crate::parallel::in_order;
@@ -93,16 +94,21 @@ impl Algorithm for GaussianMixture {
         training.at_least(params.components.max(2), Self::NAME)?;
         let points = Points::of(training)?;
         let variances = variances(&points);
-        if let Some(column) = variances.iter().position(|variance| *variance <= 0.0) {
-            let name = &training.features[column];
-            return Err(Error::new(
-                codes::PREDICTOR_DATA,
-                format!(
-                    "`{name}` is the same in all {} rows: a normal distribution has a width",
-                    points.len()
+        let mut columns = training.features.iter().zip(training.x.columns()).zip(&variances);
+        if let Some(((name, values), _)) =
+            columns.find(|((_, values), variance)| constant(values.view()) || **variance <= 0.0)
+        {
+            let rows = points.len();
+            let (what, hint) = match constant(values) {
+                true => (format!("the same in all {rows} rows"), "leave this column out"),
+                // The squares of such differences are no numbers any more.
+                false => (
+                    format!("nearly the same in all {rows} rows"),
+                    "bring it to a unit in which it is nearer to 1",
                 ),
-            )
-            .hint("leave this column out"));
+            };
+            let message = format!("`{name}` is {what}: a normal distribution has a width");
+            return Err(Error::new(codes::PREDICTOR_DATA, message).hint(hint));
         }
         let least: Vec<f64> = variances.iter().map(|variance| variance * params.regularization).collect();
         let runs = in_order(params.runs, training.threads, |run| {
@@ -316,7 +322,7 @@ impl Fitted for Mixture {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::array;
+    use ndarray::{Array2, array};
 
     use super::super::shared::iris::{assert_close, iris};
     use super::*;
@@ -368,6 +374,26 @@ mod tests {
         assert!(logs.iter().all(|log| log.is_finite() && log.exp() == 0.0), "{logs:?}");
         let Output::Groups(groups) = fitted.predict(far.view()).unwrap() else { panic!() };
         assert!(groups.iter().all(Option::is_some));
+    }
+
+    /// Also where the mean of equal values is off by a bit.
+    #[test]
+    fn a_column_without_width_is_refused_whatever_its_value() {
+        for value in [7.0, 0.1, 1.1, 1e9 / 3.0] {
+            for rows in [6, 10, 20, 30, 50, 100, 1000] {
+                let x = Array2::from_shape_fn((rows, 2), |(row, column)| match column {
+                    0 => (row * 7 % 5) as f64,
+                    _ => value,
+                });
+                let features = ["a".to_owned(), "b".to_owned()];
+                let training =
+                    Training { x: x.view(), target: Target::None, features: &features, seed: 3, threads: 1 };
+                let params = Params { components: 2, ..Params::default() };
+                let error = GaussianMixture::fit(&params, &training).unwrap_err();
+                let says = format!("`b` is the same in all {rows} rows: a normal distribution has a width");
+                assert_eq!(error.message(), says, "{value}");
+            }
+        }
     }
 
     #[test]

@@ -113,6 +113,48 @@ mod tests {
         }
     }
 
+    /// As that of `regression_tree`, and with an `l2` that hardly pulls.
+    #[test]
+    fn one_huge_target_does_not_hide_what_others_follow() {
+        let (x, step) = super::super::trees::beside_a_huge_one();
+        for (huge, l2) in [(1e6, 0.0), (1e10, 0.0), (1e11, 0.0), (1e12, 0.0), (1e12, 1e-30)] {
+            let y: Vec<f64> = step.iter().map(|y| if *y < 0.0 { huge } else { *y }).collect();
+            let target = Target::Values(&y);
+            let training = Training { x: x.view(), target, features: &names()[..2], seed: 0, threads: 1 };
+            let params =
+                json!({"iterations": 1, "learning_rate": 1.0, "max_leaves": 3, "min_leaf": 1, "l2": l2});
+            let params: Params = serde_json::from_value(params).unwrap();
+            let boosted = GradientBoostingRegressor::fit(&params, &training).unwrap();
+            let Output::Values(values) = boosted.predict(x.view()).unwrap() else { panic!() };
+            for (value, y) in values.iter().zip(&y).filter(|(_, y)| **y < huge) {
+                assert!((value - y).abs() < 1.0, "{huge} {l2}: {value} is not {y}");
+            }
+        }
+    }
+
+    /// What was learned of noise after the best trees is thrown away, and says nothing.
+    #[test]
+    fn trees_that_are_thrown_away_are_not_important() {
+        let mut random = crate::algorithms::trees::forest::seeded(5, 0);
+        let mut draw = || rand::Rng::gen_range(&mut random, 0.0..1.0);
+        let x = Array2::from_shape_fn((800, 3), |_| draw());
+        let y: Vec<f64> = (0..800).map(|_| draw()).collect();
+        let fit = |keys: serde_json::Value| {
+            let training =
+                Training { x: x.view(), target: Target::Values(&y), features: &names(), seed: 0, threads: 2 };
+            GradientBoostingRegressor::fit(&serde_json::from_value(keys).unwrap(), &training).unwrap()
+        };
+        let patient = fit(json!({"early_stopping": true, "patience": 40}));
+        let kept = patient.trees.len();
+        assert!(kept < 30, "{kept}");
+        // What comes after them changes nothing.
+        let again = fit(json!({"early_stopping": true, "patience": 40, "iterations": kept.max(1)}));
+        assert_eq!(again.trees.len(), kept);
+        assert_eq!(again.importance, patient.importance);
+        let none = fit(json!({"early_stopping": true, "patience": 3, "learning_rate": 1.0, "min_leaf": 1}));
+        assert_eq!((none.trees.len(), none.importance), (0, vec![0.0; 3]));
+    }
+
     /// Noise alone: what is learned of it does not help with the rows held back.
     #[test]
     fn learning_ends_when_rows_held_back_are_not_answered_better() {

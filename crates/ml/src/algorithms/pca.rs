@@ -9,12 +9,13 @@
 
 use lagar_flow::{Error, Result, codes};
 use linfa_linalg::qr::QR;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shared::checks::as_many;
 use super::shared::points::{Points, each_row};
+use super::shared::scale::constant;
 use crate::algorithm::{Algorithm, Explanation, Fitted, Output, Task, Training};
 
 /// Sweeps over all pairs; in practice fewer than fifteen are needed.
@@ -107,8 +108,12 @@ impl Algorithm for Pca {
 /// fit into numbers.
 fn centered(training: &Training<'_>) -> Result<(Vec<f64>, Array2<f64>, f64)> {
     let rows = training.rows() as f64;
-    let mean: Vec<f64> =
-        training.x.columns().into_iter().map(|column| column.iter().map(|v| v / rows).sum()).collect();
+    // Of equal values it is that value: one that is off by a bit would make a direction of nothing.
+    let mean = |column: ArrayView1<'_, f64>| match constant(column) {
+        true => column[0],
+        false => column.iter().map(|v| v / rows).sum(),
+    };
+    let mean: Vec<f64> = training.x.columns().into_iter().map(mean).collect();
     let mut centered = Array2::from_shape_fn(training.x.dim(), |at| training.x[at] - mean[at.1]);
     let size = centered.iter().fold(0.0_f64, |size, value| size.max(value.abs()));
     // The longest direction is at most this long.
@@ -285,6 +290,32 @@ mod tests {
             assert!((product - if a == b { 1.0 } else { 0.0 }).abs() < 1e-10, "{a} {b}: {product}");
         }
         assert!((fitted.ratios.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+
+    /// Also where the mean of equal values is off by a bit.
+    #[test]
+    fn columns_that_are_constant_make_no_direction() {
+        for value in [7.0, 0.1, 1.1, 1e9 / 3.0] {
+            for rows in [6, 10, 20, 30, 49, 100, 1000] {
+                let features = ["a".to_owned(), "b".to_owned()];
+                let fit = |x: &Array2<f64>| {
+                    let x = x.view();
+                    let training =
+                        Training { x, target: Target::None, features: &features, seed: 3, threads: 1 };
+                    Pca::fit(&Params::default(), &training)
+                };
+                let error = fit(&Array2::from_elem((rows, 2), value)).unwrap_err();
+                assert!(error.message().contains("vary in no direction"), "{value} {rows}: {error}");
+                // Beside one that varies by little more than what is rounded.
+                let x = Array2::from_shape_fn((rows, 2), |(row, column)| match column {
+                    0 => (row % 2) as f64 * 1e-15,
+                    _ => value,
+                });
+                let fitted = fit(&x).unwrap();
+                assert_eq!(fitted.ratios, [1.0, 0.0], "{value} {rows}");
+                assert_eq!(fitted.directions.row(0), [1.0, 0.0], "{value} {rows}");
+            }
+        }
     }
 
     /// More columns than rows, on the line (1, 2, 2) / 3: one direction, and nothing in the second.

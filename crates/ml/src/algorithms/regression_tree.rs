@@ -157,6 +157,24 @@ mod tests {
         assert!((tree.importance[1] - 0.03914451).abs() < 1e-8);
     }
 
+    /// A row whose target is huge is set apart by one column; the step in another one is found all the same.
+    #[test]
+    fn one_huge_target_does_not_hide_what_others_follow() {
+        let (x, step) = super::super::trees::beside_a_huge_one();
+        let features = ["odd".to_owned(), "x".to_owned()];
+        for huge in [1e6, 1e10, 1e11, 1e13, 1e15, 1e100] {
+            let y: Vec<f64> = step.iter().map(|y| if *y < 0.0 { huge } else { *y }).collect();
+            let target = Target::Values(&y);
+            let training = Training { x: x.view(), target, features: &features, seed: 0, threads: 1 };
+            let params = Params { max_leaves: Some(3), ..Params::default() };
+            let tree = RegressionTree::fit(&params, &training).unwrap();
+            let Output::Values(values) = tree.predict(x.view()).unwrap() else { panic!() };
+            for ((value, y), step) in values.iter().zip(&y).zip(&step) {
+                assert!((value - y).abs() < 1.0, "{huge}: {value} is not {y} ({step})");
+            }
+        }
+    }
+
     /// What differs is far behind the first digits, where squares of the values themselves would lose it.
     #[test]
     fn neither_a_large_offset_nor_size_hides_what_differs() {

@@ -87,22 +87,28 @@ pub(super) struct Beside<'a> {
     pub name: String,
     pub side: Side<'a>,
     margins: &'a Margins,
+    /// Of rows: it says for which metrics it stands there.
+    of_rows: Option<&'a judged::Baseline>,
 }
 
 impl<'a> Beside<'a> {
     fn of_rows(baseline: &'a judged::Baseline) -> Self {
         let side = Side::Rows(&baseline.measures);
-        Self { name: name(&baseline.name), side, margins: &baseline.margins }
+        Self { name: name(&baseline.name), side, margins: &baseline.margins, of_rows: Some(baseline) }
     }
 
     pub fn of_forecasts(baseline: &'a forecast::Baseline) -> Self {
         let side = Side::Forecasts(&baseline.scores);
-        Self { name: name(&baseline.algorithm), side, margins: &baseline.margins }
+        Self { name: name(&baseline.algorithm), side, margins: &baseline.margins, of_rows: None }
+    }
+
+    fn stands_for(&self, metric: &Metric) -> bool {
+        self.of_rows.is_none_or(|baseline| baseline.stands_for(metric))
     }
 
     /// `None`: this measure says nothing of it. What cannot be seen in the figures is no difference.
     pub fn beaten(&self, metric: &Metric, own: f64) -> Option<Beaten> {
-        let value = self.side.value(metric)?;
+        let value = self.side.value(metric).filter(|_| self.stands_for(metric))?;
         Some(match number(own) != number(value) && better(metric, own, value) {
             true if clearly_better(metric, own, value, self.margins.of(metric)) => Beaten::Clearly,
             true => Beaten::ByChance,
@@ -433,8 +439,8 @@ pub(super) fn groups(predictor: &Predictor, room: Room) -> Option<Section> {
         let own = Side::Rows(&group.measures);
         let mut row = vec![text(name(&group.group)), count(thousands(own.rows()))];
         let best = main.and_then(|metric| {
-            let values =
-                group.baselines.iter().filter_map(|baseline| Side::Rows(&baseline.measures).value(metric));
+            let those = group.baselines.iter().filter(|baseline| baseline.stands_for(metric));
+            let values = those.filter_map(|baseline| Side::Rows(&baseline.measures).value(metric));
             values.reduce(|best, other| if metric.better(other, best) { other } else { best })
         });
         let baselines: Vec<Beside<'_>> = group.baselines.iter().map(Beside::of_rows).collect();

@@ -318,7 +318,7 @@ fn two_classes_have_curves_groups_bias_and_a_search() {
             "`yes` is answered from a probability of ",
             "✓ Better than the baseline: balanced_accuracy 0.",
             "\nMeasures  on the ",
-            "measure               this    majority    training\n",
+            "measure               this    majority    by chance    training\n",
             "balanced_accuracy ↑  0.",
             "\nBy group  ✓ better than the baselines there",
             "\nConfusion  rows: the class that it was",
@@ -375,8 +375,9 @@ fn numbers_have_a_cloud_and_their_errors() {
     has(
         &text,
         &[
-            "✓ Better than both baselines: rmse ",
-            " (`mean`) and ",
+            "✓ Better than all 3 baselines: rmse ",
+            " (`mean`), ",
+            " (`median`) and ",
             " (`7 days before`).",
             "It was judged by 60 other rows, set apart by the time `day`: the test begins at 2022-12-14.",
             "\nResiduals  a residual is the true value less the answer\n",
@@ -498,7 +499,8 @@ fn a_record_without_margins_claims_nothing() {
     let mut predictor = two_classes();
     predictor.judged.baselines.iter_mut().for_each(|baseline| baseline.margins = Margins::default());
     let stored = predictor.to_json().unwrap();
-    assert!(stored["judged"]["baselines"][0].get("margins").is_none());
+    let told: Value = stored.read().unwrap();
+    assert!(told["judged"]["baselines"][0].get("margins").is_none());
     let (text, _) = check("before", &Predictor::read(&stored).unwrap());
     has(&text, &["Not clearly better than `majority`"]);
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, Date32Array, TimestampMicrosecondArray};
+use arrow::array::{BooleanArray, Date32Array, Int64Array, TimestampMicrosecondArray, TimestampSecondArray};
 use serde_json::{Value, json};
 
 use super::*;
@@ -178,6 +178,127 @@ fn columns_are_brought_to_the_size_that_was_learned() {
     frame.learn_scaling(Scale::Standard, &rows(&known)).unwrap();
     let [a, b, other] = columns(&frame, &known).try_into().unwrap();
     assert_eq!((a[0], b[0], other), (0.75 / 0.1875f64.sqrt(), -0.75 / 0.1875f64.sqrt(), vec![0.0; 4]));
+}
+
+/// Of 0.1 and the like the mean of equal values is off by a bit: by that nothing is divided.
+#[test]
+fn a_column_in_which_nothing_changed_keeps_its_size() {
+    for value in [0.1, 0.3, 7.0, 1.1, -2.2, 1e9 / 3.0, 1e300, 1e-300] {
+        for rows_of_it in [3, 6, 10, 20, 49, 1000] {
+            let known = numbers(&vec![Some(value); rows_of_it]);
+            for scale in [Scale::Standard, Scale::MinMax] {
+                let mut frame = learned(&Value::Null, &Value::Null, &known);
+                frame.learn_scaling(scale, &rows(&known)).unwrap();
+                let asked = numbers(&[Some(value), Some(value + 1.0)]);
+                assert_eq!(
+                    only(&frame, &asked),
+                    [0.0, value + 1.0 - value],
+                    "{value} {rows_of_it} {scale:?}"
+                );
+            }
+        }
+    }
+    // A flag that was true in all rows, and is false later.
+    let known: ArrayRef = Arc::new(BooleanArray::from(vec![true; 49]));
+    let mut frame = learned(&Value::Null, &Value::Null, &known);
+    frame.learn_scaling(Scale::Standard, &rows(&known)).unwrap();
+    let asked: ArrayRef = Arc::new(BooleanArray::from(vec![true, false]));
+    assert_eq!(only(&frame, &asked), [0.0, -1.0]);
+}
+
+#[test]
+fn numbers_have_the_places_of_numbers() {
+    let known = numbers(&[10.0, 2.0, 1.0, -3.0, 100.0, 2.5, -20.0].map(Some));
+    let frame = learned(&json!("ordinal"), &json!("unknown"), &known);
+    assert_eq!(only(&frame, &known), [5.0, 3.0, 2.0, 1.0, 6.0, 4.0, 0.0]);
+    assert_eq!(only(&frame, &numbers(&[Some(3.0), None])), [-1.0, -1.0]);
+    let whole: ArrayRef = Arc::new(Int64Array::from(vec![1, 10, 11, 12, 2]));
+    let frame = learned(&json!("ordinal"), &Value::Null, &whole);
+    assert_eq!(only(&frame, &whole), [0.0, 2.0, 3.0, 4.0, 1.0]);
+    assert_eq!(frame.check(), Ok(()));
+    // More than a float can tell apart are different all the same.
+    let near: ArrayRef = Arc::new(Int64Array::from(vec![(1 << 53) + 1, 1 << 53, 5]));
+    let frame = learned(&json!("ordinal"), &Value::Null, &near);
+    assert_eq!(only(&frame, &near), [2.0, 1.0, 0.0]);
+    // What is no number stands behind all.
+    let frame = learned(&json!("ordinal"), &json!("none"), &numbers(&[Some(10.0), None, Some(9.0)]));
+    assert_eq!(only(&frame, &numbers(&[Some(9.0), Some(10.0), None])), [0.0, 1.0, 2.0]);
+    // One that was written when they were in the order of text answers as it did.
+    let was = frame_of_ordinal(&["1", "10", "11", "12", "2"]);
+    assert_eq!(was.check(), Ok(()));
+    assert_eq!(only(&was, &whole), [0.0, 1.0, 2.0, 3.0, 4.0]);
+    for wrong in [&["10", "2", "1"][..], &["1", "1", "2"], &["1", "10", "2", "11"], &["2", "10", "10"]] {
+        assert!(frame_of_ordinal(wrong).check().unwrap_err().contains("not in order"), "{wrong:?}");
+    }
+}
+
+/// Of whole numbers, as it is stored.
+fn frame_of_ordinal(categories: &[&str]) -> Frame {
+    let feature = json!({"name": "x", "kind": "number", "data_type": "Int64",
+        "encoding": {"ordinal": {"categories": categories}}});
+    serde_json::from_value(json!({"features": [feature]})).unwrap()
+}
+
+/// What stands in place of null is the value that it says, not one of its own.
+#[test]
+fn a_constant_for_null_is_the_value_that_the_column_has() {
+    let floats = numbers(&[Some(5.0), None, Some(2.5)]);
+    let whole: ArrayRef = Arc::new(Int64Array::from(vec![Some(5), None, Some(2)]));
+    let decimals = cast(&floats, &DataType::Decimal128(10, 2)).unwrap();
+    let single = cast(&numbers(&[Some(0.1), None, Some(5.0)]), &DataType::Float32).unwrap();
+    let booleans: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]));
+    let names: ArrayRef = Arc::new(StringArray::from(vec![Some("5"), None, Some("a")]));
+    for (column, constant, text) in [
+        (&floats, json!(5), "5.0"),
+        (&floats, json!(2.5), "2.5"),
+        (&whole, json!(5), "5"),
+        (&decimals, json!(5), "5.00"),
+        (&single, json!(0.1), "0.1"),
+        (&booleans, json!(true), "true"),
+        (&names, json!(5), "5"),
+    ] {
+        let frame = learned(&json!("one_hot"), &constant, column);
+        assert_eq!(frame.features[0].missing, Some(Missing::Text(text.to_owned())), "{constant}");
+        let (made, all) = (columns(&frame, column), column.len());
+        let row = |at: usize| made.iter().map(|column| column[at]).collect::<Vec<f64>>();
+        assert_eq!((made.len(), all), (3, 3), "two values and what is not here, of {constant}");
+        assert!((0..all).any(|at| at != 1 && row(at) == row(1)), "{constant}: {made:?}");
+    }
+    // What no row of the column can hold is a value of its own.
+    let frame = learned(&json!("one_hot"), &json!(2.5), &whole);
+    assert_eq!(frame.columns(), ["x=2", "x=2.5", "x=5", "x=(other)"]);
+}
+
+/// Years beyond 292277 have no microseconds, those beyond 262142 no parts: neither is 1970.
+#[test]
+fn dates_too_far_away_are_refused_by_name() {
+    let parts = ["year", "month", "day", "day_of_week", "day_of_year", "week", "hour", "days"];
+    let far: [ArrayRef; 2] = [
+        Arc::new(Date32Array::from(vec![Some(0), Some(i32::MAX), Some(i32::MIN)])),
+        Arc::new(TimestampSecondArray::from(vec![0, i64::MAX, i64::MIN])),
+    ];
+    let says = "the feature `x` is a date too far away in 2 of 3 rows";
+    let refused = |error: &Error, what: &str| {
+        assert_eq!((error.code(), error.message()), (codes::PREDICTOR_DATA, says), "{what}");
+        assert!(error.hint_text().unwrap().contains("never"), "{what}");
+    };
+    for column in far {
+        // A date has the hour 0, wherever it is.
+        let dated = *column.data_type() == DataType::Date32;
+        for part in parts.into_iter().filter(|part| !(dated && *part == "hour")) {
+            let frame = learned(&json!([part]), &Value::Null, &column.slice(0, 1));
+            refused(&frame.matrix(&rows(&column)).unwrap_err(), part);
+        }
+        refused(&Raw::of("x", &column).err().unwrap(), "its distribution");
+        // The last year that is promised has all of them.
+        let last: ArrayRef = Arc::new(Date32Array::from(vec![72_329_000]));
+        let frame = learned(&json!(parts), &Value::Null, &last);
+        assert_eq!(columns(&frame, &last)[0], [200_000.0]);
+    }
+    // Null is none.
+    let none: ArrayRef = Arc::new(Date32Array::from(vec![Some(1), None]));
+    let Raw::Numbers(micros) = Raw::of("x", &none).unwrap() else { panic!() };
+    assert!(micros[0] == 86_400e6 && micros[1].is_nan(), "{micros:?}");
 }
 
 #[test]

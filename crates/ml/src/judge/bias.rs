@@ -1,6 +1,8 @@
 //! Whether a classifier of two classes treats groups of rows alike: the measures of Aequitas (Saleiro et al.,
 //! "Aequitas: A Bias and Fairness Audit Toolkit", 2018), under its names.
 
+use std::{cmp::Reverse, collections::BTreeSet};
+
 use lagar_flow::{Error, Result, codes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +18,7 @@ pub struct Bias {
     pub total_entities: u64,
     /// Rows of any group that were called positive.
     pub k: u64,
-    /// Those that have rows.
+    /// Those that have rows; of many the largest, and the reference.
     pub groups: Vec<Group>,
 }
 
@@ -132,6 +134,21 @@ pub fn bias(
     let (reference, rates) = (found.name.clone(), found.rates.clone());
     measured.iter_mut().for_each(|group| group.disparities = group.rates.compared(&rates));
     Ok(Bias { reference, total_entities: truth.len() as u64, k, groups: measured })
+}
+
+impl Bias {
+    /// Leaves out all groups but the `most` largest (of equals the first) and the reference. Whether some were.
+    pub(crate) fn keep_largest(&mut self, most: usize) -> bool {
+        let mut sizes: Vec<(u64, usize)> =
+            self.groups.iter().map(|group| group.group_size).zip(0..).collect();
+        sizes.sort_by_key(|(size, place)| (Reverse(*size), *place));
+        let kept: BTreeSet<usize> = sizes.into_iter().take(most).map(|(_, place)| place).collect();
+        let (count, mut place) = (self.groups.len(), 0..);
+        self.groups.retain(|group| {
+            place.next().is_some_and(|place| kept.contains(&place)) || group.name == self.reference
+        });
+        self.groups.len() < count
+    }
 }
 
 impl Group {

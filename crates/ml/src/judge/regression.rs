@@ -39,15 +39,19 @@ pub struct Regression {
 /// Judges the answers by the true values.
 ///
 /// # Errors
-/// [`codes::PREDICTOR_DATA`] without rows or if a residual is too large for a number; a defect if lengths differ
-/// or a value is not finite.
+/// [`codes::PREDICTOR_DATA`] without rows or if an answer or a residual is too large for a number; a defect if lengths
+/// differ or a true value is not finite.
 pub fn regression(truth: &[f64], answers: &[f64]) -> Result<Regression> {
-    if truth.len() != answers.len() || !truth.iter().chain(answers).all(|value| value.is_finite()) {
+    if truth.len() != answers.len() || !truth.iter().all(|value| value.is_finite()) {
         return Err(Error::bug("the values and the answers to judge do not fit together"));
+    }
+    let beyond = answers.iter().filter(|answer| !answer.is_finite()).count();
+    if beyond > 0 {
+        return Err(too_far(format!("{beyond} of {} answers are beyond ±1.8e308", answers.len())));
     }
     let residuals: Vec<f64> = truth.iter().zip(answers).map(|(truth, answer)| truth - answer).collect();
     if !residuals.iter().all(|residual| residual.is_finite()) {
-        return Err(Error::new(codes::PREDICTOR_DATA, "an answer is farther from the truth than 1.8e308"));
+        return Err(too_far("an answer is farther from the truth than 1.8e308".to_owned()));
     }
     let absolute: Vec<f64> = residuals.iter().map(|residual| residual.abs()).collect();
     let (Some(residuals), Some(sizes)) = (Quantiles::of(&residuals), Quantiles::of(&absolute)) else {
@@ -66,6 +70,13 @@ pub fn regression(truth: &[f64], answers: &[f64]) -> Result<Regression> {
         residuals,
         points: points(truth, answers),
     })
+}
+
+/// A line that was fitted well may answer so to a row far from those that it was fitted on.
+fn too_far(what: String) -> Error {
+    Error::new(codes::PREDICTOR_DATA, what).hint(
+        "leave rows with such huge values out in the SQL, or divide the columns and the target by a constant",
+    )
 }
 
 fn mape(truth: &[f64], absolute: &[f64]) -> Option<f64> {
@@ -142,6 +153,22 @@ mod tests {
         let apart = regression(&[f64::MAX], &[-f64::MAX]).unwrap_err();
         assert_eq!(apart.code(), codes::PREDICTOR_DATA);
         assert!(regression(&[1.0], &[]).is_err() && regression(&[f64::NAN], &[1.0]).is_err());
+    }
+
+    /// What was learned well may answer so: that is no defect of the program.
+    #[test]
+    fn answers_beyond_all_numbers_are_told() {
+        for odd in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+            let error = regression(&[1.0, 2.0, 3.0], &[1.0, odd, 3.0]).unwrap_err();
+            assert_eq!(error.code(), codes::PREDICTOR_DATA, "{odd}");
+            assert_eq!(error.message(), "1 of 3 answers are beyond ±1.8e308", "{odd}");
+            assert!(error.hint_text().is_some(), "{odd}");
+        }
+        let apart = regression(&[f64::MAX], &[-f64::MAX]).unwrap_err();
+        assert!(apart.hint_text().is_some(), "{apart}");
+        for defect in [regression(&[f64::NAN], &[1.0]), regression(&[1.0], &[])] {
+            assert_eq!(defect.unwrap_err().code(), codes::BUG);
+        }
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use lagar_flow::{Result, codes};
-use ndarray::{Array2, Axis, CowArray, Ix2};
+use ndarray::{Array1, Array2, Axis, CowArray, Ix2};
 use serde_json::json;
 
-use super::{Fit, Portion, Work, hashed, judging::taken};
+use super::{Fit, Portion, Work, constants::constants, hashed, judging::taken};
 use crate::{
-    algorithm::{Output, Target, Training, algorithm},
+    algorithm::{Output, Target, Task, Training, algorithm},
     judge::{
         self, Measures,
         chance::{self, Margins},
@@ -16,12 +16,22 @@ use crate::{
     },
     judged::{Baseline, JudgedOn},
     split::{rows_of, shares},
-    target::{Labels, column},
+    target::{Labels, column, counted},
 };
+
+/// The predictor's own answers, each for another row.
+const BY_CHANCE: &str = "by chance";
+/// Measures of which whoever always answers the same has what chance has: dealt out, the answers of a predictor would
+/// say no more, and are off by chance themselves.
+const AS_A_CONSTANT: [&str; 2] = ["balanced_accuracy", "roc_auc"];
+
+/// Answers, and the probability from which on the second of two classes is meant.
+pub(super) type Own<'a> = (&'a Output, Option<f64>);
 
 /// The answers of trivial predictors for some rows.
 pub(super) struct Beside {
     trivial: Vec<Trivial>,
+    seed: u64,
     /// Where each row lies: in time, or by the hash that divided the rows. Empty if nothing is claimed of them.
     keys: Vec<i64>,
 }
@@ -29,49 +39,84 @@ pub(super) struct Beside {
 struct Trivial {
     name: String,
     answers: Output,
+    /// As in [`Own`].
+    threshold: Option<f64>,
     /// Of groups.
     centres: Option<Array2<f64>>,
 }
 
 impl Beside {
-    /// Of the rows in these places alone. Groups of groups have no centres.
-    pub fn at(&self, places: &[usize]) -> Self {
+    /// Of the rows in these places alone, for which the predictor answers `own`. Groups of groups have no centres.
+    pub fn at(&self, places: &[usize], own: Own<'_>) -> Self {
         let trivial = self.trivial.iter().filter(|trivial| trivial.centres.is_none());
-        let trivial = trivial.map(|trivial| Trivial::new(&trivial.name, taken(&trivial.answers, places)));
+        let trivial = trivial.map(|trivial| match trivial.name.as_str() {
+            // Answers for other groups would say what is usual there.
+            BY_CHANCE => Trivial::by_chance(own, self.seed),
+            name => Trivial::new(name, taken(&trivial.answers, places)),
+        });
         let keys = if self.keys.is_empty() { &[][..] } else { places };
-        Self { trivial: trivial.collect(), keys: keys.iter().map(|place| self.keys[*place]).collect() }
+        let keys = keys.iter().map(|place| self.keys[*place]).collect();
+        Self { trivial: trivial.collect(), seed: self.seed, keys }
     }
 }
 
 impl Trivial {
     fn new(name: &str, answers: Output) -> Self {
-        Self { name: name.to_owned(), answers, centres: None }
+        Self { name: name.to_owned(), answers, threshold: None, centres: None }
+    }
+
+    /// As many of each answer, for rows of which they say nothing.
+    fn by_chance((answers, threshold): Own<'_>, seed: u64) -> Self {
+        let dealt = taken(answers, &shuffled(answers.len(), seed));
+        Self { threshold, ..Self::new(BY_CHANCE, dealt) }
     }
 }
 
+/// For which metrics it has to be beaten; none: for all.
+fn only(trivial: &Trivial, task: Task, majority: Option<&Measures>) -> Vec<String> {
+    // Where the most frequent class has no rows, always to answer it is less than chance.
+    let Some(Measures::Classification(majority)) = majority.filter(|_| trivial.name == BY_CHANCE) else {
+        return Vec::new();
+    };
+    let says_more = |name: &&str| majority.balanced_accuracy == 0.0 || !AS_A_CONSTANT.contains(name);
+    metrics(task).map(|metric| metric.name).filter(says_more).map(str::to_owned).collect()
+}
+
 impl Work<'_> {
-    /// Trivial predictors that learned from the rows `learned`, asked for `rows`, for which `answers` are given.
+    /// Trivial predictors that learned from the rows `learned`, asked for `rows`, for which the predictor answers `own`.
     pub(super) fn beside(
         &self,
         fit: &Fit,
         learned: &[usize],
         rows: &Portion,
-        answers: &Output,
+        own: Own<'_>,
         on: JudgedOn,
+        notes: &mut Vec<String>,
     ) -> Result<Beside> {
         let is_claim = on == JudgedOn::Test && self.entry.task.has_target();
         let keys = if is_claim { self.keys_of(&rows.rows)? } else { Vec::new() };
+        let mut told = Vec::new();
         let trivial = match self.entry.task.has_target() {
-            true => self.without_features(learned, &rows.rows),
-            false => self.without_search(fit, learned, rows, answers)?,
+            true => self.without_features(learned, &rows.rows, own, &mut told)?,
+            false => self.without_search(fit, learned, rows, own.0)?,
         };
-        Ok(Beside { trivial, keys })
+        if on == JudgedOn::Test {
+            notes.append(&mut told);
+        }
+        Ok(Beside { trivial, seed: self.spec.seed, keys })
     }
 
     /// Where there are right answers: what they were like, whatever the features say.
-    fn without_features(&self, learned: &[usize], rows: &[usize]) -> Vec<Trivial> {
+    fn without_features(
+        &self,
+        learned: &[usize],
+        rows: &[usize],
+        own: Own<'_>,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<Trivial>> {
         let mut trivial = Vec::new();
-        let before = self.spec.baseline_days.map(|days| (days, self.target_before(days)));
+        let before = self.spec.baseline_days.map(|days| Ok((days, self.before(days, rows)?)));
+        let before = before.transpose()?;
         match (self.labels.take(learned), &self.labels) {
             (Labels::Classes { names, codes }, Labels::Classes { codes: all, .. }) => {
                 let mut shares = vec![0.0; names.len()];
@@ -80,26 +125,39 @@ impl Work<'_> {
                 trivial.push(Trivial::new("majority", Output::Probabilities(prior.clone())));
                 if let Some((days, before)) = before {
                     let mut answers = prior;
-                    for (mut answer, row) in answers.rows_mut().into_iter().zip(rows) {
-                        if let Some(before) = before[*row] {
-                            answer.fill(0.0);
-                            answer[all[before] as usize] = 1.0;
-                        }
+                    for found in &before {
+                        let mut answer = Array1::zeros(names.len());
+                        found.before.iter().for_each(|row| answer[all[*row] as usize] += 1.0);
+                        answer /= found.before.len() as f64;
+                        found.places.iter().for_each(|place| answers.row_mut(*place).assign(&answer));
                     }
+                    notes.extend(notes_of(days, &before, rows.len(), "majority"));
                     trivial.push(Trivial::new(&days_before(days), Output::Probabilities(answers)));
                 }
+                // The majority never answers the other classes: it says nothing of who answers them by chance.
+                trivial.push(Trivial::by_chance(own, self.spec.seed));
             }
             (Labels::Values(values), Labels::Values(all)) => {
-                let mean = values.iter().map(|value| value / values.len() as f64).sum::<f64>();
-                trivial.push(Trivial::new("mean", Output::Values(vec![mean; rows.len()])));
-                if let Some((days, before)) = before {
-                    let answers = rows.iter().map(|row| before[*row].map_or(mean, |before| all[before]));
-                    trivial.push(Trivial::new(&days_before(days), Output::Values(answers.collect())));
+                let promotes = self.spec.promote.as_ref().map(|promote| promote.metric.as_str());
+                let constants = constants(&values, promotes);
+                let always = |(name, value): &(&str, f64)| {
+                    Trivial::new(name, Output::Values(vec![*value; rows.len()]))
+                };
+                trivial.extend(constants.iter().map(always));
+                if let (Some((days, before)), Some((name, usual))) = (before, constants.first()) {
+                    let mut answers = vec![*usual; rows.len()];
+                    for found in &before {
+                        let count = found.before.len() as f64;
+                        let mean = found.before.iter().map(|row| all[*row] / count).sum();
+                        found.places.iter().for_each(|place| answers[*place] = mean);
+                    }
+                    notes.extend(notes_of(days, &before, rows.len(), name));
+                    trivial.push(Trivial::new(&days_before(days), Output::Values(answers)));
                 }
             }
             _ => {}
         }
-        trivial
+        Ok(trivial)
     }
 
     /// Where nobody knows right answers: what takes no search for groups, directions or neighbours.
@@ -114,14 +172,13 @@ impl Work<'_> {
         Ok(match answers {
             // Groups of the same sizes, dealt out; and one group around the mean, for what is measured from centres.
             Output::Groups(groups) => {
-                let order = shuffled(groups.len(), self.spec.seed);
-                let dealt = order.into_iter().map(|row| groups[row]).collect();
+                let by_chance = Trivial::by_chance((answers, None), self.spec.seed);
                 let one =
                     x.mean_axis(Axis(0)).filter(|_| fit.fitted.centres().is_some()).map(|mean| Trivial {
                         centres: Some(mean.insert_axis(Axis(0))),
                         ..Trivial::new("one group", Output::Groups(vec![Some(0); groups.len()]))
                     });
-                [Trivial::new("by chance", Output::Groups(dealt))].into_iter().chain(one).collect()
+                [by_chance].into_iter().chain(one).collect()
             }
             // As many of the columns themselves: those that vary most.
             Output::Components(components) => {
@@ -156,26 +213,29 @@ impl Work<'_> {
     pub(super) fn baselines<'x>(
         &self,
         beside: &Beside,
-        own: (&Output, Option<f64>),
+        own: Own<'_>,
         truth: &Labels,
         x: impl Fn() -> CowArray<'x, f64, Ix2>,
     ) -> Result<Vec<Baseline>> {
         let mut margins = self.margins(beside, own, truth)?.into_iter();
-        let baseline = |trivial: &Trivial| {
-            let measures = self.measures(&trivial.answers, truth, &x, None, trivial.centres.clone())?;
+        let mut baselines: Vec<Baseline> = Vec::new();
+        for trivial in &beside.trivial {
+            let (answers, centres) = (&trivial.answers, trivial.centres.clone());
+            let measures = self.measures(answers, truth, &x, trivial.threshold, centres)?;
             let margins = margins.next().unwrap_or_default();
-            Ok(Baseline { name: trivial.name.clone(), measures, margins })
-        };
-        beside.trivial.iter().map(baseline).collect()
+            let only = only(trivial, self.entry.task, baselines.first().map(|first| &first.measures));
+            baselines.push(Baseline { name: trivial.name.clone(), measures, margins, only });
+        }
+        Ok(baselines)
     }
 
     /// How much better than each of the trivial ones it may look by chance.
-    fn margins(&self, beside: &Beside, own: (&Output, Option<f64>), truth: &Labels) -> Result<Vec<Margins>> {
+    fn margins(&self, beside: &Beside, own: Own<'_>, truth: &Labels) -> Result<Vec<Margins>> {
         if beside.keys.is_empty() {
             return Ok(Vec::new());
         }
         let task = self.entry.task;
-        let figures = |(answers, threshold): (&Output, Option<f64>), places: &[usize]| {
+        let figures = |(answers, threshold): Own<'_>, places: &[usize]| {
             // Measures of right answers do not look at the features.
             let x = || CowArray::from(Array2::zeros((0, 0)));
             let measures: Measures =
@@ -183,7 +243,7 @@ impl Work<'_> {
             Ok(metrics(task).map(|metric| metric.of(&measures)).collect())
         };
         chance::margins(task, &beside.keys, self.lesson.threads, |places| {
-            let others = beside.trivial.iter().map(|trivial| (&trivial.answers, None));
+            let others = beside.trivial.iter().map(|trivial| (&trivial.answers, trivial.threshold));
             std::iter::once(own).chain(others).map(|one| figures(one, places)).collect()
         })
     }
@@ -200,23 +260,52 @@ impl Work<'_> {
         Ok(shares.into_iter().map(|share| (share * (1_u64 << 53) as f64) as i64).collect())
     }
 
-    /// Of each row the row of the same group so many days before, if there is one.
-    fn target_before(&self, days: u32) -> Vec<Option<usize>> {
-        let Some(moments) = &self.moments else { return vec![None; self.rows.num_rows()] };
+    /// What was the same as `rows` so many days before: of the same key but for the time or, if most keys name one row
+    /// alone, of the same group.
+    fn before(&self, days: u32, rows: &[usize]) -> Result<Vec<Before>> {
+        let of_key: Vec<&String> =
+            self.spec.key.iter().filter(|column| Some(*column) != self.spec.time.as_ref()).collect();
+        if !of_key.is_empty() {
+            let before = self.before_by(&of_key, days, rows)?;
+            if 2 * before.iter().map(|found| found.places.len()).sum::<usize>() >= rows.len() {
+                return Ok(before);
+            }
+        }
+        self.before_by(&self.spec.group_by.iter().collect::<Vec<_>>(), days, rows)
+    }
+
+    /// What has the same values in these columns.
+    fn before_by(&self, columns: &[&String], days: u32, rows: &[usize]) -> Result<Vec<Before>> {
+        let Some(moments) = &self.moments else { return Ok(Vec::new()) };
         let time = self.spec.time.as_ref().and_then(|time| self.rows.column_by_name(time));
         let day = match time.is_some_and(|time| time.data_type().is_integer()) {
             true => 1,
             false => 86_400_000_000,
         };
-        let groups = self.group_of_rows().unwrap_or_else(|_| (Vec::new(), vec![0; moments.len()]));
-        let at: BTreeMap<(u32, i64), usize> =
-            moments.iter().enumerate().map(|(row, moment)| ((groups.1[row], *moment), row)).collect();
-        let before = |row: usize| {
-            let then = moments[row].checked_sub(i64::from(days).checked_mul(day)?)?;
-            at.get(&(groups.1[row], then)).copied()
-        };
-        (0..moments.len()).map(before).collect()
+        let columns = columns.iter().map(|name| Ok((name.as_str(), column(&self.rows, name)?)));
+        let who = shares(&columns.collect::<Result<Vec<_>>>()?, moments.len())?;
+        let mut asked: BTreeMap<(u64, i64), Before> = BTreeMap::new();
+        for (place, row) in rows.iter().enumerate() {
+            let far = i64::from(days).checked_mul(day);
+            if let Some(then) = far.and_then(|far| moments[*row].checked_sub(far)) {
+                asked.entry((who[*row].to_bits(), then)).or_default().places.push(place);
+            }
+        }
+        for (row, (who, moment)) in who.iter().zip(moments).enumerate() {
+            if let Some(asked) = asked.get_mut(&(who.to_bits(), *moment)) {
+                asked.before.push(row);
+            }
+        }
+        Ok(asked.into_values().filter(|found| !found.before.is_empty()).collect())
     }
+}
+
+/// Rows that were some days before others. More than one if nothing tells them apart.
+#[derive(Default)]
+struct Before {
+    before: Vec<usize>,
+    /// The places of the others among those that were asked for.
+    places: Vec<usize>,
 }
 
 /// Whether a baseline says anything by that measure: a share of rows in no group is no merit, as one group has none.
@@ -226,4 +315,28 @@ pub(super) fn compares(metric: &judge::Metric) -> bool {
 
 fn days_before(days: u32) -> String {
     if days == 1 { "1 day before".to_owned() } else { format!("{days} days before") }
+}
+
+/// What people should know of the rows so many days before `all` of the test. `else_name`: the baseline whose answer
+/// stands in for one that is missing.
+fn notes_of(days: u32, found: &[Before], all: usize, else_name: &str) -> Vec<String> {
+    let name = days_before(days);
+    let count = |found: &mut dyn Iterator<Item = &Before>| found.map(|one| one.places.len()).sum::<usize>();
+    let mut notes = Vec::new();
+    let none = all - count(&mut found.iter());
+    if none > 0 {
+        notes.push(format!(
+            "{none} of {all} rows of the test have none {name}: that of `{else_name}` stands there"
+        ));
+    }
+    let many = count(&mut found.iter().filter(|one| one.before.len() > 1));
+    if many > 0 {
+        notes.push(format!(
+            "{} of the test {} more than one row {name}, and the baseline is what they say together: name with `key` \
+             or `group_by` the columns that tell rows of one moment apart",
+            counted(many as u64, "row"),
+            if many == 1 { "has" } else { "have" }
+        ));
+    }
+    notes
 }

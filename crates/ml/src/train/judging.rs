@@ -25,8 +25,8 @@ use crate::{
         importance::{self, Effort, Importances},
     },
     judged::{Judged, JudgedOn, OfGroup},
-    predictor::{Predictor, Scorer},
-    split::rows_of,
+    predictor::{LearnedFrom, Predictor, Scorer},
+    split::{moments, rows_of},
     target::{Labels, column, counted},
 };
 
@@ -122,11 +122,11 @@ impl Work<'_> {
                 ));
             }
         }
-        let beside = self.beside(fit, learned, &rows, &answers, on)?;
-        judged.baselines =
-            self.baselines(&beside, (&answers, threshold), &rows.truth, || rows.x.view().into())?;
+        let own = (&answers, threshold);
+        let beside = self.beside(fit, learned, &rows, own, on, notes)?;
+        judged.baselines = self.baselines(&beside, own, &rows.truth, || rows.x.view().into())?;
         judged.groups = self.groups(&rows, &answers, &beside, threshold, notes)?;
-        judged.bias = self.bias(&rows, &answers, threshold)?;
+        judged.bias = self.bias(&rows, &answers, threshold, notes)?;
         judged.importance = self.importance(fit, &rows, threshold)?;
         judged.measures = Some(measures);
         Ok(judged)
@@ -198,14 +198,21 @@ impl Work<'_> {
             let x = || CowArray::from(rows_in(&rows.x, &places));
             let answers = taken(answers, &places);
             let measures = self.measures(&answers, &truth, x, threshold, None)?;
-            let baselines = self.baselines(&beside.at(&places), (&answers, threshold), &truth, x)?;
+            let own = (&answers, threshold);
+            let baselines = self.baselines(&beside.at(&places, own), own, &truth, x)?;
             groups.push(OfGroup { group: names[group as usize].clone(), measures, baselines });
         }
         Ok(groups)
     }
 
     /// Of two classes and groups.
-    fn bias(&self, rows: &Portion, answers: &Output, threshold: Option<f64>) -> Result<Option<Bias>> {
+    fn bias(
+        &self,
+        rows: &Portion,
+        answers: &Output,
+        threshold: Option<f64>,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Bias>> {
         let (Output::Probabilities(probabilities), Labels::Classes { names, codes }, true) =
             (answers, &rows.truth, self.spec.group_by.is_some())
         else {
@@ -221,7 +228,25 @@ impl Work<'_> {
             .collect();
         let truth: Vec<bool> = codes.iter().map(|code| *code == 1).collect();
         let of_row: Vec<u32> = rows.rows.iter().map(|row| of_row[*row]).collect();
-        judge::bias::bias(&truth, &called, &of_row, &groups, self.spec.reference_group.as_deref()).map(Some)
+        // A group of the rows that were learned from may have none among the last ones: that is no reason to learn
+        // nothing.
+        let asked = self.spec.reference_group.as_deref();
+        let has_rows = |name: &&str| of_row.iter().any(|group| groups[*group as usize] == **name);
+        let reference = asked.filter(has_rows);
+        let mut bias = judge::bias::bias(&truth, &called, &of_row, &groups, reference)?;
+        if let (Some(asked), None) = (asked, reference) {
+            let (judging, largest) = (truth.len(), &bias.reference);
+            notes.push(format!(
+                "`reference_group: {asked}` has no rows among the {judging} that judge: groups are compared with the \
+                 largest, `{largest}`"
+            ));
+        }
+        if bias.keep_largest(GROUPS_MAX) {
+            notes.push(format!(
+                "the table of bias has the {GROUPS_MAX} groups with the most rows, and that they are compared with"
+            ));
+        }
+        Ok(Some(bias))
     }
 
     fn importance(&self, fit: &Fit, rows: &Portion, threshold: Option<f64>) -> Result<Option<Importances>> {
@@ -258,7 +283,8 @@ impl Work<'_> {
         }
         let metric = self.metric()?;
         let own = predictor.judged.measures.as_ref().and_then(|measures| metric.of(measures));
-        let baselines = predictor.judged.baselines.iter().filter(|_| compares(metric));
+        let baselines = predictor.judged.baselines.iter();
+        let baselines = baselines.filter(|baseline| compares(metric) && baseline.stands_for(metric));
         let baselines = baselines.map(|baseline| choice::Baseline {
             name: &baseline.name,
             value: metric.of(&baseline.measures),
@@ -270,6 +296,30 @@ impl Work<'_> {
             None => None,
         };
         Ok(Verdict::of(metric, own, &baselines, before))
+    }
+
+    /// Whether another version may have learned from the rows that judge now. It did not if they were divided alike,
+    /// and those that it left for its judgement begin no later than these, or are at least as large a share.
+    fn may_know_the_test(&self, other: &LearnedFrom) -> bool {
+        if other.split_by != self.split_by {
+            return true;
+        }
+        match &self.moments {
+            Some(moments) => {
+                let first = self.parts.test.iter().map(|row| moments[*row]).min();
+                let began = other.test_from.as_deref().and_then(|text| self.moment_of(text));
+                began.zip(first).is_none_or(|(began, first)| began > first)
+            }
+            None => other.test_share.is_none_or(|share| share < self.spec.split.test),
+        }
+    }
+
+    /// A value of the column of the time that was written as text.
+    fn moment_of(&self, text: &str) -> Option<i64> {
+        let name = self.spec.time.as_ref()?;
+        let to = self.rows.column_by_name(name)?.data_type();
+        let value = cast(&StringArray::from(vec![text]), to).ok()?;
+        moments(name, &value).ok()?.first().copied()
     }
 
     /// The measure of another version on the test rows, or why it cannot be judged by them.
@@ -285,7 +335,7 @@ impl Work<'_> {
         if other.target.as_ref().map(|target| &target.name) != self.spec.target.as_ref() {
             return no("it has another target");
         }
-        if other.learned_from.split_by != self.split_by {
+        if self.may_know_the_test(&other.learned_from) {
             return no("its rows were split in another way, it may have learned from those that judge now");
         }
         let rows = rows_of(&self.rows, &self.parts.test)?;
@@ -313,14 +363,22 @@ impl Work<'_> {
         let truth = self.labels.take(&self.parts.test);
         let measures = match (&output, truth) {
             (Output::Values(values), Labels::Values(truth)) => {
-                Measures::Regression(judge::regression::regression(&truth, values)?)
+                judge::regression::regression(&truth, values).map(Measures::Regression)
             }
-            (Output::Probabilities(rows), Labels::Classes { names, codes }) => Measures::Classification(
-                judge::classification::classification(&codes, names.len(), rows.view(), threshold)?,
-            ),
+            (Output::Probabilities(rows), Labels::Classes { names, codes }) => {
+                judge::classification::classification(&codes, names.len(), rows.view(), threshold)
+                    .map(Measures::Classification)
+            }
             _ => return no("its answers are of another kind"),
         };
-        Ok(metric.of(&measures).ok_or_else(|| format!("its `{}` is not defined", metric.name)))
+        match measures {
+            Ok(measures) => {
+                Ok(metric.of(&measures).ok_or_else(|| format!("its `{}` is not defined", metric.name)))
+            }
+            // Such as an answer beyond all numbers, of a line far from what it learned from: no reason to learn nothing.
+            Err(error) if error.code() == codes::PREDICTOR_DATA => no(error.message()),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -33,17 +33,23 @@ pub(crate) fn forecast(
     Ok(Forecast { values, lower, upper, figures: Vec::new() })
 }
 
+/// By this an error of [`at_least`] is known again: errors are told apart by code and text alone, and the code is also
+/// that of values which are too large, and of settings that do not fit the values.
+const HOW_SHORT: &str = "values of a series, and has";
+
+/// Whether an algorithm says that the series has too few values for it.
+pub(crate) fn is_too_short(error: &Error) -> bool {
+    error.code() == codes::PREDICTOR_DATA && error.message().contains(HOW_SHORT)
+}
+
 /// # Errors
 /// [`codes::PREDICTOR_DATA`] if there are fewer than `needs` values.
 pub(crate) fn at_least(algorithm: &str, has: usize, needs: usize) -> Result<()> {
     if has >= needs {
         return Ok(());
     }
-    Err(Error::new(
-        codes::PREDICTOR_DATA,
-        format!("`{algorithm}` needs at least {needs} values of a series, and has {has}"),
-    )
-    .hint("wait for more values, or choose a simpler algorithm such as `last_value`"))
+    Err(Error::new(codes::PREDICTOR_DATA, format!("`{algorithm}` needs at least {needs} {HOW_SHORT} {has}"))
+        .hint("wait for more values, or choose a simpler algorithm such as `last_value`"))
 }
 
 /// Standard deviations of the first `horizon` steps from errors that were made in the past, those of one step
@@ -195,6 +201,13 @@ mod tests {
         let got = measured(&errors, 12);
         assert_eq!(got[..3], [1.0, 2.0, 2.0]);
         assert!((got[11] - 2.0 * 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn too_short_is_what_says_so() {
+        assert!(is_too_short(&at_least("drift", 2, 3).unwrap_err()));
+        let large = forecast("drift", vec![f64::INFINITY], &[1.0], 0.9).unwrap_err();
+        assert!(large.code() == codes::PREDICTOR_DATA && !is_too_short(&large));
     }
 
     #[test]

@@ -79,13 +79,16 @@ impl Fitted for Ranges {
         as_many("ranges", self.columns.len(), "columns", columns)
     }
 
-    /// The values of each column from which on rows are outliers.
+    /// The values of each column from which on rows are outliers. Where that is beyond all numbers it is the last of
+    /// them: no value is beyond it either, and an infinite one could not be stored.
     fn explain(&self) -> Explanation {
         let mut figures = Vec::new();
         for (name, range) in self.columns.iter().filter(|(_, range)| range.unit > 0.0) {
-            figures.push((format!("lowest usual value of {name}"), range.low - self.threshold * range.unit));
-            figures
-                .push((format!("highest usual value of {name}"), range.high + self.threshold * range.unit));
+            let usual = self.threshold * range.unit;
+            let ends = [("lowest", range.low - usual), ("highest", range.high + usual)];
+            figures.extend(ends.map(|(which, value)| {
+                (format!("{which} usual value of {name}"), value.clamp(f64::MIN, f64::MAX))
+            }));
         }
         let not_judged = self.columns.iter().filter(|(_, range)| range.unit == 0.0).count();
         figures.push(("columns not judged".to_owned(), not_judged as f64));
@@ -123,6 +126,17 @@ pub(crate) fn check(name: &'static str, threshold: f64) -> Result<(), (&'static 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is usual may reach beyond all numbers. It is stored as JSON, which has no infinity.
+    #[test]
+    fn ends_beyond_all_numbers_are_the_last_numbers() {
+        let range = Range { low: -8e307, high: 8e307, unit: 1.6e308 };
+        let ranges = Ranges { threshold: 1.5, columns: vec![("x".to_owned(), range)] };
+        let figures = ranges.explain().figures;
+        assert_eq!((figures[0].1, figures[1].1), (f64::MIN, f64::MAX));
+        let text = serde_json::to_string(&ranges.explain()).unwrap();
+        assert_eq!(serde_json::from_str::<Explanation>(&text).unwrap(), ranges.explain());
+    }
 
     /// As `numpy.quantile([1, 2, 4, 8], [0, 0.25, 0.5, 0.9, 1])`.
     #[test]

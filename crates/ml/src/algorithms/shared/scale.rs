@@ -80,6 +80,11 @@ impl Scale {
     }
 }
 
+/// Whether all values are the same. Asked of the values: their mean may be off by a bit, and they seem to vary.
+pub(crate) fn constant(values: ArrayView1<'_, f64>) -> bool {
+    values.iter().zip(values.iter().skip(1)).all(|(one, next)| one == next)
+}
+
 /// The mean and the standard deviation (over all values, not all but one). The values are divided by the largest
 /// first, so that their squares neither overflow nor vanish, and the deviation of equal values is exactly 0.
 pub(crate) fn moments(values: ArrayView1<'_, f64>) -> (f64, f64) {

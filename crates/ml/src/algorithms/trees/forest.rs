@@ -135,7 +135,7 @@ pub(crate) fn values(plan: &Plan, training: &Training<'_>) -> Result<(Forest, Op
     let target = training.target.values()?;
     let level = Level::of(target);
     let goal = || Means::of(target, &level, plan.sizes());
-    let item = |row: usize, weight| ValueRow { row: row as u32, weight, value: level.centred(target[row]) };
+    let item = |row: usize, weight| ValueRow { row: row as u32, weight, value: level.sized(target[row]) };
     let forest = fit(plan, training, 1, goal, item)?;
     let seldom = |row: &usize| forest.unseen_by[*row] > 0;
     let asked: Vec<usize> = (0..target.len()).filter(seldom).collect();

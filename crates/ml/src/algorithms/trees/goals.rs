@@ -302,7 +302,7 @@ pub(crate) struct ValueRow {
     pub row: u32,
     /// How often it counts.
     pub weight: u32,
-    /// Of [`Level::centred`].
+    /// Of [`Level::sized`].
     pub value: f64,
 }
 
@@ -321,8 +321,14 @@ impl Level {
         Self { scale, mean }
     }
 
+    /// Near 1 and not centred, which loses nothing. What is small beside the mean of all may be all that differs in
+    /// some node: each takes off its own mean.
+    pub fn sized(&self, value: f64) -> f64 {
+        value / self.scale
+    }
+
     pub fn centred(&self, value: f64) -> f64 {
-        value / self.scale - self.mean
+        self.sized(value) - self.mean
     }
 
     /// A difference of centred values as one of the values themselves.
@@ -355,6 +361,8 @@ pub(crate) struct Means<'a> {
     level: &'a Level,
     /// As they were given.
     target: &'a [f64],
+    /// Of the node: its mean, the rows, and what values are above the mean, added up: 0, but for what is rounded.
+    mean: f64,
     sum: f64,
     rows: u64,
     sums: Box<[(f64, u64)]>,
@@ -365,7 +373,15 @@ pub(crate) struct Means<'a> {
 impl<'a> Means<'a> {
     pub fn of(target: &'a [f64], level: &'a Level, sizes: Sizes) -> Self {
         let sums = vec![(0.0, 0); MOST].into_boxed_slice();
-        Self { sizes, level, target, sum: 0.0, rows: 0, sums, seen: Seen::new(), values: Vec::new() }
+        let (mean, sum, rows) = (0.0, 0.0, 0);
+        Self { sizes, level, target, mean, sum, rows, sums, seen: Seen::new(), values: Vec::new() }
+    }
+
+    /// By how much a row is above the mean of the node, as often as it counts. Without the mean the squares of two
+    /// sides would nearly cancel that of the whole where the mean is far from 0, as it is in all nodes but one if a
+    /// single value is huge.
+    fn above(&self, item: &ValueRow) -> f64 {
+        (item.value - self.mean) * f64::from(item.weight)
     }
 }
 
@@ -377,19 +393,23 @@ impl Goal for Means<'_> {
     }
 
     fn begin(&mut self, items: &[ValueRow]) -> bool {
-        (self.sum, self.rows) = (0.0, 0);
+        let mut sum = 0.0;
+        self.rows = 0;
         for item in items {
-            self.sum += item.value * f64::from(item.weight);
+            sum += item.value * f64::from(item.weight);
             self.rows += u64::from(item.weight);
         }
+        self.mean = sum / self.rows as f64;
+        self.sum = items.iter().map(|item| self.above(item)).sum();
         self.rows >= self.sizes.min_split && items.iter().any(|item| item.value != items[0].value)
     }
 
     fn cut(&mut self, items: &[ValueRow], column: &Column) -> Option<(f64, usize, usize)> {
         for item in items {
             let code = column.codes[item.row as usize];
+            let above = self.above(item);
             let (sum, rows) = &mut self.sums[usize::from(code)];
-            *sum += item.value * f64::from(item.weight);
+            *sum += above;
             *rows += u64::from(item.weight);
             self.seen.add(code);
         }

@@ -19,3 +19,22 @@ pub(super) mod goals;
 pub(super) mod grow;
 pub(super) mod stored;
 mod walk;
+
+/// Rows for tests: of two columns, the first of which tells row 0 from all others; the others have a step at 0.5 of the
+/// second, and noise. Below 0: a row whose target shall be huge.
+#[cfg(test)]
+pub(super) fn beside_a_huge_one() -> (ndarray::Array2<f64>, Vec<f64>) {
+    let mut random = forest::seeded(11, 0);
+    let mut draw = || rand::Rng::gen_range(&mut random, 0.0..1.0);
+    // A bin for each value.
+    let x = ndarray::Array2::from_shape_fn((200, 2), |(row, column)| match (row, column) {
+        (0, 0) => 1.0,
+        (_, 0) => 0.0,
+        (0, _) => 0.5,
+        _ => draw(),
+    });
+    let mut target: Vec<f64> =
+        x.column(1).iter().map(|x| if *x > 0.5 { 10.0 + draw() } else { draw() }).collect();
+    target[0] = -1.0;
+    (x, target)
+}

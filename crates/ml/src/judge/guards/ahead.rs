@@ -20,7 +20,7 @@ use std::cmp::Ordering;
 
 use lagar_flow::{Error, Result};
 
-use super::leak::{Column, Marks, Truth};
+use super::leak::{Column, Keys, Marks, Told, Truth};
 use crate::{algorithm::Target, judge::sample::sample};
 
 /// So many rows ahead are looked at, and so many back.
@@ -65,14 +65,14 @@ pub fn ahead(
         if column.len() != places.len() {
             return Err(Error::bug("a feature and the target do not have the same rows"));
         }
-        let keys = column.keys(seed);
+        let keys = column.keys();
         let scores = later.iter().filter_map(|(rows, pairs)| Some((*rows, pairs.given_away(&keys, seed)?)));
         // Of equal ones the nearest.
         let Some((rows, score)) = scores.min_by(|a, b| b.1.total_cmp(&a.1)) else { continue };
         let open = 1.0 - score;
         let as_good = |rows: usize| {
-            let earlier = series.pairs(-(rows as isize)).score(&keys, seed);
-            earlier.is_some_and(|earlier| 1.0 - earlier <= 2.0 * open)
+            let earlier = series.pairs(-(rows as isize)).told_by(&keys, seed);
+            earlier.is_some_and(|earlier| 1.0 - earlier.score <= 2.0 * open)
         };
         if !(0..=BACK).any(as_good) {
             found.push(Ahead { feature: (*name).to_owned(), rows, score });
@@ -138,13 +138,13 @@ struct Pairs {
 }
 
 impl Pairs {
-    fn score(&self, keys: &[u64], seed: u64) -> Option<f64> {
-        self.truth.score_of(self.rows.iter().map(|row| keys[*row]), seed)
+    fn told_by(&self, keys: &Keys, seed: u64) -> Option<Told> {
+        self.truth.told_by(&keys.of(&self.rows), seed)
     }
 
     /// The score, if it is that of a feature that gives these targets away.
-    fn given_away(&self, keys: &[u64], seed: u64) -> Option<f64> {
-        self.score(keys, seed).filter(|score| self.truth.is_given_away(*score))
+    fn given_away(&self, keys: &Keys, seed: u64) -> Option<f64> {
+        self.told_by(keys, seed).filter(|told| self.truth.is_given_away(*told)).map(|told| told.score)
     }
 }
 
@@ -322,7 +322,7 @@ mod tests {
             let target =
                 if classes { Target::Classes { codes: &codes, count: 2 } } else { Target::Values(target) };
             let series = Series::new(Marks::of(target).unwrap(), &places(1, 24_000), 1).unwrap();
-            let keys = Column::Numbers(&lag).keys(1);
+            let keys = Column::Numbers(&lag).keys();
             assert!(series.pairs(1).given_away(&keys, 1).is_some(), "{name}");
         }
     }

@@ -11,14 +11,15 @@
 //! It is 0 for a feature that says nothing and 1 for one that says all, whether by a line, a curve or other names
 //! for the classes. Up to the term `shortest` it is, for numbers, the coefficient of Chatterjee ("A New Coefficient
 //! of Correlation", JASA 116, 2021), and for classes the τ of Goodman and Kruskal (1954), estimated from neighbours.
-//! Nothing is learned by heart: rows that the feature does not tell apart stand in an order by chance, and so do
-//! categories, so that a name for each row (an id) says nothing.
+//! Nothing is learned by heart: rows that the feature does not tell apart stand in an order by chance. Categories have
+//! no order: of them only neighbours of one category are looked at, whose walk is 0 if the category says all. A name
+//! for each row (an id) has no such neighbours, and says nothing.
 //!
 //! A leak is a score of at least 0.98 for classes: neighbours differ fifty times as seldom as by chance. An honest
 //! feature that is right nine times out of ten has 0.64, and the strongest one of the well-known tables (the width of
 //! the petals in Fisher's irises) 0.90. For numbers it is 0.995, where the noise is about half a hundredth of the
 //! standard deviation; a correlation of 0.99 has 0.87. And it must not be luck: a walk that short happens less than
-//! once in a million orders.
+//! once in a million orders, or would do so for as many pairs of neighbours.
 //!
 //! Limits. A target that follows time without noise (a meter reading) is given away by time and by its own last
 //! value: that is no leak if one knows them in time. A number that was given in the order of the target is found,
@@ -35,7 +36,8 @@ use crate::{algorithm::Target, judge::sample::mixed};
 
 const OF_CLASSES: f64 = 0.98;
 const OF_NUMBERS: f64 = 0.995;
-/// `ln` of how many orders there must be for one that is as short as can be.
+/// `ln` of how many orders there must be for one that is as short as can be; so many pairs of neighbours, too, should
+/// differ by chance.
 const LUCK: f64 = 13.815510557964274;
 
 /// The values of a feature before anything was filled in.
@@ -54,15 +56,35 @@ impl Column<'_> {
         }
     }
 
-    /// By which its rows are put in order.
-    pub(super) fn keys(self, seed: u64) -> Vec<u64> {
-        match self {
+    pub(super) fn keys(self) -> Keys {
+        let of_rows = match self {
             Column::Numbers(values) => values.iter().map(|value| ascending(*value)).collect(),
-            Column::Categories(codes) => {
-                codes.iter().map(|code| mixed(seed, code.map_or(u64::MAX - 1, u64::from))).collect()
-            }
-        }
+            Column::Categories(codes) => codes.iter().map(|code| code.map_or(u64::MAX, u64::from)).collect(),
+        };
+        Keys { of_rows, in_order: matches!(self, Column::Numbers(_)) }
     }
+}
+
+/// By which rows are put in order.
+pub(super) struct Keys {
+    of_rows: Vec<u64>,
+    /// Whether rows of keys that follow each other are neighbours; else only those of one key are.
+    in_order: bool,
+}
+
+impl Keys {
+    /// Those of some rows.
+    pub(super) fn of(&self, rows: &[usize]) -> Self {
+        Self { of_rows: rows.iter().map(|row| self.of_rows[*row]).collect(), in_order: self.in_order }
+    }
+}
+
+/// How much a feature says of the target.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    pub(super) score: f64,
+    /// A walk that short happens by luck.
+    by_luck: bool,
 }
 
 /// A whole number for each number, in the same order; NaN is the last, and there is one zero.
@@ -91,20 +113,21 @@ pub fn leaks(features: &[(&str, Column<'_>)], target: Target<'_>, seed: u64) -> 
     let truth = Truth::new(Marks::of(target)?);
     let mut leaks = Vec::new();
     for (name, column) in features {
-        if let Some(score) = truth.score(*column, seed)?.filter(|score| truth.is_given_away(*score)) {
-            leaks.push(Leak { feature: (*name).to_owned(), score });
+        if let Some(told) = truth.told(*column, seed)?.filter(|told| truth.is_given_away(*told)) {
+            leaks.push(Leak { feature: (*name).to_owned(), score: told.score });
         }
     }
     Ok(leaks)
 }
 
 /// How much of the target the feature says: from about 0 (nothing) to 1 (all). `None` if the target says nothing
-/// itself: it is always the same, or each order of these few rows is as short as any other.
+/// itself: it is always the same, or each order of these few rows is as short as any other; or if no two rows are of
+/// one category.
 ///
 /// # Errors
 /// A defect: lengths differ, or there is no target.
 pub fn determines(column: Column<'_>, target: Target<'_>, seed: u64) -> Result<Option<f64>> {
-    Truth::new(Marks::of(target)?).score(column, seed)
+    Ok(Truth::new(Marks::of(target)?).told(column, seed)?.map(|told| told.score))
 }
 
 /// The target as whole numbers: its classes, or in the order of its numbers.
@@ -133,6 +156,8 @@ pub(super) struct Truth {
     classes: bool,
     by_chance: f64,
     shortest: u64,
+    /// The share of all pairs of rows in which the target is not the same.
+    differing: f64,
     threshold: f64,
     no_luck: bool,
 }
@@ -157,6 +182,7 @@ impl Truth {
                 times.values().zip(ranks.values()).map(split).sum()
             }
         };
+        let differing: f64 = times.values().map(|times| *times as f64 * (n - times) as f64).sum();
         let kinds = times.len() as u64;
         let shortest = match classes {
             true => kinds.saturating_sub(1),
@@ -169,43 +195,48 @@ impl Truth {
             classes,
             by_chance: pairs / n.max(1) as f64,
             shortest,
+            differing: differing / (n as f64 * n.saturating_sub(1) as f64).max(1.0),
             threshold: if classes { OF_CLASSES } else { OF_NUMBERS },
             no_luck: orders - shortest_orders >= LUCK,
         }
     }
 
-    /// Whether a feature with that score says all of it, and not by luck.
-    pub(super) fn is_given_away(&self, score: f64) -> bool {
-        score >= self.threshold && self.no_luck
+    /// Whether a feature says all of it, and not by luck.
+    pub(super) fn is_given_away(&self, told: Told) -> bool {
+        told.score >= self.threshold && !told.by_luck
     }
 
-    fn score(&self, column: Column<'_>, seed: u64) -> Result<Option<f64>> {
+    fn told(&self, column: Column<'_>, seed: u64) -> Result<Option<Told>> {
         match column.len() == self.marks.len() {
-            true => Ok(self.score_of(column.keys(seed), seed)),
+            true => Ok(self.told_by(&column.keys(), seed)),
             false => Err(Error::bug("a feature and the target do not have the same rows")),
         }
     }
 
     /// The same of the keys of a column, one for each row of the target.
-    pub(super) fn score_of(&self, keys: impl IntoIterator<Item = u64>, seed: u64) -> Option<f64> {
-        let shortest = self.shortest as f64;
-        if self.by_chance <= shortest {
-            return None;
-        }
+    pub(super) fn told_by(&self, keys: &Keys, seed: u64) -> Option<Told> {
         let tie = |row: usize| mixed(!seed, row as u64);
-        let mut rows: Vec<(u64, u64, u64)> = keys
-            .into_iter()
-            .zip(&self.marks)
-            .enumerate()
-            .map(|(row, (key, mark))| (key, tie(row), *mark))
-            .collect();
+        let rows = keys.of_rows.iter().zip(&self.marks).enumerate();
+        let mut rows: Vec<(u64, u64, u64)> = rows.map(|(row, (key, mark))| (*key, tie(row), *mark)).collect();
         rows.sort_unstable();
-        let steps = rows.windows(2).map(|pair| match self.classes {
-            true => u128::from(pair[0].2 != pair[1].2),
-            false => u128::from(pair[0].2.abs_diff(pair[1].2)),
-        });
-        let path = steps.sum::<u128>() as f64;
-        Some((self.by_chance - path) / (self.by_chance - shortest))
+        let neighbours = rows.windows(2).filter(|pair| keys.in_order || pair[0].0 == pair[1].0);
+        let (mut pairs, mut path) = (0u64, 0u128);
+        for pair in neighbours {
+            pairs += 1;
+            path += match self.classes {
+                true => u128::from(pair[0].2 != pair[1].2),
+                false => u128::from(pair[0].2.abs_diff(pair[1].2)),
+            };
+        }
+        let (by_chance, shortest, by_luck) = match keys.in_order {
+            true => (self.by_chance, self.shortest as f64, !self.no_luck),
+            false => {
+                let steps = (self.marks.len() as f64 - 1.0).max(1.0);
+                (self.by_chance * pairs as f64 / steps, 0.0, pairs as f64 * self.differing < LUCK)
+            }
+        };
+        let score = (by_chance - path as f64) / (by_chance - shortest);
+        (by_chance > shortest).then_some(Told { score, by_luck })
     }
 }
 
@@ -256,7 +287,7 @@ mod tests {
             ([1.0, 1.0, 2.0, 2.0, 2.0, 3.0, 3.0, 2.0, 5.0, 5.0], 0.5833333333333333),
         ] {
             let truth = Truth::new(Marks::of(Target::Values(&y)).unwrap());
-            let score = truth.score(Column::Numbers(&x), 1).unwrap().unwrap();
+            let score = truth.told(Column::Numbers(&x), 1).unwrap().unwrap().score;
             let own = score * (truth.by_chance - truth.shortest as f64) / truth.by_chance;
             assert!((own - xi).abs() < 1e-12, "{own} is not {xi}");
         }
@@ -289,6 +320,39 @@ mod tests {
         let finer: Vec<Option<u32>> =
             codes.iter().zip(numbers(2000)).map(|(code, own)| Some(code * 4 + (own * 4.0) as u32)).collect();
         assert!(found(Column::Categories(&finer), target));
+    }
+
+    /// Where one category ends and the next begins the target changes, whatever the feature says.
+    #[test]
+    fn categories_are_not_beside_each_other() {
+        for count in [2, 40, 200] {
+            let category = classes(1000, count);
+            let categories: Vec<Option<u32>> = category.iter().map(|code| Some(*code)).collect();
+            let codes: Vec<u32> =
+                category.iter().map(|code| (mixed(5, u64::from(*code)) % 2) as u32).collect();
+            let codes = if count == 2 { category.clone() } else { codes };
+            let values: Vec<f64> = category.iter().map(|code| chance(6, *code as usize)).collect();
+            for target in [Target::Classes { codes: &codes, count: 2 }, Target::Values(&values)] {
+                let score = determines(Column::Categories(&categories), target, 1).unwrap().unwrap();
+                assert!((score - 1.0).abs() < 1e-12, "{count}: {score}");
+                assert!(found(Column::Categories(&categories), target), "{count}");
+            }
+        }
+    }
+
+    /// Names of which a few come twice: that they say the same then may be luck.
+    #[test]
+    fn a_few_names_that_come_twice_say_nothing() {
+        let names: Vec<Option<u32>> =
+            (0..3000).map(|row| Some(if row < 10 { row / 2 } else { row })).collect();
+        let codes: Vec<u32> = (0..3000).map(|row| if row < 10 { 1 } else { row % 2 }).collect();
+        let values: Vec<f64> = codes.iter().map(|code| f64::from(*code)).collect();
+        for target in [Target::Classes { codes: &codes, count: 2 }, Target::Values(&values)] {
+            assert!(!found(Column::Categories(&names), target));
+        }
+        let alone: Vec<Option<u32>> = (0..3000).map(Some).collect();
+        let target = Target::Classes { codes: &codes, count: 2 };
+        assert_eq!(determines(Column::Categories(&alone), target, 1).unwrap(), None);
     }
 
     #[test]
