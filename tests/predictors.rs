@@ -133,7 +133,9 @@ fn a_new_version_makes_what_was_asked_stale_and_can_be_taken_back() {
     // A release that is rolled back takes its predictors with it.
     place.lagar(&["releases", "rollback", "1"]).says(0, &[]);
     assert_eq!(place.lagar(&["predictors", "list", "--json"]).json()[1]["current"], 1);
-    place.lagar(&["predictors", "promote", "loud", "9"]).says(2, &["there is no version 9", "1, 2, 3"]);
+    place
+        .lagar(&["predictors", "promote", "loud", "9"])
+        .says(2, &["there is no version 9", "its versions are 1 to 3"]);
 }
 
 #[test]
@@ -160,6 +162,73 @@ SELECT day, place, predict_proba('loud') AS share FROM trusted.days";
     place.write("lagar.yaml", YAML);
     let report = place.run(&[]);
     assert!(step(&report, "refined.asked")["notes"].to_string().contains("stay as they are"), "{report}");
+}
+
+/// What is stored, and what is answered, are the same bytes for any number of threads, and each time.
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let mut before: Option<(Vec<String>, Vec<Value>)> = None;
+    for threads in [1, 2, 8, 2] {
+        let place = place();
+        place.write("lagar.yaml", format!("{YAML}limits: {{threads: {threads}}}\n"));
+        // Enough for several pieces of work.
+        place.write("days.csv", days(9000, 0.0));
+        place.run(&[]);
+        let learned = ["loud", "ahead"].map(|name| {
+            let record = format!("refined/_predictors/{name}/00000000000000000001.json");
+            let record: Value =
+                serde_json::from_str(&fs::read_to_string(place.lake().join(record)).unwrap()).unwrap();
+            record["predictor"].to_string()
+        });
+        let answers = place.rows("SELECT * FROM refined.asked ORDER BY day, place");
+        assert_eq!(answers.len(), 18_000);
+        let now = (learned.to_vec(), answers);
+        if let Some(before) = &before {
+            assert!(now.0 == before.0, "{threads} threads learned something else");
+            assert!(now.1 == before.1, "{threads} threads answered something else");
+        }
+        before = Some(now);
+    }
+}
+
+/// Rows that are gone from the inputs stay in a merge and in other partitions, also when all others are made again
+/// because a new version answers.
+#[test]
+fn rows_that_are_gone_stay_when_a_new_version_answers() {
+    let place = place();
+    let merge = "/*---\nmaterialize: merge\nkey: [day, place]\nincremental: trusted.days\n---*/";
+    let partition = "/*---\nmaterialize: partition\npartition_by: [place]\n---*/";
+    let select = "SELECT day, place, predict_proba('loud') AS share FROM trusted.days";
+    place.write("refined/asked.sql", format!("{merge}\n{select}"));
+    place.write("refined/parted.sql", format!("{partition}\n{select}"));
+    place.run(&[]);
+    // The first twenty days are gone, and all that was in the south.
+    let rows = days(140, 0.0);
+    let (head, rows) = rows.split_once('\n').unwrap();
+    let left: Vec<&str> = rows.lines().filter(|row| !row.contains("south")).skip(20).collect();
+    place.write("days.csv", format!("{head}\n{}\n", left.join("\n")));
+    place.write(
+        "lagar.yaml",
+        YAML.replace("trees: 15", "trees: 9").replace("promote: {metric: balanced_accuracy}", ""),
+    );
+    let report = place.run(&[]);
+    assert_eq!(version(&report, "predictors.loud"), 2, "{report}");
+    for (table, rows, untouched) in [("asked", 280, "160 rows"), ("parted", 260, "140 rows")] {
+        let counted = format!("SELECT count(*) AS n FROM refined.{table}");
+        assert_eq!(place.rows(&counted), [json!({"n": rows})], "{table}");
+        let notes = step(&report, &format!("refined.{table}"))["notes"].to_string();
+        let told = format!(
+            "{untouched}, not in the inputs any more, have the answers of before of `predictors.loud`"
+        );
+        assert!(notes.contains(&told), "{notes}");
+        let differ = format!(
+            "SELECT count(*) AS n FROM refined.{table} a JOIN
+             (SELECT day, place, predict_proba('loud') AS again FROM trusted.days) b USING (day, place)
+             WHERE share <> again"
+        );
+        assert_eq!(place.rows(&differ), [json!({"n": 0})], "{table}");
+    }
+    assert_eq!(place.run(&[])["status"], "nothing_new");
 }
 
 #[test]
@@ -442,9 +511,81 @@ fn features_that_are_of_another_type_where_they_are_asked_are_told() {
     place.lagar(&["sql", &asked("place")]).says(2, &["predict('loud'): there is no column `weekday`"]);
     // A number of another type is a number all the same.
     place.lagar(&["sql", &asked("place, CAST(weekday AS DOUBLE) AS weekday")]).says(0, &[]);
-    // In a model, too.
+    // In a model, too, and before it runs.
     place.write("refined/asked.sql", text);
+    let planned = "predict('loud'): the feature `weekday` is learned as a number, and has the type text here";
+    place.lagar(&["check"]).says(2, &[planned, "refined/asked.sql"]);
     place.lagar(&["run"]).says(1, &[says, "refined.asked"]);
+}
+
+/// A class that a boolean has not, and a step that will not be forecast, are known before anything runs.
+#[test]
+fn what_will_not_be_answered_is_told_by_check() {
+    let place = place();
+    place.lagar(&["run", "-s", "+trusted.days"]).says(0, &[]);
+    for (model, says) in [
+        ("SELECT predict_proba('loud', 'maybe') AS p FROM trusted.days", "its classes are false, true"),
+        ("SELECT * FROM forecast('ahead', 30)", "30 steps are asked, and 3 will be made"),
+        (
+            "SELECT predict_proba('loud') OVER (ORDER BY day) AS p FROM trusted.days",
+            "is asked of each row by itself",
+        ),
+        (
+            "SELECT predict_proba('loud') FILTER (WHERE weekday > 1) AS p FROM trusted.days",
+            "is asked of each row by itself",
+        ),
+    ] {
+        place.write("refined/asked.sql", model);
+        place.lagar(&["check"]).says(2, &[says, "refined/asked.sql"]);
+    }
+    let checked = "/*---\nchecks: [{name: calm, sql: \"predict('loud') = false\"}]\n---*/\nSELECT day FROM trusted.days";
+    place.write("refined/asked.sql", checked);
+    place.lagar(&["check"]).says(2, &["a check asks no predictor", "predict('NAME') AS answer"]);
+}
+
+/// A feature that is null is an error. Of rows that another condition leaves out nobody asks.
+#[test]
+fn rows_that_are_left_out_are_not_asked_for() {
+    let place = place();
+    place.run(&[]);
+    let some = "(SELECT day, place, nullif(weekday, 3) AS weekday FROM trusted.days)";
+    place
+        .lagar(&["sql", &format!("SELECT predict('loud') FROM {some}")])
+        .says(1, &["the feature `weekday` is null in 40 of 280 rows"]);
+    let known = "weekday IS NOT NULL";
+    for condition in [
+        format!("{known} AND predict_proba('loud') >= 0"),
+        format!("predict_proba('loud') >= 0 AND {known}"),
+        format!(
+            "(predict_proba('loud') > 2 OR predict_proba('loud') <= 1) AND {known} AND day > '2000-01-01'"
+        ),
+    ] {
+        let counted = format!("SELECT count(*) AS n FROM {some} WHERE {condition}");
+        assert_eq!(place.rows(&counted), [json!({"n": 240})], "{condition}");
+    }
+    let below = format!(
+        "SELECT count(*) AS n, sum(CAST(p >= 0 AS INT)) AS m FROM
+         (SELECT predict_proba('loud') AS p FROM {some} WHERE {known}) WHERE p >= 0"
+    );
+    assert_eq!(place.rows(&below), [json!({"n": 240, "m": 240})]);
+}
+
+/// In ORDER BY a name is that of a result first: what the predictor learned from is another column.
+#[test]
+fn a_result_that_is_called_like_a_feature_is_not_taken_for_it() {
+    let place = place();
+    place.run(&[]);
+    for asked in [
+        "SELECT day, 7 - weekday AS weekday FROM trusted.days ORDER BY predict_proba('loud') DESC LIMIT 3",
+        "SELECT DISTINCT ON (predict('loud')) day, 7 - weekday AS weekday FROM trusted.days ORDER BY predict('loud')",
+        "SELECT max(day) AS d, upper(place) AS place FROM trusted.days GROUP BY place, weekday HAVING predict('loud')",
+    ] {
+        place.lagar(&["sql", asked]).says(2, &["a result of this SELECT is called", "AS answer"]);
+    }
+    let asked = "SELECT d.weekday AS weekday, predict_proba('loud') AS weight FROM trusted.days d
+                 ORDER BY predict_proba('loud') DESC, day LIMIT 3";
+    let rows = place.rows(asked);
+    assert!(rows.len() == 3 && rows[0]["weight"].as_f64() >= rows[2]["weight"].as_f64(), "{rows:?}");
 }
 
 #[test]
@@ -493,6 +634,10 @@ fn a_forecast_of_no_data_is_empty_until_there_is_some() {
     assert_eq!(trained["status"], "nothing_new");
     assert!(trained["notes"].to_string().contains("no data: `trusted.days` has no rows"), "{trained}");
     assert_eq!(place.rows("SELECT count(*) AS n FROM refined.ahead"), [json!({"n": 0})]);
+    // By hand and in the plan it is the same.
+    assert_eq!(place.rows("SELECT count(*) AS n FROM forecast('ahead')"), [json!({"n": 0})]);
+    let plan = place.lagar(&["plan"]).stdout;
+    assert!(!plan.contains("never trained"), "{plan}");
     assert_eq!(step(&place.run(&[]), "refined.ahead")["status"], "nothing_new");
     place.write("trusted/days.sql", days);
     let report = place.run(&[]);
@@ -786,7 +931,7 @@ fn the_line_through_the_recorded_answers_is_the_known_one() {
     }
 }
 
-/// Six boroughs a day, judged beside the majority and the week before.
+/// Six boroughs a day, judged beside the majority, the week before and chance.
 #[test]
 fn the_citys_noise_is_predicted() {
     let place = Place::sample("city311");
@@ -802,8 +947,8 @@ fn the_citys_noise_is_predicted() {
         .iter()
         .map(|baseline| baseline["name"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["majority", "7 days before"]);
-    // It finds more of what is loud than either, and that is no luck of saying so more often.
+    assert_eq!(names, ["majority", "7 days before", "by chance"]);
+    // It finds more of what is loud than any of them, and that is no luck of saying so more often.
     for baseline in judged["baselines"].as_array().unwrap() {
         let measure = |measures: &Value, name: &str| measures[name].as_f64().unwrap();
         let recall = |measures: &Value| measures["binary"]["recall"].as_f64().unwrap();

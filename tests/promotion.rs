@@ -115,6 +115,96 @@ fn a_damaged_record_is_listed_beside_the_others() {
     place.lagar(&["predictors", "show", "line"]).says(1, &["E3006"]);
 }
 
+/// The way out of a damaged version is another one.
+#[test]
+fn a_damaged_version_stands_in_the_way_of_no_other() {
+    let place = place();
+    place.write("lagar.yaml", YAML.replace(", promote: {metric: rmse}", ""));
+    place.run(&[]);
+    place.write("points.csv", points(260));
+    place.run(&[]);
+    let record = place.lake().join("refined/_predictors/line/00000000000000000002.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, text.replacen("linear", "lineal", 1)).unwrap();
+    let shown = place.lagar(&["predictors", "show", "line", "1"]);
+    shown.says(0, &[]);
+    assert!(shown.stdout.contains("cannot be read"), "{}", shown.stdout);
+    place.lagar(&["predictors", "show", "line"]).says(1, &["E3006", "00000000000000000002.json"]);
+    place.lagar(&["predictors", "promote", "line", "2"]).says(1, &["E3006"]);
+    place.lagar(&["predictors", "rollback", "line"]).says(0, &[]);
+    assert_eq!(current(&place), 1);
+    // And the next is trained all the same.
+    place.write("points.csv", points(300));
+    let report = place.run(&[]);
+    let trained = trained(&report);
+    assert_eq!((&trained["version"], current(&place)), (&json!(3), json!(3)), "{report}");
+    assert!(trained["notes"].to_string().contains("version 2 cannot be read"), "{trained}");
+}
+
+/// A table that asks a predictor and reads a source is held, too: the rollback took a version of each.
+#[test]
+fn what_a_rollback_took_back_stays_away_beside_its_predictor() {
+    let place = place();
+    let yaml = YAML.replace(", promote: {metric: rmse}", "");
+    place.write("lagar.yaml", &yaml);
+    place.write("refined/scored.sql", "SELECT id, y, predict('line') AS p FROM raw.points WHERE _newest");
+    let counted = || place.rows("SELECT count(*) AS n FROM refined.scored");
+    place.run(&[]);
+    place.write("points.csv", points(260));
+    place.run(&[]);
+    assert_eq!(counted(), [json!({"n": 260})]);
+    place.lagar(&["releases", "rollback", "1"]).says(0, &[]);
+    let report = place.run(&[]);
+    assert_eq!(report["status"], "nothing_new", "{report}");
+    assert!(step(&report, "refined.scored")["notes"].to_string().contains("held at version 0"), "{report}");
+    assert_eq!((counted(), current(&place)), (vec![json!({"n": 200})], json!(1)));
+    // Until there is something new.
+    place.write("points.csv", points(300));
+    place.run(&[]);
+    assert_eq!((counted(), current(&place)), (vec![json!({"n": 300})], json!(3)));
+}
+
+/// After a rollback a person may choose the newer version: then it is asked, in tables too.
+#[test]
+fn a_version_that_is_chosen_after_a_rollback_is_asked_by_the_tables() {
+    let place = place();
+    let yaml = YAML.replace(", promote: {metric: rmse}", "");
+    place.write("lagar.yaml", &yaml);
+    place.write("refined/scored.sql", "SELECT id, x, z, predict('line') AS p FROM trusted.points");
+    place.run(&[]);
+    place.write("lagar.yaml", yaml.replace("[x]", "[x, z]"));
+    place.run(&[]);
+    let differ =
+        "SELECT count(*) AS n FROM (SELECT p, predict('line') AS again FROM refined.scored) WHERE p <> again";
+    assert_eq!(place.rows(differ), [json!({"n": 0})]);
+    place.lagar(&["releases", "rollback", "1"]).says(0, &[]);
+    assert_eq!(place.run(&[])["status"], "nothing_new");
+    place.lagar(&["predictors", "promote", "line", "2"]).says(0, &[]);
+    place.run(&[]);
+    assert_eq!(current(&place), 2);
+    assert_eq!(place.rows(differ), [json!({"n": 0})]);
+}
+
+/// Where no version is current, the hint is what helps.
+#[test]
+fn without_a_current_version_it_is_said_how_there_will_be_one() {
+    let place = place();
+    place.write("lagar.yaml", YAML.split("predictors:").next().unwrap());
+    place.run(&[]);
+    place.write("lagar.yaml", YAML.replace(", promote: {metric: rmse}", ""));
+    place.run(&[]);
+    place.lagar(&["releases", "rollback", "1"]).says(0, &[]);
+    let asked = "SELECT predict('line') FROM trusted.points";
+    let says = ["a rollback took it back", "lagar predictors promote line 1"];
+    place.lagar(&["sql", asked]).says(1, &says);
+    let listed = place.lagar(&["predictors", "list"]).stdout;
+    assert!(listed.contains("taken back"), "{listed}");
+    place.run(&[]);
+    place.lagar(&["sql", asked]).says(1, &says);
+    place.lagar(&["predictors", "promote", "line", "1"]).says(0, &[]);
+    place.lagar(&["sql", asked]).says(0, &[]);
+}
+
 #[test]
 fn the_columns_of_a_key_are_no_secret() {
     let place = place();

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub use crate::front_matter::{Scalar, Severity};
 use crate::{
-    errors, merge, parser,
+    errors, merge, parser, predict,
     session::Session,
     sql::{literal, quote},
 };
@@ -90,6 +90,11 @@ impl Rule {
             );
         }
         let mut expr = parsed.expr;
+        if predict::is_asked_in(&expr) {
+            return Err(Error::new(codes::SQL_PLAN, "a check asks no predictor").hint(
+                "take the answer into the SELECT, as `predict('NAME') AS answer`, and check `answer`",
+            ));
+        }
         let _: ControlFlow<()> = VisitMut::visit(&mut expr, &mut RowsWord::default());
         let mut parts = Parts::default();
         let _: ControlFlow<()> = expr.visit(&mut parts);

@@ -43,6 +43,8 @@ use datafusion::{
     },
 };
 
+use crate::answers_last::answers_above;
+
 /// DataFusion's rules, of which those that push conditions down keep away from equal names, and ours around them.
 pub(crate) fn physical_rules() -> Vec<PhysicalRule> {
     let guarded = |rule: PhysicalRule| match rule.name().contains("FilterPushdown") {
@@ -54,6 +56,8 @@ pub(crate) fn physical_rules() -> Vec<PhysicalRule> {
         // It decides about the sides by their sizes.
         "join_selection" => vec![rule, ours("loops_to_the_right", loops_to_the_right)],
         "ProjectionPushdown" => vec![ours("all_columns", all_columns), rule],
+        // Nothing puts conditions together any more.
+        "SanityCheckPlan" => vec![ours("answers_above", answers_above), rule],
         _ => vec![rule],
     };
     let theirs = PhysicalOptimizer::new().rules.into_iter().map(guarded).flat_map(around);

@@ -5,6 +5,7 @@
 //! the lake and runs queries over them, [`checks`] turns rules into such queries.
 
 mod across;
+mod answers_last;
 mod cast_names;
 pub mod checks;
 #[cfg(test)]
@@ -44,7 +45,7 @@ pub mod yaml;
 
 pub use functions::{FUNCTIONS, Function, NullTokens};
 pub use memory::{Limits, default_memory_bytes};
-pub use predict::{Asked, Probability, Seen};
+pub use predict::{Asked, PlannedFeature, Probability, Seen};
 pub use query::{Misfits, Query, QueryStats, StatsHandle};
 pub use session::{Engine, RawOptions, Session, Strategy, TableFiles};
 pub use sql::{predictors_of, quote as quoted, tables_of};

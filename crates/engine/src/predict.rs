@@ -27,14 +27,15 @@ use datafusion::{
         sqlparser::{
             ast::{
                 self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-                ObjectNamePart, Spanned, TableFactor, Value, VisitMut, VisitorMut,
+                ObjectNamePart, Spanned, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+                visit_expressions,
             },
             tokenizer::Span,
         },
     },
 };
 use lagar_flow::{Error, Name, Result, codes, type_word};
-use lagar_ml::{Forecasts, Question, Scorer};
+use lagar_ml::{Forecasts, Question, Scorer, frame::Kind, predictor::fits};
 
 use crate::{
     sql::{Spot, normalized},
@@ -53,9 +54,38 @@ pub enum Asked {
     /// Version `version`, which made forecasts.
     Series { version: u64, forecasts: Arc<Forecasts> },
     /// It has learned nothing yet: only what it will read and answer is known, for planning.
-    Planned { features: Vec<String>, answer: DataType, probability: Probability },
-    /// The same of one that will make forecasts.
-    PlannedSeries { columns: SchemaRef },
+    Planned {
+        features: Vec<PlannedFeature>,
+        /// The classes that it will tell apart: none if it is no classifier; `None` while nobody knows them.
+        classes: Option<Vec<String>>,
+        answer: DataType,
+        probability: Probability,
+    },
+    /// The same of one that will make forecasts, `horizon` steps ahead.
+    PlannedSeries { columns: SchemaRef, horizon: Option<usize> },
+}
+
+impl Asked {
+    /// The columns of a row that it reads; of forecasts none.
+    fn features(&self) -> Vec<PlannedFeature> {
+        match self {
+            Asked::Rows { scorer, .. } => {
+                let features = scorer.features().iter();
+                features
+                    .map(|feature| PlannedFeature { name: feature.name.clone(), kind: Some(feature.kind) })
+                    .collect()
+            }
+            Asked::Planned { features, .. } => features.clone(),
+            Asked::Series { .. } | Asked::PlannedSeries { .. } => Vec::new(),
+        }
+    }
+}
+
+/// A column that a predictor will read, and of what kind it is where that can be learned from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedFeature {
+    pub name: String,
+    pub kind: Option<Kind>,
 }
 
 /// The answer to `predict_proba`, as far as it is known before anything is learned.
@@ -172,12 +202,26 @@ pub(crate) fn named(statement: &Statement) -> Vec<NamedPredictor> {
     found
 }
 
+/// Whether a predictor is asked in `expr`.
+pub(crate) fn is_asked_in(expr: &Expr) -> bool {
+    let mut is_asked = false;
+    let mut on_call = |_: Call<'_>| {
+        is_asked = true;
+        Ok(())
+    };
+    let mut walk = Walk { on_call: &mut on_call, error: None };
+    // The walk changes what it is told to, and is told nothing.
+    let _ = VisitMut::visit(&mut expr.clone(), &mut walk);
+    is_asked
+}
+
 /// Puts the functions of the named predictors in the place of the calls.
 ///
 /// # Errors
 /// [`codes::SQL_PLAN`]: a call that is not `predict('name')`; [`codes::SQL_UNKNOWN_TABLE`]: there is no such predictor.
 /// With their places.
 pub(crate) fn replace(statement: &mut Statement, known: &BTreeMap<Name, Asked>) -> Result<Functions> {
+    refuse_renamed_features(statement, known)?;
     let mut functions = Functions::default();
     let mut on_call = |call: Call<'_>| -> Result<()> {
         let spot = call.spot();
@@ -188,6 +232,91 @@ pub(crate) fn replace(statement: &mut Statement, known: &BTreeMap<Name, Asked>) 
         ControlFlow::Continue(()) => Ok(functions),
         ControlFlow::Break(()) => Err(walk.error.unwrap_or_else(|| Error::bug("a walk broke off"))),
     }
+}
+
+/// In ORDER BY, HAVING, QUALIFY and DISTINCT ON a name is first that of a result: of `SELECT abs(x) AS x FROM t ORDER BY
+/// predict('p')` the predictor would be asked for `abs(x)` where it learned from `x`, without a word.
+///
+/// # Errors
+/// [`codes::SQL_PLAN`], with the place of the call.
+fn refuse_renamed_features(statement: &Statement, known: &BTreeMap<Name, Asked>) -> Result<()> {
+    let found = match statement {
+        Statement::Statement(statement) => statement.as_ref().visit(&mut RenamedFeatures { known }),
+        Statement::Explain(explain) => return refuse_renamed_features(&explain.statement, known),
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => return Ok(()),
+    };
+    match found {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct RenamedFeatures<'a> {
+    known: &'a BTreeMap<Name, Asked>,
+}
+
+impl Visitor for RenamedFeatures<'_> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<Error> {
+        let ast::SetExpr::Select(select) = query.body.as_ref() else { return ControlFlow::Continue(()) };
+        let results: Vec<String> = select.projection.iter().filter_map(new_name).collect();
+        let mut look = |expr: &Expr| match expr {
+            Expr::Function(function) => self.renamed(function, &results),
+            _ => ControlFlow::Continue(()),
+        };
+        visit_expressions(&query.order_by, &mut look)?;
+        visit_expressions(&select.having, &mut look)?;
+        visit_expressions(&select.qualify, &mut look)?;
+        visit_expressions(&select.distinct, &mut look)
+    }
+}
+
+/// The name that a result gets which is not the column of that name.
+fn new_name(item: &ast::SelectItem) -> Option<String> {
+    let ast::SelectItem::ExprWithAlias { expr, alias } = item else { return None };
+    let column = match expr {
+        Expr::Identifier(column) => Some(column),
+        Expr::CompoundIdentifier(parts) => parts.last(),
+        _ => None,
+    };
+    let name = normalized(alias);
+    (column.map(normalized).as_ref() != Some(&name)).then_some(name)
+}
+
+impl RenamedFeatures<'_> {
+    /// Whether `function` asks a predictor for a column that one of `results` is called like.
+    fn renamed(&self, function: &ast::Function, results: &[String]) -> ControlFlow<Error> {
+        let name = arguments(function).first().and_then(text_of).and_then(|name| name.parse::<Name>().ok());
+        let asked =
+            name.as_ref().filter(|_| scalar_of(function).is_some()).and_then(|name| self.known.get(name));
+        let (Some(name), Some(asked)) = (name, asked) else { return ControlFlow::Continue(()) };
+        let features = asked.features();
+        let Some(feature) = features.iter().find(|feature| results.contains(&feature.name)) else {
+            return ControlFlow::Continue(());
+        };
+        let feature = &feature.name;
+        let what = format!(
+            "`{name}` learned from `{feature}`, and a result of this SELECT is called `{feature}` too"
+        );
+        let hint = "give one of them another name, or ask in the list of the SELECT, as `predict('NAME') AS answer`, \
+                    and go by `answer`";
+        let start = function.name.span().start;
+        ControlFlow::Break(Error::new(codes::SQL_PLAN, what).hint(hint).at(
+            "",
+            start.line as usize,
+            start.column as usize,
+        ))
+    }
+}
+
+/// Which of the functions of a row it is.
+fn scalar_of(function: &ast::Function) -> Option<&'static str> {
+    let called = match function.name.0.as_slice() {
+        [ObjectNamePart::Identifier(name)] => normalized(name),
+        _ => return None,
+    };
+    [PREDICT, PREDICT_PROBA].into_iter().find(|name| *name == called)
 }
 
 /// A call, as it stands in the text.
@@ -264,11 +393,7 @@ impl VisitorMut for Walk<'_> {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
-        let called = match function.name.0.as_slice() {
-            [ObjectNamePart::Identifier(name)] => normalized(name),
-            _ => return ControlFlow::Continue(()),
-        };
-        match [PREDICT, PREDICT_PROBA].into_iter().find(|name| *name == called) {
+        match scalar_of(function) {
             Some(name) => self.told(Call::Scalar { name, function }),
             None => ControlFlow::Continue(()),
         }
@@ -324,6 +449,11 @@ fn one(call: Call<'_>, known: &BTreeMap<Name, Asked>, functions: &mut Functions)
                 .hint(format!("read them: SELECT * FROM forecast('{name}')")))
         }
         (Call::Scalar { name: function_name, function }, asked) => {
+            if is_more_than_a_call(function) {
+                return Err(wrong(
+                    "is asked of each row by itself: OVER, FILTER, DISTINCT and the like say nothing here",
+                ));
+            }
             let class = match arguments(function) {
                 [_] => None,
                 [_, class] if function_name == PREDICT_PROBA => {
@@ -344,14 +474,27 @@ fn one(call: Call<'_>, known: &BTreeMap<Name, Asked>, functions: &mut Functions)
     }
 }
 
+/// Whether it is written as a window or an aggregate: what these add would be passed over.
+fn is_more_than_a_call(function: &ast::Function) -> bool {
+    let in_brackets = match &function.args {
+        FunctionArguments::List(list) => list.duplicate_treatment.is_some() || !list.clauses.is_empty(),
+        _ => false,
+    };
+    in_brackets
+        || function.over.is_some()
+        || function.filter.is_some()
+        || function.null_treatment.is_some()
+        || !function.within_group.is_empty()
+}
+
 /// Changes the call to one of `made` with the feature columns, all at the place of the call.
 fn call_with_features(function: &mut ast::Function, made: &Predict) {
     let span = function.name.span();
     function.name =
         ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote_and_span('"', span, &made.name))]);
     if let FunctionArguments::List(list) = &mut function.args {
-        let column = |feature: &String| {
-            let column = Expr::Identifier(Ident::with_quote_and_span('"', span, feature));
+        let column = |feature: &PlannedFeature| {
+            let column = Expr::Identifier(Ident::with_quote_and_span('"', span, &feature.name));
             FunctionArg::Unnamed(FunctionArgExpr::Expr(column))
         };
         list.args = made.features.iter().map(column).collect();
@@ -360,14 +503,14 @@ fn call_with_features(function: &mut ast::Function, made: &Predict) {
 
 /// The function of one predictor and question.
 #[derive(Debug)]
-struct Predict {
+pub(crate) struct Predict {
     /// Unlike any that can be written: `predict:NAME`.
     name: String,
     shown: String,
     question: Question,
     /// Of several classes the one whose probability is asked.
     class: Option<String>,
-    features: Vec<String>,
+    features: Vec<PlannedFeature>,
     returns: DataType,
     /// `None`: only planned.
     scorer: Option<Arc<Scorer>>,
@@ -387,13 +530,13 @@ impl Predict {
     fn new(predictor: &str, question: Question, class: Option<String>, asked: &Asked) -> Result<Self> {
         let function = if question == Question::Answer { PREDICT } else { PREDICT_PROBA };
         let mut seen_by = Arc::default();
-        let (features, returns, scorer, version) = match asked {
+        let features = asked.features();
+        let (returns, scorer, version) = match asked {
             Asked::Rows { version, scorer, seen } => {
                 seen_by = seen.clone();
-                let features = scorer.features().iter().map(|feature| feature.name.clone()).collect();
-                (features, scorer.answer_type(question)?, Some(scorer.clone()), *version)
+                (scorer.answer_type(question)?, Some(scorer.clone()), *version)
             }
-            Asked::Planned { features, answer, probability } => {
+            Asked::Planned { answer, probability, .. } => {
                 let returns = match (question, probability) {
                     (Question::Answer, _) => answer.clone(),
                     (Question::Probability, Probability::Typed(data_type)) => data_type.clone(),
@@ -405,18 +548,25 @@ impl Predict {
                             .hint(format!("ask it with predict('{predictor}')")));
                     }
                 };
-                (features.clone(), returns, None, 0)
+                (returns, None, 0)
             }
             Asked::Series { .. } | Asked::PlannedSeries { .. } => {
                 return Err(Error::bug("a forecast is no function of a row"));
             }
         };
-        if let (Some(class), Some(scorer)) = (&class, &scorer) {
-            let classes = scorer.predictor().classes();
-            if !classes.contains(class) {
-                let error = Error::new(codes::SQL_PLAN, format!("`{predictor}` knows no class `{class}`"));
-                return Err(error.hint(format!("its classes are {}", classes.join(", "))));
-            }
+        let classes = match asked {
+            Asked::Rows { scorer, .. } => Some(scorer.predictor().classes()),
+            Asked::Planned { classes, .. } => classes.as_deref(),
+            Asked::Series { .. } | Asked::PlannedSeries { .. } => None,
+        };
+        if let (Some(class), Some(classes)) = (&class, classes)
+            && !classes.contains(class)
+        {
+            let error = Error::new(codes::SQL_PLAN, format!("`{predictor}` knows no class `{class}`"));
+            return Err(match classes {
+                [] => error.hint(format!("ask for its one number: {function}('{predictor}')")),
+                classes => error.hint(format!("its classes are {}", classes.join(", "))),
+            });
         }
         let of_class = class.as_ref().map(|class| format!(":{class}")).unwrap_or_default();
         let argument = class.as_ref().map(|class| format!(", '{class}'")).unwrap_or_default();
@@ -489,17 +639,18 @@ impl ScalarUDFImpl for Predict {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> DfResult<Arc<Field>> {
-        if let Some(scorer) = &self.scorer {
-            for (feature, field) in scorer.features().iter().zip(args.arg_fields) {
-                if !lagar_ml::predictor::fits(feature.kind, field.data_type()) {
-                    return plan_err!(
-                        "{}: the feature `{}` was {}, and has the type {} here",
-                        self.shown,
-                        feature.name,
-                        feature.kind.said(),
-                        type_word(field.data_type())
-                    );
-                }
+        for (feature, field) in self.features.iter().zip(args.arg_fields) {
+            if let Some(kind) = feature.kind
+                && !fits(kind, field.data_type())
+            {
+                return plan_err!(
+                    "{}: the feature `{}` {} {}, and has the type {} here",
+                    self.shown,
+                    feature.name,
+                    if self.scorer.is_some() { "was" } else { "is learned as" },
+                    kind.said(),
+                    type_word(field.data_type())
+                );
             }
         }
         Ok(Arc::new(Field::new(self.name(), self.returns.clone(), true)))
@@ -510,8 +661,9 @@ impl ScalarUDFImpl for Predict {
         let columns: Vec<ArrayRef> =
             args.args.into_iter().map(|value| value.into_array(rows)).collect::<DfResult<_>>()?;
         let fields = self.features.iter().zip(&columns);
-        let fields: Vec<Field> =
-            fields.map(|(name, column)| Field::new(name, column.data_type().clone(), true)).collect();
+        let fields: Vec<Field> = fields
+            .map(|(feature, column)| Field::new(&feature.name, column.data_type().clone(), true))
+            .collect();
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
         let answer = self.answer(&batch).map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok(ColumnarValue::Array(answer))
@@ -547,7 +699,14 @@ impl TableFunctionImpl for ForecastFunction {
                 })?;
                 Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))
             }
-            Some(Asked::PlannedSeries { columns }) => {
+            Some(Asked::PlannedSeries { columns, horizon: made }) => {
+                if let (Some(horizon), Some(made)) = (horizon, made)
+                    && horizon > *made
+                {
+                    return plan_err!(
+                        "forecast('{name}'): {horizon} steps are asked, and {made} will be made"
+                    );
+                }
                 Ok(Arc::new(MemTable::try_new(columns.clone(), vec![vec![]])?))
             }
             _ => plan_err!("`{name}` makes no forecasts"),

@@ -30,6 +30,7 @@ use object_store::ObjectStore;
 
 use crate::{
     across::looks_across,
+    answers_last::AnswersLast,
     cast_names, errors,
     functions::{self, NullTokens},
     fused_text::FuseText,
@@ -152,6 +153,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     // Filters have come to their windows.
     insert("push_down_filter", 1, Arc::new(KeepLatest));
     // Expressions are as simple as they become, and not yet taken apart.
+    insert("common_sub_expression_eliminate", 0, Arc::new(AnswersLast));
     insert("common_sub_expression_eliminate", 0, Arc::new(ListsOfColumns));
     insert("common_sub_expression_eliminate", 0, Arc::new(FuseText));
     rules

@@ -59,27 +59,12 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
         }
     }
     let base = base(context, model, newest.as_ref()).await?;
-    let other = base.as_ref().and_then(|base| inputs.other_predictor(base));
-    let base = match &other {
-        // Answers of two versions would stand side by side.
-        Some(name) if model.front.materialize != Materialize::Append => {
-            report.notes.push(format!("`{name}` has another version: all rows are made again"));
-            None
-        }
-        Some(name) => {
-            report.notes.push(format!(
-                "`{name}` has another version: rows made before stay as they are, --full-refresh makes all again"
-            ));
-            base
-        }
-        None => base,
-    };
     let asked = partition::asked(context, model);
     let mut left_out = left_out::of(base.as_ref());
     let retried = left_out.is_some() && context.retries(&model.name);
     let up_to_date = match asked.is_some() || retried {
         true => None,
-        false => up_to_date(context, model, &fingerprint, newest.as_ref()).await?,
+        false => up_to_date(context, model, &inputs, &fingerprint, newest.as_ref()).await?,
     };
     if let Some(up_to_date) = up_to_date {
         report.status = Status::NothingNew;
@@ -88,13 +73,24 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
         return Ok(());
     }
     base.as_ref().map_or(Ok(()), |base| refuse_other_choice(model, base))?;
+    let other = base.as_ref().and_then(|base| inputs.other_predictor(base));
+    // Answers of two versions would stand side by side.
+    let answers_anew = other.is_some() && model.front.materialize != Materialize::Append;
+    if let Some(name) = &other {
+        let rows = match answers_anew {
+            true => "all rows are made again",
+            false => "rows made before stay as they are, --full-refresh makes all again",
+        };
+        report.notes.push(format!("`{name}` has another version: {rows}"));
+    }
     let mut again = Again::of(model);
     let mut reads_all = model.front.incremental.is_empty();
     if let Some(base) = base.as_ref().filter(|_| !model.front.incremental.is_empty()) {
         let used = inputs.used_by(model, base)?;
         let changed = old_rows_stay(model, base);
         // When the model changed, its checks are run over the rows that stay, although none are added.
-        if inputs.have_nothing_new(&used) && changed.is_none() && asked.is_none() && !retried {
+        let anew = answers_anew || retried || asked.is_some();
+        if inputs.have_nothing_new(&used) && changed.is_none() && !anew {
             report.status = Status::NothingNew;
             report.version = Some(base.version);
             report.notes.push(format!("{} has nothing new", used.names()));
@@ -103,11 +99,12 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
         report.notes.extend(changed);
         reads_all = match model.front.materialize {
             Materialize::Partition => {
-                again = partition::touched(context, model, &inputs, base, &used, report).await?;
+                let touched = partition::touched(context, model, &inputs, base, &used, report).await?;
+                again = if answers_anew { touched.and_of_result() } else { touched };
                 false
             }
             // Which row of a key is the newest one is seen beside all others only.
-            Materialize::Merge if retried => true,
+            Materialize::Merge if retried || answers_anew => true,
             _ => inputs.leave_out_used(context, model, base, &used, report).await?,
         };
     }
@@ -139,13 +136,19 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
     let dropped = made.dropped.as_ref().map_or(&[][..], |dropped| &dropped.files);
     let made_again = partition::partitions_of(made.kept.files.iter().chain(dropped));
     // The rows that stay are tested again with the new ones: a key may stand in both.
-    let Next { staged, same_rows } = match model.front.materialize {
+    let Next { staged, same_rows, untouched } = match model.front.materialize {
         Materialize::Merge => merge::onto(context, model, base.as_ref(), made.kept, report).await?,
         Materialize::Partition => {
             partition::instead(model, base.as_ref(), &again, &made_again, made.kept, report)?
         }
         Materialize::Append | Materialize::Replace => Next::behind(base.as_ref(), made.kept),
     };
+    if let (true, Some(name), rows @ 1..) = (answers_anew, &other, untouched) {
+        let rows = rows_text(rows);
+        report
+            .notes
+            .push(format!("{rows}, not in the inputs any more, have the answers of before of `{name}`"));
+    }
     match model.front.materialize {
         Materialize::Merge if reads_all => left_out = None,
         Materialize::Partition => {
@@ -221,14 +224,17 @@ struct Next {
     staged: Staged,
     /// Whether its rows are those of the base: what was made from them need not be made again.
     same_rows: bool,
+    /// So many rows of the base are in it as they were, as nothing was made in their place.
+    untouched: u64,
 }
 
 impl Next {
     /// New files beside those that are there.
     fn behind(base: Option<&Table>, made: Staged) -> Self {
         let mut files = base.map(|base| base.files.clone()).unwrap_or_default();
+        let untouched = rows_of(&files);
         files.extend(made.files);
-        Self { staged: Staged { schema: made.schema, files }, same_rows: false }
+        Self { staged: Staged { schema: made.schema, files }, same_rows: false, untouched }
     }
 }
 
@@ -247,6 +253,14 @@ impl Again {
         match model.front.materialize {
             Materialize::Partition => Again::OfResult(Vec::new()),
             _ => Again::All,
+        }
+    }
+
+    /// The partitions that the result has rows in, too.
+    fn and_of_result(self) -> Self {
+        match self {
+            Again::With(touched) => Again::OfResult(vec![touched]),
+            other => other,
         }
     }
 
@@ -359,6 +373,7 @@ struct UpToDate {
 async fn up_to_date(
     context: &Context,
     model: &Model,
+    inputs: &Inputs,
     fingerprint: &str,
     newest: Option<&Table>,
 ) -> Result<Option<UpToDate>> {
@@ -369,7 +384,10 @@ async fn up_to_date(
     let released = context.released(&model.name);
     if let (Some(newest), Some(held)) = (context.published.get(&model.name), released)
         && newest.version > held
-        && context.lake.table(&model.name, Some(newest.version)).await?.as_ref().is_some_and(same)
+        && let Some(taken_back) = context.lake.table_meta(&model.name, newest.version).await?
+        && let Some(released) = context.lake.table_meta(&model.name, held).await?
+        && taken_back.definition == definition(model)
+        && inputs.are_those_of(&taken_back, &released)
     {
         let why = format!(
             "held at version {held} by a rollback; version {} of release {} comes back when its inputs or SQL change, or with --full-refresh",
@@ -445,8 +463,12 @@ struct Staged {
 
 impl Staged {
     fn rows(&self) -> u64 {
-        self.files.iter().map(|file| file.rows).sum()
+        rows_of(&self.files)
     }
+}
+
+fn rows_of(files: &[DataFile]) -> u64 {
+    files.iter().map(|file| file.rows).sum()
 }
 
 /// What a SELECT made.

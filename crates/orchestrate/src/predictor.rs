@@ -1,19 +1,19 @@
 //! The predictor step: rows of a table → what is learned from them → a version in the lake, which becomes current
 //! with the release if it is good enough.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use arrow::{
     array::RecordBatch,
     compute::concat_batches,
     datatypes::{DataType, Schema, SchemaRef},
 };
-use lagar_engine::{Asked, Probability, quoted};
+use lagar_engine::{Asked, PlannedFeature, Probability, quoted};
 use lagar_flow::{Error, Event, EventKind, KillPoint, Name, Result, TableName, codes, kill};
 use lagar_lake::{Lake, NewPredictor, PredictorVersion, Release, Table};
 use lagar_ml::{
-    Learned, Lesson, Predictor, Question, Scorer, Spec, Task, algorithm, forecast, judge::guards::DriftLevel,
-    predictor::answer_type, spec::Features, train as learn,
+    Learned, Lesson, Predictor, Question, Scorer, Spec, Task, algorithm, forecast, frame::Kind,
+    judge::guards::DriftLevel, predictor::answer_type, spec::Features, train as learn,
 };
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     project::hash,
     report::{Status, StepReport},
     run::Context,
+    workplace::Workplace,
 };
 
 /// Of the memory that queries may use, the part that the rows and the matrix of a predictor may.
@@ -37,30 +38,74 @@ pub(crate) struct Loaded {
     pub asked: Asked,
 }
 
+impl Loaded {
+    /// The same for another step, which asks it for rows of its own.
+    fn by_others(&self) -> Self {
+        let asked = match &self.asked {
+            Asked::Rows { version, scorer, .. } => {
+                Asked::Rows { version: *version, scorer: scorer.clone(), seen: Arc::default() }
+            }
+            asked => asked.clone(),
+        };
+        Self { asked, ..self.clone() }
+    }
+}
+
 /// The version that this run asks.
 ///
 /// # Errors
 /// [`codes::TABLE_MISSING`] if none is current.
 pub(crate) async fn asked(context: &Context, name: &Name) -> Result<Loaded> {
     if let Some(version) = context.predictor(name) {
-        return load(&context.lake, name, version).await;
+        let known = || context.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (name.clone(), version);
+        let found = known().get(&key).map(Loaded::by_others);
+        if let Some(loaded) = found {
+            return Ok(loaded);
+        }
+        let loaded = load(&context.lake, name, version).await?;
+        known().insert(key, loaded.by_others());
+        return Ok(loaded);
     }
-    match of_no_series(context, name).await? {
+    let project = context.project.predictors.get(name);
+    let version = project.and_then(|def| context.version(&def.spec.from));
+    match of_no_series(&context.lake, project, version).await? {
         Some(asked) => Ok(Loaded { version: None, id: String::new(), asked }),
         None => Err(none_current(&context.lake, name).await),
     }
 }
 
-/// The forecasts that learn from a table without rows: none, with their columns. `None` if `name` is something else.
-async fn of_no_series(context: &Context, name: &Name) -> Result<Option<Asked>> {
-    let Some(def) = context.project.predictors.get(name) else { return Ok(None) };
-    if algorithm(&def.spec.algorithm)?.task != Task::Forecast || context.version(&def.spec.from).is_none() {
+/// The version that readers of `release` ask.
+///
+/// # Errors
+/// [`codes::TABLE_MISSING`] if none is current.
+pub(crate) async fn released(workplace: &Workplace, release: Option<&Release>, name: &Name) -> Result<Asked> {
+    let lake = &workplace.lake;
+    if let Some(version) = release.and_then(|release| release.predictors.get(name)) {
+        return Ok(load(lake, name, *version).await?.asked);
+    }
+    let def = workplace.project.predictors.get(name);
+    let version = def.and_then(|def| release?.tables.get(&def.spec.from).copied());
+    match of_no_series(lake, def, version).await? {
+        Some(asked) => Ok(asked),
+        None => Err(none_current(lake, name).await),
+    }
+}
+
+/// The forecasts that learn from a table without rows, at `version`: none, with their columns. `None` if it is
+/// something else.
+async fn of_no_series(
+    lake: &Lake,
+    def: Option<&PredictorDef>,
+    version: Option<u64>,
+) -> Result<Option<Asked>> {
+    let (Some(def), Some(version)) = (def, version) else { return Ok(None) };
+    if algorithm(&def.spec.algorithm)?.task != Task::Forecast {
         return Ok(None);
     }
-    let (_, table) = input(context, name, &def.spec.from).await?;
-    match rows_in(&table) {
-        0 => planned(def, &table.schema, None).map(Some),
-        _ => Ok(None),
+    match lake.table(&def.spec.from, Some(version)).await?.filter(|table| rows_in(table) == 0) {
+        Some(table) => planned(def, &table.schema, None).map(Some),
+        None => Ok(None),
     }
 }
 
@@ -72,10 +117,21 @@ fn rows_in(table: &Table) -> u64 {
 pub(crate) async fn none_current(lake: &Lake, name: &Name) -> Error {
     let what = format!("no version of the predictor `{name}` is current");
     let error = Error::new(codes::TABLE_MISSING, what);
+    let set_aside = match lake.current_release().await {
+        Ok(Some(release)) => release.set_aside.get(name).copied(),
+        _ => None,
+    };
     match lake.newest_predictor(name).await {
-        Ok(Some(newest)) if newest.promoted => {
-            error.hint(format!("version {} was trained, and its run released nothing: run again", newest.number))
+        Ok(Some(newest)) if set_aside.is_some_and(|set_aside| newest.number <= set_aside) => {
+            error.hint(format!(
+                "a rollback took it back; use version {number} all the same with `lagar predictors promote {name} {number}`",
+                number = newest.number
+            ))
         }
+        Ok(Some(newest)) if newest.promoted => error.hint(format!(
+            "version {} was trained, and its run released nothing; release it: lagar run -s predictors.{name}",
+            newest.number
+        )),
         Ok(Some(newest)) => error.hint(format!(
             "version {} was not good enough; look at it with `lagar predictors show {name}`, and use it all the \
              same with `lagar predictors promote {name} {}`",
@@ -216,7 +272,7 @@ pub(crate) fn planned(def: &PredictorDef, columns: &SchemaRef, classes: Option<&
     let task = algorithm(&def.spec.algorithm)?.task;
     if task == Task::Forecast {
         let columns = forecast::columns(&def.spec, columns).map_err(at)?;
-        return Ok(Asked::PlannedSeries { columns });
+        return Ok(Asked::PlannedSeries { columns, horizon: def.spec.horizon });
     }
     let target =
         def.spec.target.as_ref().and_then(|name| Some((name.as_str(), columns.field_with_name(name).ok()?)));
@@ -227,7 +283,19 @@ pub(crate) fn planned(def: &PredictorDef, columns: &SchemaRef, classes: Option<&
         Ok(data_type) => Probability::Typed(data_type),
     };
     let answer = answer_type(Question::Answer, task, target, classes).map_err(at)?;
-    Ok(Asked::Planned { features, answer, probability })
+    let features = features.into_iter().map(|name| {
+        let kind = columns.field_with_name(&name).ok().and_then(|field| Kind::known(field.data_type()));
+        PlannedFeature { name, kind }
+    });
+    // Those of a text are found in the rows that it will learn from.
+    let classes = match (task, target) {
+        (Task::Classification, Some((_, DataType::Boolean))) => {
+            Some(["false", "true"].map(str::to_owned).to_vec())
+        }
+        (Task::Classification, _) => None,
+        _ => Some(Vec::new()),
+    };
+    Ok(Asked::Planned { features: features.collect(), classes, answer, probability })
 }
 
 /// Trains the predictor if its table or its settings changed. `report` is filled as far as it came.
@@ -238,7 +306,18 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
     let definition = definition(def)?;
     report.provenance.code_hash = Some(definition.clone());
     let fingerprint = fingerprint(&definition, &id_of(&table));
-    let newest = context.lake.newest_predictor(&def.name).await?;
+    let numbers = context.lake.predictor_numbers(&def.name).await?;
+    let newest = match &numbers {
+        Some(numbers) => match context.lake.predictor(&def.name, *numbers.end()).await {
+            // The next one takes its place, as if that had never been trained.
+            Err(error) if error.code() == codes::LAKE_CORRUPT => {
+                report.notes.push(format!("version {} cannot be read: {}", numbers.end(), error.message()));
+                None
+            }
+            newest => Some(newest?),
+        },
+        None => None,
+    };
     let is_as_before = |newest: &&PredictorVersion| {
         newest.fingerprint == fingerprint
             && !context.full_refresh
@@ -290,11 +369,17 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
         () = context.cancel.cancelled() => return Err(Error::new(codes::STOPPED, "stopped")),
     };
     let Learned { predictor, verdict } = learned;
+    if let (true, Some(chosen), Some(newest)) =
+        (verdict.promoted, context.released_predictor(&def.name), &newest)
+        && context.is_set_aside(&def.name, newest.number)
+    {
+        report.notes.push(format!("version {chosen}, which was put in its place by hand, is replaced"));
+    }
     let stored = context
         .lake
         .put_predictor(NewPredictor {
             name: def.name.clone(),
-            base: newest.as_ref().map(|newest| newest.number),
+            base: numbers.map(|numbers| *numbers.end()),
             run_id: context.run_id.clone(),
             fingerprint,
             table: from.clone(),
@@ -324,7 +409,9 @@ fn as_before(context: &Context, def: &PredictorDef, newest: &PredictorVersion, r
     if released == Some(number) {
         report.notes.push("its settings and its table are unchanged".into());
     } else if !newest.promoted {
-        report.notes.push(format!("version {number} of the same rows was not good enough to take its place"));
+        let enough = released
+            .map_or("to be asked".to_owned(), |released| format!("to take the place of version {released}"));
+        report.notes.push(format!("version {number} of the same rows was not good enough {enough}"));
     } else if context.is_set_aside(&def.name, number) {
         let held = released.map_or("no version".to_owned(), |released| format!("version {released}"));
         report.notes.push(format!("{held} was put in the place of version {number} by hand, and stays"));
@@ -474,15 +561,21 @@ pub(crate) async fn staleness(
     release: Option<&Release>,
 ) -> Result<Option<String>> {
     let from = &def.spec.from;
-    let Some(newest) = lake.newest_predictor(&def.name).await? else {
-        return Ok(Some("it was never trained".into()));
-    };
     let version = release.and_then(|release| release.tables.get(from).copied());
     let table = match version {
         Some(version) => lake.table(from, Some(version)).await?,
         None => None,
     };
-    let Some(table) = table else { return Ok(None) };
+    let newest = lake.newest_predictor(&def.name).await?;
+    let has_rows = table.as_ref().is_some_and(|table| rows_in(table) > 0);
+    let (newest, table) = match (newest, table) {
+        (None, Some(_)) if !has_rows && algorithm(&def.spec.algorithm)?.task == Task::Forecast => {
+            return Ok(None);
+        }
+        (None, _) => return Ok(Some("it was never trained".into())),
+        (Some(_), None) => return Ok(None),
+        (Some(newest), Some(table)) => (newest, table),
+    };
     let definition = definition(def)?;
     let wanted = fingerprint(&definition, &id_of(&table));
     let released = release.and_then(|release| release.predictors.get(&def.name).copied());
@@ -492,8 +585,12 @@ pub(crate) async fn staleness(
         }
         None => false,
     };
+    let set_aside = release.and_then(|release| release.set_aside.get(&def.name).copied());
+    let waits = newest.promoted
+        && released != Some(newest.number)
+        && set_aside.is_none_or(|set_aside| set_aside < newest.number);
     if is_asked || newest.fingerprint == wanted && !is_overtaken(release, def, &newest) {
-        return Ok(None);
+        return Ok((waits && !is_asked).then(|| "trained by a run that released nothing".into()));
     }
     if newest.fingerprint == wanted {
         return Ok(Some("another version became current since it was judged".into()));

@@ -1,6 +1,6 @@
 //! The versions of predictors: what there is, which is current, and changing that by hand.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use chrono::{DateTime, Utc};
 use lagar_engine::suggest;
@@ -20,6 +20,8 @@ pub struct Listed {
     pub versions: u64,
     /// Whether the newest version was found good enough.
     pub promoted: bool,
+    /// Whether a person put another version, or none, in the place of the newest.
+    pub set_aside: bool,
     pub algorithm: String,
     pub from: String,
     pub trained_at: Option<DateTime<Utc>>,
@@ -43,8 +45,8 @@ pub struct Shown {
     pub predictor: Predictor,
     /// What the project says about it.
     pub description: Option<String>,
-    /// All versions: number, when, whether it was good enough.
-    pub versions: Vec<(u64, DateTime<Utc>, bool)>,
+    /// All versions: the number, when, and whether it was good enough; `None`: its record cannot be read.
+    pub versions: Vec<(u64, Option<(DateTime<Utc>, bool)>)>,
 }
 
 /// The predictors of the project and the lake, by name.
@@ -58,6 +60,7 @@ pub async fn list(workplace: &Workplace) -> Result<Vec<Listed>> {
             current: current(release.as_ref(), &name),
             versions: 0,
             promoted: false,
+            set_aside: false,
             algorithm: def.map(|def| def.spec.algorithm.clone()).unwrap_or_default(),
             from: def.map(|def| def.spec.from.to_string()).unwrap_or_default(),
             trained_at: None,
@@ -67,7 +70,8 @@ pub async fn list(workplace: &Workplace) -> Result<Vec<Listed>> {
             damaged: None,
             name,
         };
-        match read_into(workplace, &mut one).await {
+        let set_aside = release.as_ref().and_then(|release| release.set_aside.get(&one.name).copied());
+        match read_into(workplace, &mut one, set_aside).await {
             // It does not stand in the way of the others.
             Err(error) if error.blame() != Blame::Outside => one.damaged = Some(error.message().to_owned()),
             read => read?,
@@ -78,9 +82,10 @@ pub async fn list(workplace: &Workplace) -> Result<Vec<Listed>> {
 }
 
 /// What the lake knows of a predictor.
-async fn read_into(workplace: &Workplace, one: &mut Listed) -> Result<()> {
+async fn read_into(workplace: &Workplace, one: &mut Listed, set_aside: Option<u64>) -> Result<()> {
     let Some(newest) = workplace.lake.newest_predictor(&one.name).await? else { return Ok(()) };
     (one.versions, one.promoted) = (newest.number, newest.promoted);
+    one.set_aside = set_aside.is_some_and(|set_aside| newest.number <= set_aside);
     let shown = match one.current {
         Some(number) if number != newest.number => workplace.lake.predictor(&one.name, number).await?,
         _ => newest,
@@ -101,13 +106,19 @@ pub async fn show(workplace: &Workplace, name: &str, number: Option<u64>) -> Res
     let name = known(workplace, name).await?;
     let release = workplace.lake.current_release().await?;
     let current = current(release.as_ref(), &name);
-    let versions = workplace.lake.predictor_versions(&name).await?;
-    let wanted = number.or(current).or(versions.last().map(|newest| newest.number));
-    let stored = versions.iter().find(|version| Some(version.number) == wanted).cloned();
-    let stored = stored.ok_or_else(|| no_version(&name, number, &versions))?;
+    let numbers = workplace.lake.predictor_numbers(&name).await?;
+    let wanted = number.or(current).or(numbers.as_ref().map(|numbers| *numbers.end()));
+    let stored = stored(workplace, &name, wanted, numbers.as_ref()).await?;
     let predictor = predictor::read(&name, &stored)?;
-    let versions =
-        versions.iter().map(|version| (version.number, version.created_at, version.promoted)).collect();
+    let mut versions = Vec::new();
+    for number in numbers.into_iter().flatten() {
+        // A damaged one does not stand in the way of the others.
+        let read = match workplace.lake.predictor(&name, number).await {
+            Err(error) if error.blame() != Blame::Outside => None,
+            read => Some(read?),
+        };
+        versions.push((number, read.map(|read| (read.created_at, read.promoted))));
+    }
     let description = workplace.project.predictors.get(&name).and_then(|def| def.spec.description.clone());
     Ok(Shown { name, current, stored, predictor, description, versions })
 }
@@ -147,18 +158,23 @@ pub async fn check_table(workplace: &Workplace, shown: &Shown, table: &str) -> R
 /// first.
 pub async fn promote(workplace: &Workplace, name: &str, number: u64) -> Result<Release> {
     let name = known(workplace, name).await?;
-    let versions = workplace.lake.predictor_versions(&name).await?;
-    let there = versions.iter().find(|version| version.number == number);
-    let there = there.ok_or_else(|| no_version(&name, Some(number), &versions))?;
-    // What cannot answer should not be asked.
-    predictor::sound(&name, there)?;
     let before = workplace.lake.current_release().await?;
+    instead(workplace, name, number, before).await
+}
+
+/// A release after `before` in which version `number` of `name` is current.
+async fn instead(workplace: &Workplace, name: Name, number: u64, before: Option<Release>) -> Result<Release> {
+    // After the release: whatever is set aside for good was there when a person chose.
+    let numbers = workplace.lake.predictor_numbers(&name).await?;
+    let there = stored(workplace, &name, Some(number), numbers.as_ref()).await?;
+    // What cannot answer should not be asked.
+    predictor::sound(&name, &there)?;
     if current(before.as_ref(), &name) == Some(number) {
         return Err(Error::new(codes::USAGE, format!("version {number} of `{name}` is the current one")));
     }
     let mut contents = before.as_ref().map(Release::contents).unwrap_or_default();
-    if let Some(newest) = versions.last() {
-        contents.set_aside.insert(name.clone(), newest.number);
+    if let Some(numbers) = numbers {
+        contents.set_aside.insert(name.clone(), *numbers.end());
     }
     contents.predictors.insert(name, number);
     let run_id = uuid::Uuid::now_v7().to_string();
@@ -171,11 +187,12 @@ pub async fn promote(workplace: &Workplace, name: &str, number: u64) -> Result<R
 /// [`codes::USAGE`] if there was none before.
 pub async fn rollback(workplace: &Workplace, name: &str) -> Result<(u64, Release)> {
     let name = known(workplace, name).await?;
-    let releases = workplace.lake.releases().await?;
+    let mut releases = workplace.lake.releases().await?;
     let now = current(releases.last(), &name);
     let mut before = releases.iter().rev().filter_map(|release| current(Some(release), &name));
     match before.find(|number| Some(*number) != now) {
-        Some(number) => Ok((number, promote(workplace, name.as_str(), number).await?)),
+        // Another one that was released meanwhile is not what is to be taken back.
+        Some(number) => Ok((number, instead(workplace, name, number, releases.pop()).await?)),
         None => Err(Error::new(codes::USAGE, format!("no other version of `{name}` was ever current"))
             .hint("`lagar predictors promote NAME VERSION` makes any version current")),
     }
@@ -209,16 +226,32 @@ async fn known(workplace: &Workplace, name: &str) -> Result<Name> {
     found.ok_or_else(|| unknown(codes::USAGE, name, &names))
 }
 
-fn no_version(name: &Name, number: Option<u64>, versions: &[PredictorVersion]) -> Error {
+/// Version `number`, of those that there are; nothing of the others is read.
+///
+/// # Errors
+/// [`codes::USAGE`]: there is no such version.
+async fn stored(
+    workplace: &Workplace,
+    name: &Name,
+    number: Option<u64>,
+    numbers: Option<&RangeInclusive<u64>>,
+) -> Result<PredictorVersion> {
+    match number.filter(|number| numbers.is_some_and(|numbers| numbers.contains(number))) {
+        Some(number) => workplace.lake.predictor(name, number).await,
+        None => Err(no_version(name, number, numbers)),
+    }
+}
+
+fn no_version(name: &Name, number: Option<u64>, numbers: Option<&RangeInclusive<u64>>) -> Error {
     let error = match number {
         Some(number) => Error::new(codes::USAGE, format!("there is no version {number} of `{name}`")),
         None => Error::new(codes::USAGE, format!("`{name}` was never trained")),
     };
-    match versions {
-        [] => error.hint(format!("train it: lagar predictors train {name}")),
-        versions => {
-            let numbers: Vec<String> = versions.iter().map(|version| version.number.to_string()).collect();
-            error.hint(format!("its versions are {}", numbers.join(", ")))
+    match numbers {
+        None => error.hint(format!("train it: lagar predictors train {name}")),
+        Some(numbers) if numbers.start() == numbers.end() => {
+            error.hint(format!("its only version is {}", numbers.end()))
         }
+        Some(numbers) => error.hint(format!("its versions are {} to {}", numbers.start(), numbers.end())),
     }
 }

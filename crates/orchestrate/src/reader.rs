@@ -135,17 +135,11 @@ impl<'w> Reader<'w> {
     }
 
     async fn add_predictor(&self, session: &Session, asked: &str) -> Result<()> {
-        let lake = &self.workplace.lake;
-        let mut current = self.release.iter().flat_map(|release| &release.predictors);
-        if let Some((name, version)) = current.find(|(name, _)| name.as_str() == asked) {
-            session.add_predictor(name, predictor::load(lake, name, *version).await?.asked);
-            return Ok(());
-        }
         let known = predictors::names(self.workplace).await?;
-        Err(match known.iter().find(|name| name.as_str() == asked) {
-            Some(name) => predictor::none_current(lake, name).await,
-            None => predictors::unknown(codes::SQL_UNKNOWN_TABLE, asked, &known),
-        })
+        let name = known.iter().find(|name| name.as_str() == asked);
+        let name = name.ok_or_else(|| predictors::unknown(codes::SQL_UNKNOWN_TABLE, asked, &known))?;
+        session.add_predictor(name, predictor::released(self.workplace, self.release.as_ref(), name).await?);
+        Ok(())
     }
 
     async fn add(&self, session: &Session, name: &str, tables: &[String]) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lagar_flow::{Result, columns_of};
+use lagar_flow::{Blame, Result, columns_of};
 use lagar_lake::Lake;
 use lagar_ml::Predictor;
 
@@ -52,7 +52,12 @@ pub(crate) async fn runs_of(lake: &Lake) -> Result<Vec<RebuiltRun>> {
         }
     }
     for name in lake.predictors().await? {
-        for version in lake.predictor_versions(&name).await? {
+        for number in lake.predictor_numbers(&name).await?.into_iter().flatten() {
+            let version = match lake.predictor(&name, number).await {
+                // When it was made, and by which run, stands nowhere else.
+                Err(error) if error.blame() != Blame::Outside => continue,
+                version => version?,
+            };
             let mut step = StepReport::new(Node::Predictor(name.clone()).to_string(), StepKind::Predictor);
             // Of one that this Lagar cannot read is known that it was made.
             if let Ok(Predictor { learned_from, .. }) = Predictor::read(&version.predictor) {

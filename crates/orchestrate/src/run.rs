@@ -20,7 +20,7 @@ use crate::{
     history::{self, History},
     load,
     lock::RunLock,
-    predictor,
+    predictor::{self, Loaded},
     project::Project,
     redrive,
     report::{Provenance, Report, Status, StepKind, StepReport},
@@ -93,6 +93,8 @@ pub(crate) struct Context {
     versions: Mutex<BTreeMap<TableName, u64>>,
     /// The versions of predictors that are asked: what this run promoted or found current.
     predictors: Mutex<BTreeMap<Name, u64>>,
+    /// Versions of predictors that steps of this run asked already.
+    pub asked: Mutex<BTreeMap<(Name, u64), Loaded>>,
 }
 
 /// A version of a table, and a release that has it.
@@ -136,6 +138,7 @@ impl Context {
             provenance: provenance(&workplace.project, options),
             versions: Mutex::default(),
             predictors: Mutex::default(),
+            asked: Mutex::default(),
             project: workplace.project.clone(),
         })
     }

@@ -77,15 +77,14 @@ async fn run_case(workplace: &Workplace, session: &Session, test: &ModelTest, ca
     }
     for name in model.asks() {
         let release = workplace.lake.current_release().await?;
-        match release.and_then(|release| release.predictors.get(name).copied()) {
-            Some(version) => {
-                session.add_predictor(name, predictor::load(&workplace.lake, name, version).await?.asked);
-            }
-            None => {
+        match predictor::released(workplace, release.as_ref(), name).await {
+            Ok(asked) => session.add_predictor(name, asked),
+            Err(error) if error.code() == codes::TABLE_MISSING => {
                 let what =
                     format!("`{}` asks the predictor `{name}`, of which no version is current", test.model);
                 return Err(Error::new(codes::TEST_FAILED, what).hint("`lagar run` trains it"));
             }
+            Err(error) => return Err(error),
         }
     }
     let mut query = session.query_with(&model.sql, Strategy::Default).await.map_err(|e| model.locate(&e))?;

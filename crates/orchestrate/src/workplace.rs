@@ -124,8 +124,8 @@ impl Workplace {
         let last = releases.last().map(Release::contents).unwrap_or_default();
         // Whatever there is of a predictor now is passed over, also what was never good enough.
         for name in wanted.predictors.keys().chain(last.predictors.keys()).chain(last.set_aside.keys()) {
-            if let Some(newest) = self.lake.newest_predictor_number(name).await? {
-                contents.set_aside.insert(name.clone(), newest);
+            if let Some(numbers) = self.lake.predictor_numbers(name).await? {
+                contents.set_aside.insert(name.clone(), *numbers.end());
             }
         }
         let run_id = uuid::Uuid::now_v7().to_string();

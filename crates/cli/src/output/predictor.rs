@@ -24,8 +24,11 @@ pub fn page(shown: &Shown) -> String {
 
 fn about(shown: &Shown, show: impl Fn(&About<'_>) -> String) -> String {
     let when = |at: &chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
-    let versions: Vec<_> =
-        shown.versions.iter().map(|(number, at, promoted)| (*number, when(at), *promoted)).collect();
+    let versions = shown.versions.iter().map(|(number, read)| match read {
+        Some((at, promoted)) => (*number, when(at), *promoted),
+        None => (*number, "cannot be read".to_owned(), false),
+    });
+    let versions: Vec<_> = versions.collect();
     show(&About {
         name: shown.name.as_str(),
         version: shown.stored.number,

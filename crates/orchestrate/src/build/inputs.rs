@@ -8,7 +8,7 @@ use lagar_engine::{
     model::{Materialize, Model},
 };
 use lagar_flow::{Error, Name, Result, Scope, TableName, Zone, codes, schema_of};
-use lagar_lake::{Manifest, Table, newest_state};
+use lagar_lake::{Manifest, Table, TableMeta, newest_state};
 
 use super::{id_of, needs_full_refresh};
 use crate::{
@@ -206,6 +206,24 @@ impl Inputs {
         let before = |name: &str| base.meta.as_ref().and_then(|meta| meta.input_ids.get(name));
         let mut names = self.predictors.iter().map(|(name, loaded)| (node(name), &loaded.id));
         names.find(|(name, id)| before(name) != Some(*id)).map(|(name, _)| name)
+    }
+
+    /// Whether nothing is read that one of the two was not made from, although a rollback took one back: of loads that
+    /// it took nothing of those that are there, of tables and predictors what is current again.
+    pub(super) fn are_those_of(&self, taken_back: &TableMeta, released: &TableMeta) -> bool {
+        let one_has = |name: &str, id: &String| {
+            [taken_back, released].iter().any(|meta| meta.input_ids.get(name) == Some(id))
+        };
+        let tables = self.ids.iter().all(|(table, id)| one_has(&table.to_string(), id));
+        // A predictor is current because of the rollback, or because somebody chose it since.
+        let predictors = self.predictors.iter().all(|(name, loaded)| {
+            let name = node(name);
+            match released.input_ids.get(&name) {
+                Some(id) => *id == loaded.id,
+                None => one_has(&name, &loaded.id),
+            }
+        });
+        tables && predictors
     }
 
     /// The number of each input, by the name under which it stands in reports.

@@ -20,7 +20,7 @@ use lagar_engine::{
 use lagar_flow::{Error, Result};
 use lagar_lake::{DataFile, Table, delta_schema, may_share};
 
-use super::{Next, Staged, begin, next};
+use super::{Next, Staged, begin, next, rows_of};
 use crate::{report::StepReport, run::Context};
 
 /// The version to be of `fresh`, the newest new rows, and those of `base`.
@@ -36,7 +36,7 @@ pub(super) async fn onto(
 ) -> Result<Next> {
     let Some(base) = base else {
         report.notes.push(Counts { inserted: fresh.rows(), ..Counts::default() }.to_string());
-        return Ok(Next { staged: fresh, same_rows: false });
+        return Ok(Next { staged: fresh, same_rows: false, untouched: 0 });
     };
     let merging = Merging::new(context, model, base, fresh)?;
     let (merged, strategy) =
@@ -56,7 +56,8 @@ pub(super) async fn onto(
     // A new column makes other rows of those that are there.
     let same_columns = base.schema.fields().len() == merging.schema.fields().len();
     let same_rows = same_columns && counts.inserted + counts.updated == 0;
-    Ok(Next { staged: Staged { schema: merging.fresh.schema, files }, same_rows })
+    let untouched = rows_of(&base.files) - counts.updated - counts.unchanged;
+    Ok(Next { staged: Staged { schema: merging.fresh.schema, files }, same_rows, untouched })
 }
 
 /// What became of the new rows.
@@ -223,10 +224,6 @@ impl<'a> Merging<'a> {
         }
         Ok(files)
     }
-}
-
-fn rows_of(files: &[DataFile]) -> u64 {
-    files.iter().map(|file| file.rows).sum()
 }
 
 /// Those with one of the `indices`, and the others.

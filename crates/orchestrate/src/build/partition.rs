@@ -16,7 +16,7 @@ use lagar_lake::{DataFile, Table, partition_values};
 use super::{
     Again, Next, Staged,
     inputs::{Inputs, Used, replaced, used_id},
-    next,
+    next, rows_of,
 };
 use crate::{report::StepReport, run::Context};
 
@@ -158,8 +158,9 @@ pub(super) fn instead(
         1 => "1 partition made again".to_owned(),
         count => format!("{count} partitions made again"),
     });
+    let untouched = rows_of(&files);
     files.extend(made.files);
-    Ok(Next { staged: Staged { schema: made.schema, files }, same_rows })
+    Ok(Next { staged: Staged { schema: made.schema, files }, same_rows, untouched })
 }
 
 pub(super) type Partition = Vec<(String, Option<String>)>;
