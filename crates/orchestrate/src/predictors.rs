@@ -45,8 +45,17 @@ pub struct Shown {
     pub predictor: Predictor,
     /// What the project says about it.
     pub description: Option<String>,
-    /// All versions: the number, when, and whether it was good enough; `None`: its record cannot be read.
-    pub versions: Vec<(u64, Option<(DateTime<Utc>, bool)>)>,
+    pub versions: Vec<ListedVersion>,
+}
+
+/// A version among all that there are.
+#[derive(Debug, Clone, Copy)]
+pub struct ListedVersion {
+    pub number: u64,
+    /// `None`: its record cannot be read.
+    pub trained_at: Option<DateTime<Utc>>,
+    /// Whether it was found good enough.
+    pub promoted: bool,
 }
 
 /// The predictors of the project and the lake, by name.
@@ -117,7 +126,11 @@ pub async fn show(workplace: &Workplace, name: &str, number: Option<u64>) -> Res
             Err(error) if error.blame() != Blame::Outside => None,
             read => Some(read?),
         };
-        versions.push((number, read.map(|read| (read.created_at, read.promoted))));
+        versions.push(ListedVersion {
+            number,
+            trained_at: read.as_ref().map(|read| read.created_at),
+            promoted: read.is_some_and(|read| read.promoted),
+        });
     }
     let description = workplace.project.predictors.get(&name).and_then(|def| def.spec.description.clone());
     Ok(Shown { name, current, stored, predictor, description, versions })

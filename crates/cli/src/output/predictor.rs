@@ -24,9 +24,9 @@ pub fn page(shown: &Shown) -> String {
 
 fn about(shown: &Shown, show: impl Fn(&About<'_>) -> String) -> String {
     let when = |at: &chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
-    let versions = shown.versions.iter().map(|(number, read)| match read {
-        Some((at, promoted)) => (*number, when(at), *promoted),
-        None => (*number, "cannot be read".to_owned(), false),
+    let versions = shown.versions.iter().map(|version| {
+        let trained = version.trained_at.as_ref().map_or_else(|| "cannot be read".to_owned(), when);
+        (version.number, trained, version.promoted)
     });
     let versions: Vec<_> = versions.collect();
     show(&About {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, Date32Array, Int64Array, TimestampMicrosecondArray, TimestampSecondArray};
 use serde_json::{Value, json};
 
-use super::*;
+use super::{learn::LEVELS_MAX, *};
 
 fn numbers(values: &[Option<f64>]) -> ArrayRef {
     Arc::new(Float64Array::from(values.to_vec()))
