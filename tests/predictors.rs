@@ -218,7 +218,7 @@ fn rows_that_are_gone_stay_when_a_new_version_answers() {
         assert_eq!(place.rows(&counted), [json!({"n": rows})], "{table}");
         let notes = step(&report, &format!("refined.{table}"))["notes"].to_string();
         let told = format!(
-            "{untouched}, not in the inputs any more, have the answers of before of `predictors.loud`"
+            "{untouched} that were not made again have the answers of an earlier version of `predictors.loud`"
         );
         assert!(notes.contains(&told), "{notes}");
         let differ = format!(
@@ -228,6 +228,47 @@ fn rows_that_are_gone_stay_when_a_new_version_answers() {
         );
         assert_eq!(place.rows(&differ), [json!({"n": 0})], "{table}");
     }
+    assert_eq!(place.run(&[])["status"], "nothing_new");
+}
+
+/// With one class more the answers are of another type: all rows are made anew if none is lost by it, and else it is
+/// said what to do, which helps.
+#[test]
+fn answers_of_another_type_take_the_place_of_all_or_none() {
+    let yaml = "name: p
+sources: {days: {type: file, url: days.csv}}
+predictors:
+  size: {algorithm: gaussian_naive_bayes, from: trusted.days, target: size, features: [cases], key: [id]}
+";
+    let merge = "/*---\nmaterialize: merge\nkey: [id]\n---*/\nSELECT id, predict_proba('size') AS shares FROM trusted.days";
+    let place = Place::project(&[
+        ("lagar.yaml", yaml),
+        ("trusted/days.sql", "SELECT id, cases, size FROM raw.days WHERE _newest"),
+        ("refined/asked.sql", merge),
+    ]);
+    let write = |rows: std::ops::Range<usize>, sizes: &[&str]| {
+        let row =
+            |id: usize| format!("{id},{},{}\n", id % sizes.len() * 10 + id % 3, sizes[id % sizes.len()]);
+        place.write("days.csv", format!("id,cases,size\n{}", rows.map(row).collect::<String>()));
+    };
+    let counted = || place.rows("SELECT count(*) AS n FROM refined.asked")[0]["n"].clone();
+    write(0..120, &["small", "medium", "large"]);
+    place.run(&[]);
+    write(0..120, &["small", "medium", "large", "huge"]);
+    place.run(&[]);
+    assert_eq!(counted(), 120);
+    // Twenty rows are gone that only the table has.
+    write(20..120, &["small", "medium", "large"]);
+    let says = [
+        "20 rows would be lost",
+        "lagar run -s predictors.size, then lagar run -s refined.asked --full-refresh",
+    ];
+    place.lagar(&["run"]).says(1, &says);
+    assert_eq!(counted(), 120);
+    place.lagar(&["run", "-s", "predictors.size"]).says(0, &[]);
+    place.lagar(&["run", "-s", "refined.asked", "--full-refresh"]).says(0, &[]);
+    place.run(&[]);
+    assert_eq!(counted(), 120);
     assert_eq!(place.run(&[])["status"], "nothing_new");
 }
 
@@ -579,9 +620,14 @@ fn a_result_that_is_called_like_a_feature_is_not_taken_for_it() {
         "SELECT day, 7 - weekday AS weekday FROM trusted.days ORDER BY predict_proba('loud') DESC LIMIT 3",
         "SELECT DISTINCT ON (predict('loud')) day, 7 - weekday AS weekday FROM trusted.days ORDER BY predict('loud')",
         "SELECT max(day) AS d, upper(place) AS place FROM trusted.days GROUP BY place, weekday HAVING predict('loud')",
+        "SELECT * REPLACE (7 - weekday AS weekday) FROM trusted.days ORDER BY predict_proba('loud') LIMIT 3",
     ] {
         place.lagar(&["sql", asked]).says(2, &["a result of this SELECT is called", "AS answer"]);
     }
+    // A query inside has names of its own.
+    let inside = "SELECT count(*) AS n, max(7 - weekday) AS weekday FROM trusted.days
+                  HAVING count(*) > (SELECT count(*) FROM trusted.days WHERE predict('loud'))";
+    assert_eq!(place.rows(inside), [json!({"n": 280, "weekday": 7})]);
     let asked = "SELECT d.weekday AS weekday, predict_proba('loud') AS weight FROM trusted.days d
                  ORDER BY predict_proba('loud') DESC, day LIMIT 3";
     let rows = place.rows(asked);

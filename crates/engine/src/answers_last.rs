@@ -71,7 +71,9 @@ pub(crate) fn answers_above(plan: Arc<dyn ExecutionPlan>) -> DfResult<Transforme
     if above.is_empty() || below.is_empty() {
         return Ok(Transformed::no(plan));
     }
-    let input = FilterExecBuilder::new(physical_expr::conjunction(below), filter.input().clone()).build()?;
+    let input = FilterExecBuilder::new(physical_expr::conjunction(below), filter.input().clone())
+        .with_batch_size(filter.batch_size())
+        .build()?;
     let filter = FilterExecBuilder::from(filter)
         .with_predicate(physical_expr::conjunction(above))
         .with_input(Arc::new(input));

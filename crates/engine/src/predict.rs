@@ -28,7 +28,6 @@ use datafusion::{
             ast::{
                 self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
                 ObjectNamePart, Spanned, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
-                visit_expressions,
             },
             tokenizer::Span,
         },
@@ -260,28 +259,81 @@ impl Visitor for RenamedFeatures<'_> {
 
     fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<Error> {
         let ast::SetExpr::Select(select) = query.body.as_ref() else { return ControlFlow::Continue(()) };
-        let results: Vec<String> = select.projection.iter().filter_map(new_name).collect();
-        let mut look = |expr: &Expr| match expr {
-            Expr::Function(function) => self.renamed(function, &results),
-            _ => ControlFlow::Continue(()),
-        };
-        visit_expressions(&query.order_by, &mut look)?;
-        visit_expressions(&select.having, &mut look)?;
-        visit_expressions(&select.qualify, &mut look)?;
-        visit_expressions(&select.distinct, &mut look)
+        let relations: Vec<String> = select.from.iter().flat_map(relations_of).collect();
+        let results = select.projection.iter().flat_map(|item| new_names(item, &relations)).collect();
+        let mut calls = CallsBeside { depth: 0, predictors: self, results };
+        query.order_by.visit(&mut calls)?;
+        select.having.visit(&mut calls)?;
+        select.qualify.visit(&mut calls)?;
+        select.distinct.visit(&mut calls)
     }
 }
 
-/// The name that a result gets which is not the column of that name.
-fn new_name(item: &ast::SelectItem) -> Option<String> {
-    let ast::SelectItem::ExprWithAlias { expr, alias } = item else { return None };
+/// The calls beside the list of a SELECT, without those of queries inside, which have results of their own.
+struct CallsBeside<'a> {
+    depth: usize,
+    predictors: &'a RenamedFeatures<'a>,
+    results: Vec<String>,
+}
+
+impl Visitor for CallsBeside<'_> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<Error> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<Error> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        match expr {
+            Expr::Function(function) if self.depth == 0 => self.predictors.renamed(function, &self.results),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// The names by which columns of a table are written.
+fn relations_of(from: &ast::TableWithJoins) -> Vec<String> {
+    let factors = std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation));
+    let named = factors.filter_map(|factor| match factor {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            Some(normalized(&alias.name))
+        }
+        TableFactor::Table { name, .. } => match name.0.last()? {
+            ObjectNamePart::Identifier(name) => Some(normalized(name)),
+            ObjectNamePart::Function(_) => None,
+        },
+        _ => None,
+    });
+    named.collect()
+}
+
+/// The names that results get which are not the columns of these names.
+fn new_names(item: &ast::SelectItem, relations: &[String]) -> Vec<String> {
+    let (expr, alias) = match item {
+        ast::SelectItem::ExprWithAlias { expr, alias } => (expr, alias),
+        ast::SelectItem::Wildcard(options) | ast::SelectItem::QualifiedWildcard(_, options) => {
+            let replaced = options.opt_replace.iter().flat_map(|replace| &replace.items);
+            return replaced.map(|item| normalized(&item.column_name)).collect();
+        }
+        _ => return Vec::new(),
+    };
     let column = match expr {
         Expr::Identifier(column) => Some(column),
-        Expr::CompoundIdentifier(parts) => parts.last(),
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            // Of a column that is a struct it would be a part.
+            [.., relation, column] if relations.contains(&normalized(relation)) => Some(column),
+            _ => None,
+        },
         _ => None,
     };
     let name = normalized(alias);
-    (column.map(normalized).as_ref() != Some(&name)).then_some(name)
+    if column.map(normalized).as_ref() == Some(&name) { Vec::new() } else { vec![name] }
 }
 
 impl RenamedFeatures<'_> {

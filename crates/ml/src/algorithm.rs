@@ -341,6 +341,11 @@ pub trait Forecaster: 'static {
         Ok(())
     }
 
+    /// Whether it makes no sense with these parameters where nothing repeats.
+    fn needs_season(_params: &Self::Params) -> bool {
+        false
+    }
+
     /// `horizon` values, at least one, with intervals of the probability `level` (between 0 and 1).
     ///
     /// # Errors
@@ -375,6 +380,7 @@ enum Learn {
     },
     Series {
         forecast: fn(&Value, &Series<'_>, usize, f64) -> Result<Forecast>,
+        needs_season: fn(&Value) -> bool,
     },
 }
 
@@ -419,6 +425,9 @@ pub const fn series<A: Forecaster>() -> Entry {
         learn: Learn::Series {
             forecast: |params, series, horizon, level| {
                 A::forecast(&parsed::<A::Params>(A::NAME, params)?, series, horizon, level)
+            },
+            needs_season: |params| {
+                parsed::<A::Params>(A::NAME, params).is_ok_and(|params| A::needs_season(&params))
             },
         },
     }
@@ -494,6 +503,11 @@ impl Entry {
         }
     }
 
+    /// As [`Forecaster::needs_season`]; what learns from rows needs none.
+    pub(crate) fn needs_season(&self, params: &Value) -> bool {
+        matches!(self.learn, Learn::Series { needs_season, .. } if needs_season(params))
+    }
+
     /// The next `horizon` values of a series.
     ///
     /// # Errors
@@ -506,7 +520,7 @@ impl Entry {
         level: f64,
     ) -> Result<Forecast> {
         match self.learn {
-            Learn::Series { forecast } => forecast(params, series, horizon, level),
+            Learn::Series { forecast, .. } => forecast(params, series, horizon, level),
             Learn::Rows { .. } => Err(Error::bug(format!("`{}` learns from rows", self.name))),
         }
     }

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::{
     judge::Metric,
-    predictor::{Predictor, Tried},
+    predictor::{Predictor, Promotion, Tried},
+    spec::Spec,
 };
 
 /// What was learned, and whether it may take the place of the version before it.
@@ -13,6 +14,18 @@ use crate::{
 pub struct Learned {
     pub predictor: Predictor,
     pub verdict: Verdict,
+}
+
+impl Learned {
+    /// `predictor`, which keeps the verdict that `spec` asks for.
+    pub(crate) fn of(mut predictor: Predictor, verdict: Verdict, spec: &Spec) -> Self {
+        predictor.promotion = spec.promote.as_ref().map(|promote| Promotion {
+            metric: promote.metric.clone(),
+            promoted: verdict.promoted,
+            why: verdict.why.clone(),
+        });
+        Self { predictor, verdict }
+    }
 }
 
 /// Whether a new version becomes current.
@@ -43,6 +56,16 @@ impl Verdict {
     /// There were no rows to judge by.
     pub(crate) fn unjudged() -> Self {
         Self { promoted: false, why: "not promoted: there were no rows to judge it by".into() }
+    }
+
+    /// The measure is of two classes, and it tells more apart.
+    pub(crate) fn of_other_classes(metric: &Metric, classes: usize) -> Self {
+        let name = metric.name;
+        let why = format!(
+            "not promoted: `{name}` is of two classes, and the target has {classes}: take `macro_f1`, \
+             `balanced_accuracy` or `log_loss`"
+        );
+        Self { promoted: false, why }
     }
 
     /// `own` beside the same measure of the baselines and of the version before, all of the same rows; or why the

@@ -400,10 +400,11 @@ pub(crate) fn learn(lesson: &Lesson<'_>, entry: &'static Entry) -> Result<Learne
         tried,
         judged: Judged::of_forecast(judged),
         explanation: Explanation::default(),
+        promotion: None,
         libraries: libraries(),
         notes,
     };
-    Ok(Learned { predictor, verdict })
+    Ok(Learned::of(predictor, verdict, spec))
 }
 
 /// Times in the past from which is forecast for judging, at most.
@@ -490,7 +491,10 @@ impl Work<'_> {
                         saved.push((key, why));
                         (Some(entry.name.to_owned()), Ok(forecast))
                     }
-                    Err(_) => (None, Err(why)),
+                    Err(also) => {
+                        let what = format!("{}; {}", why.message(), also.message());
+                        (None, Err(Error::new(codes::PREDICTOR_DATA, what)))
+                    }
                 },
                 (forecast, _) => (None, forecast),
             };

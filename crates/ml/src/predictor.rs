@@ -70,11 +70,24 @@ pub struct Predictor {
     pub judged: Judged,
     #[serde(default)]
     pub explanation: Explanation,
+    /// Whether it was found good enough, where `promote` asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<Promotion>,
     /// The versions of the libraries that fitted it.
     pub libraries: BTreeMap<String, String>,
     /// What people should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// What became of the rule under `promote`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Promotion {
+    /// The measure that decides.
+    pub metric: String,
+    pub promoted: bool,
+    /// For people: the figures, and beside what.
+    pub why: String,
 }
 
 /// The rows that a predictor comes from.

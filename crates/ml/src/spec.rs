@@ -18,7 +18,7 @@ mod misfits;
 mod read;
 
 use misfits::no_parts;
-pub(crate) use misfits::{asked_kind, without_validation};
+pub(crate) use misfits::{OF_TWO_CLASSES, asked_kind, without_validation};
 
 /// What to learn, from which table, and how it is judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -327,6 +327,15 @@ impl Spec {
             if self.interval.is_some_and(|level| !(level > 0.0 && level < 1.0)) {
                 wrong(&["interval"], config("`interval` is a probability between 0 and 1".to_owned()));
             }
+            let tries = self.tries(entry).unwrap_or_default();
+            if self.season.unwrap_or(1) == 1 && tries.iter().any(|params| entry.needs_season(params)) {
+                let what = format!("`{}` needs a `season`: after how many steps things repeat", entry.name);
+                wrong(
+                    &[],
+                    config(what)
+                        .hint("days that repeat by the week have `season: 7`; without one take `auto_ets`"),
+                );
+            }
             if let Err(error) = self.fallback() {
                 wrong(&["fallback"], error);
             }
@@ -415,6 +424,10 @@ impl Spec {
         let Some(name) = &self.fallback else { return Ok(None) };
         let entry = algorithm(name)?;
         match entry.task {
+            Task::Forecast if *name == self.algorithm => {
+                Err(Error::new(codes::CONFIG, format!("`{name}` is the algorithm itself"))
+                    .hint("take one that needs fewer values, such as `last_value`"))
+            }
             Task::Forecast => Ok(Some(entry)),
             task => Err(Error::new(codes::CONFIG, format!("`{name}` is for {task}: it makes no forecasts"))
                 .hint("take one such as `last_value`; `lagar predictors algorithms` lists them")),

@@ -10,7 +10,11 @@ mod judging;
 
 use std::collections::BTreeSet;
 
-use arrow::{array::RecordBatch, compute::cast, datatypes::DataType};
+use arrow::{
+    array::RecordBatch,
+    compute::{cast, kernels::cmp::distinct},
+    datatypes::DataType,
+};
 use lagar_flow::{Error, JsonText, Result, codes};
 use ndarray::{Array2, ArrayView2};
 use serde_json::Value;
@@ -67,7 +71,26 @@ pub fn train(lesson: &Lesson<'_>) -> Result<Learned> {
     let work = Work::new(lesson, entry)?;
     let predictor = work.learn()?;
     let verdict = work.verdict(&predictor)?;
-    Ok(Learned { predictor, verdict })
+    Ok(Learned::of(predictor, verdict, lesson.spec))
+}
+
+/// Features that are the same in all `rows`, from which was learned.
+fn constant(frame: &Frame, rows: &RecordBatch) -> Result<Option<String>> {
+    let Some(more) = rows.num_rows().checked_sub(1).filter(|more| *more > 0) else { return Ok(None) };
+    let mut names = Vec::new();
+    for feature in &frame.features {
+        let values = column(rows, &feature.name)?;
+        let changes = distinct(&values.slice(0, more), &values.slice(1, more))
+            .map_err(|error| Error::bug("a column cannot be compared with itself").caused_by(&error))?;
+        if changes.true_count() == 0 {
+            names.push(format!("`{}`", feature.name));
+        }
+    }
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    let all = counted(rows.num_rows() as u64, "row");
+    let note =
+        || format!("{} {verb} the same in all {all} to learn from: that says nothing", names.join(", "));
+    Ok((!names.is_empty()).then(note))
 }
 
 /// What all parts of the work share.
@@ -134,8 +157,15 @@ impl<'a> Work<'a> {
             if parts.train.iter().all(|row| codes[*row] == first) {
                 let (rows, class) = (parts.train.len(), &names[first as usize]);
                 let what = format!("`target: {target}` is `{class}` in all {rows} rows to learn from");
-                return Err(Error::new(codes::PREDICTOR_DATA, what)
-                    .hint("a classifier needs rows of at least two classes"));
+                let elsewhere = codes.iter().any(|code| *code != first);
+                return Err(Error::new(codes::PREDICTOR_DATA, what).hint(match elsewhere {
+                    true if spec.key.is_empty() && spec.time.is_none() => {
+                        "rows that are alike are all learned from or all judge: name the columns that tell rows apart \
+                         under `key`"
+                    }
+                    true => "the rows of other classes are those that judge: take other shares under `split`",
+                    false => "a classifier needs rows of at least two classes",
+                }));
             }
         }
         Ok(Self {
@@ -171,8 +201,10 @@ impl<'a> Work<'a> {
                 counted(learned.len() as u64, "row")
             ));
         }
-        let judged = self.judge(&fit, &learned, threshold, &params, &mut notes)?;
         let rows = rows_of(&self.rows, &learned)?;
+        notes.extend(constant(&fit.frame, &rows)?);
+        notes.extend(self.new_classes(&fit));
+        let judged = self.judge(&fit, &learned, threshold, &params, &mut notes)?;
         let told = fit.frame.features.iter().filter(|feature| has_distribution(feature));
         let distributions = told.map(|feature| {
             let raw = Raw::of(&feature.name, column(&rows, &feature.name)?)?;
@@ -194,9 +226,22 @@ impl<'a> Work<'a> {
             forecasts: None,
             tried,
             judged,
+            promotion: None,
             libraries: libraries(),
             notes,
         })
+    }
+
+    /// Classes of the test that no row had that was learned from.
+    fn new_classes(&self, fit: &Fit) -> Option<String> {
+        let Labels::Classes { names, codes } = &self.labels else { return None };
+        let new: Vec<u32> =
+            self.parts.test.iter().map(|row| codes[*row]).filter(|code| !fit.seen.contains(code)).collect();
+        let name = &names[*new.first()? as usize];
+        let rows = counted(new.len() as u64, "row");
+        Some(format!(
+            "{rows} of the test are of classes that were not learned from, such as `{name}`: it cannot answer them"
+        ))
     }
 
     fn notes(&self) -> Vec<String> {

@@ -58,7 +58,7 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
             return Err(written_by_another_program(&model.name, version));
         }
     }
-    let base = base(context, model, newest.as_ref()).await?;
+    let mut base = base(context, model, newest.as_ref()).await?;
     let asked = partition::asked(context, model);
     let mut left_out = left_out::of(base.as_ref());
     let retried = left_out.is_some() && context.retries(&model.name);
@@ -96,7 +96,7 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
             report.notes.push(format!("{} has nothing new", used.names()));
             return Ok(());
         }
-        report.notes.extend(changed);
+        report.notes.extend(changed.filter(|_| !answers_anew));
         reads_all = match model.front.materialize {
             Materialize::Partition => {
                 let touched = partition::touched(context, model, &inputs, base, &used, report).await?;
@@ -130,8 +130,26 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
             Err(error) => report.notes.push(format!("how far features drifted is not known: {error}")),
         }
     }
-    if let Some(base) = &base {
-        refuse_other_columns(model, base, &made.kept.schema)?;
+    if let Some(there) = &base
+        && let Err(error) = refuse_other_columns(model, there, &made.kept.schema)
+    {
+        let lost = match &other {
+            Some(name) if answers_anew => Some((name, not_made_again(context, model, there, &made).await?)),
+            _ => None,
+        };
+        match lost {
+            // A version with one class more answers in another type: nothing of before stays.
+            Some((_, 0)) => (base, left_out) = (None, None),
+            Some((name, rows)) => {
+                let rows = rows_text(rows);
+                return Err(error.hint(format!(
+                    "`{name}` has another version, and {rows} would be lost that its inputs do not have any more; keep \
+                     them in a table of their own, or give them up: lagar run -s {name}, then lagar run -s {} --full-refresh",
+                    model.name
+                )));
+            }
+            None => return Err(error),
+        }
     }
     let dropped = made.dropped.as_ref().map_or(&[][..], |dropped| &dropped.files);
     let made_again = partition::partitions_of(made.kept.files.iter().chain(dropped));
@@ -145,9 +163,8 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
     };
     if let (true, Some(name), rows @ 1..) = (answers_anew, &other, untouched) {
         let rows = rows_text(rows);
-        report
-            .notes
-            .push(format!("{rows}, not in the inputs any more, have the answers of before of `{name}`"));
+        let of = format!("have the answers of an earlier version of `{name}`");
+        report.notes.push(format!("{rows} that were not made again {of}"));
     }
     match model.front.materialize {
         Materialize::Merge if reads_all => left_out = None,
@@ -355,6 +372,18 @@ fn same_type(a: &DataType, b: &DataType) -> bool {
                     .all(|(a, b)| a.name() == b.name() && same_type(a.data_type(), b.data_type()))
         }
         (a, b) => a == b,
+    }
+}
+
+/// How many rows of `base` have no row of `made` in their place.
+async fn not_made_again(context: &Context, model: &Model, base: &Table, made: &Made) -> Result<u64> {
+    match model.front.materialize {
+        Materialize::Merge => merge::not_in(context, model, base, &made.kept).await,
+        _ => {
+            let partitions = partition::partitions_of(&made.kept.files);
+            let others = base.files.iter().filter(|file| !partitions.contains(&file.partition));
+            Ok(others.map(|file| file.rows).sum())
+        }
     }
 }
 

@@ -57,14 +57,14 @@ impl Loaded {
 /// [`codes::TABLE_MISSING`] if none is current.
 pub(crate) async fn asked(context: &Context, name: &Name) -> Result<Loaded> {
     if let Some(version) = context.predictor(name) {
-        let known = || context.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (name.clone(), version);
-        let found = known().get(&key).map(Loaded::by_others);
-        if let Some(loaded) = found {
-            return Ok(loaded);
+        let last = || context.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let found =
+            last().as_ref().filter(|(of, asked)| of == name && asked.version == Some(version)).cloned();
+        if let Some((_, loaded)) = found {
+            return Ok(loaded.by_others());
         }
         let loaded = load(&context.lake, name, version).await?;
-        known().insert(key, loaded.by_others());
+        *last() = Some((name.clone(), loaded.by_others()));
         return Ok(loaded);
     }
     let project = context.project.predictors.get(name);
@@ -122,7 +122,7 @@ pub(crate) async fn none_current(lake: &Lake, name: &Name) -> Error {
         _ => None,
     };
     match lake.newest_predictor(name).await {
-        Ok(Some(newest)) if set_aside.is_some_and(|set_aside| newest.number <= set_aside) => {
+        Ok(Some(newest)) if newest.promoted && set_aside.is_some_and(|last| newest.number <= last) => {
             error.hint(format!(
                 "a rollback took it back; use version {number} all the same with `lagar predictors promote {name} {number}`",
                 number = newest.number
@@ -329,7 +329,7 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
     }
     // After a rollback: the version that is asked was made of this very state.
     if let (Some(number), false) = (context.released_predictor(&def.name), context.full_refresh)
-        && newest.as_ref().is_some_and(|newest| newest.number != number)
+        && numbers.as_ref().is_some_and(|numbers| *numbers.end() != number)
         && context.lake.predictor(&def.name, number).await.is_ok_and(|asked| asked.fingerprint == fingerprint)
     {
         report.status = Status::NothingNew;
@@ -369,9 +369,9 @@ pub(crate) async fn train(context: &Context, def: &PredictorDef, report: &mut St
         () = context.cancel.cancelled() => return Err(Error::new(codes::STOPPED, "stopped")),
     };
     let Learned { predictor, verdict } = learned;
-    if let (true, Some(chosen), Some(newest)) =
-        (verdict.promoted, context.released_predictor(&def.name), &newest)
-        && context.is_set_aside(&def.name, newest.number)
+    if let (true, Some(chosen), Some(numbers)) =
+        (verdict.promoted, context.released_predictor(&def.name), &numbers)
+        && context.is_set_aside(&def.name, *numbers.end())
     {
         report.notes.push(format!("version {chosen}, which was put in its place by hand, is replaced"));
     }
@@ -566,7 +566,12 @@ pub(crate) async fn staleness(
         Some(version) => lake.table(from, Some(version)).await?,
         None => None,
     };
-    let newest = lake.newest_predictor(&def.name).await?;
+    let newest = match lake.newest_predictor(&def.name).await {
+        Err(error) if error.code() == codes::LAKE_CORRUPT => {
+            return Ok(Some("its newest version cannot be read".into()));
+        }
+        newest => newest?,
+    };
     let has_rows = table.as_ref().is_some_and(|table| rows_in(table) > 0);
     let (newest, table) = match (newest, table) {
         (None, Some(_)) if !has_rows && algorithm(&def.spec.algorithm)?.task == Task::Forecast => {

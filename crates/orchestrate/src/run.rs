@@ -93,8 +93,9 @@ pub(crate) struct Context {
     versions: Mutex<BTreeMap<TableName, u64>>,
     /// The versions of predictors that are asked: what this run promoted or found current.
     predictors: Mutex<BTreeMap<Name, u64>>,
-    /// Versions of predictors that steps of this run asked already.
-    pub asked: Mutex<BTreeMap<(Name, u64), Loaded>>,
+    /// The predictor that a step of this run asked last: often the next one asks it too. A forest may be large, so that
+    /// not all are kept.
+    pub asked: Mutex<Option<(Name, Loaded)>>,
 }
 
 /// A version of a table, and a release that has it.

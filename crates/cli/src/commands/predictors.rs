@@ -78,7 +78,7 @@ fn row(listed: &Listed) -> Vec<String> {
         (Some(current), newest) if newest > current => format!("version {current} of {newest}"),
         (Some(current), _) => format!("version {current}"),
         (None, 0) => "not trained yet".to_owned(),
-        (None, _) if listed.set_aside => "taken back".to_owned(),
+        (None, _) if listed.set_aside && listed.promoted => "taken back".to_owned(),
         (None, _) if listed.promoted => "not released yet".to_owned(),
         (None, _) => "none good enough".to_owned(),
     };

@@ -207,7 +207,9 @@ pub fn read(body: &Body, format: &Format, schema: SchemaRef, options: ReadOption
     }
     let range = options.range.clone().unwrap_or(0..u64::MAX);
     let cursor = Cursor::open(body, format, u64::MAX, range)?;
-    Ok(Box::new(RowReader::new(cursor, format, schema, options, Strangers::Skip)?))
+    let mut rows = RowReader::new(cursor, format, schema, options, Strangers::Skip)?;
+    rows.parse.knows_nan = true;
+    Ok(Box::new(rows))
 }
 
 /// Shows `see` each row of a text file as it is written there.

@@ -82,7 +82,8 @@ pub struct Suggestion {
 ///
 /// `None` if the rule leaves no column.
 pub fn suggest(table: &str, about: &str, profile: &Profile, rule: Rule) -> Option<Suggestion> {
-    let mut names = Names::default();
+    let kept = profile.columns.iter().filter(|column| rule.decide(column) == Decision::Keep);
+    let mut names = Names::among(kept.map(|column| column.name.as_str()));
     let expressions: Vec<(&ColumnProfile, Result<String, String>)> = profile
         .columns
         .iter()
@@ -134,19 +135,27 @@ pub fn suggest(table: &str, about: &str, profile: &Profile, rule: Rule) -> Optio
 }
 
 /// The names that the columns of the table get.
-#[derive(Default)]
 struct Names {
     /// In lower case.
     taken: BTreeSet<String>,
+    /// Those that columns keep, in lower case: no other column gets them.
+    own: BTreeSet<String>,
 }
 
 impl Names {
+    fn among<'a>(columns: impl Iterator<Item = &'a str>) -> Self {
+        let own = columns.filter(|name| column_name(name) == *name).map(str::to_lowercase);
+        Self { taken: BTreeSet::new(), own: own.collect() }
+    }
+
     /// One for the column `name`.
     fn of(&mut self, name: &str) -> String {
         let first = column_name(name);
         let mut free = first.clone();
         for number in 2.. {
-            if self.taken.insert(free.to_lowercase()) {
+            let lower = free.to_lowercase();
+            let is_others = free != name && self.own.contains(&lower);
+            if !is_others && self.taken.insert(lower) {
                 break;
             }
             free = format!("{first}_{number}");

@@ -50,6 +50,10 @@ impl Forecaster for Mstl {
         }
     }
 
+    fn needs_season(params: &Params) -> bool {
+        params.periods.is_empty()
+    }
+
     fn forecast(params: &Params, series: &Series<'_>, horizon: usize, level: f64) -> Result<Forecast> {
         let values = series.values;
         let periods = match params.periods.as_slice() {

@@ -21,6 +21,10 @@ impl Forecaster for SeasonalLastValue {
     const ABOUT: &'static str = "baseline: the values of the last season, again and again";
     type Params = Params;
 
+    fn needs_season(_: &Params) -> bool {
+        true
+    }
+
     fn forecast(_: &Params, series: &Series<'_>, horizon: usize, level: f64) -> Result<Forecast> {
         let (values, season) = (series.values, series.season.max(1));
         at_least(Self::NAME, values.len(), season.saturating_add(1))?;

@@ -151,11 +151,13 @@ pub(super) fn sides(predictor: &Predictor) -> Option<Sides<'_>> {
 }
 
 impl Sides<'_> {
-    /// The figure that decides: the one by which parameters were chosen, or the first that is defined.
+    /// The figure that decides: that of `promote`, the one by which parameters were chosen, or the first that is
+    /// defined.
     fn deciding(&self, predictor: &Predictor) -> Option<(&'static Metric, f64)> {
-        let chosen =
-            predictor.tried.first().and_then(|tried| judge::find(predictor.task, &tried.metric).ok());
-        let metrics = chosen.into_iter().chain(judge::metrics(predictor.task));
+        let names = predictor.promotion.iter().map(|promotion| &promotion.metric);
+        let names = names.chain(predictor.tried.first().map(|tried| &tried.metric));
+        let chosen = names.filter_map(|name| judge::find(predictor.task, name).ok());
+        let metrics = chosen.chain(judge::metrics(predictor.task));
         metrics.into_iter().find_map(|metric| Some((metric, self.own.value(metric)?)))
     }
 }
@@ -280,6 +282,9 @@ pub(super) fn verdict(predictor: &Predictor) -> (Said, Vec<String>) {
             Tone::Bad,
         ),
     };
+    // It may be better than all that it stands beside, and worse than the version before.
+    let refused = predictor.promotion.as_ref().filter(|promotion| !promotion.promoted);
+    careful.extend(refused.map(|promotion| prose(&promotion.why)));
     if predictor.judged.on == JudgedOn::Test {
         careful.extend(by_heart(&sides));
         if predictor.task.has_target() && sides.own.rows() < FEW_ROWS {

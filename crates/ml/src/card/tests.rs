@@ -11,7 +11,7 @@ use rand_xoshiro::Xoshiro256Plus;
 use serde_json::{Value, json};
 
 use super::{About, Paint, figures, page, text, words::text_width};
-use crate::{Lesson, Predictor, Spec, judge::chance::Margins, judged::JudgedOn, train};
+use crate::{Lesson, Predictor, Spec, judge::chance::Margins, judged::JudgedOn, predictor::Promotion, train};
 
 /// A page may be mailed.
 const PAGE_MAX: usize = 150_000;
@@ -503,6 +503,19 @@ fn a_record_without_margins_claims_nothing() {
     assert!(told["judged"]["baselines"][0].get("margins").is_none());
     let (text, _) = check("before", &Predictor::read(&stored).unwrap());
     has(&text, &["Not clearly better than `majority`"]);
+}
+
+/// The card goes by the measure that decided, and does not praise what was refused without saying why.
+#[test]
+fn a_version_that_was_refused_says_by_what() {
+    let mut predictor = two_classes();
+    let why = "not promoted: recall 0.5 is worse than that of the current version, 0.75".to_owned();
+    predictor.promotion = Some(Promotion { metric: "recall".into(), promoted: false, why: why.clone() });
+    let (text, html) = check("refused", &predictor);
+    has(&text, &["recall 0.5 is worse than that of the current version, 0.75"]);
+    has(&html, &["recall 0.5 is worse than that of the current version, 0.75"]);
+    let verdict = super::facts::verdict(&predictor).0.text;
+    assert!(verdict.contains("recall ") && !verdict.contains("balanced_accuracy"), "{verdict}");
 }
 
 #[test]

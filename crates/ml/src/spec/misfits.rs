@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Measures that only two classes have.
-const OF_TWO_CLASSES: [&str; 4] = ["f1", "precision", "recall", "pr_auc"];
+pub(crate) const OF_TWO_CLASSES: [&str; 4] = ["f1", "precision", "recall", "pr_auc"];
 
 impl Spec {
     /// What does not fit a table with these columns.

@@ -26,6 +26,7 @@ use crate::{
     },
     judged::{Judged, JudgedOn, OfGroup},
     predictor::{LearnedFrom, Predictor, Scorer},
+    spec::OF_TWO_CLASSES,
     split::{moments, rows_of},
     target::{Labels, column, counted},
 };
@@ -37,6 +38,8 @@ const SHUFFLED_ROWS: usize = 10_000;
 const SILHOUETTE_ROWS: usize = 2_000;
 /// Groups that are judged apart: the largest.
 const GROUPS_MAX: usize = 50;
+/// So many standard deviations from what was asked a share of rows may be by chance.
+const DEVIATIONS: f64 = 4.0;
 
 impl Work<'_> {
     /// How good the answers for the rows with these numbers are.
@@ -283,6 +286,10 @@ impl Work<'_> {
         }
         let metric = self.metric()?;
         let own = predictor.judged.measures.as_ref().and_then(|measures| metric.of(measures));
+        let classes = predictor.classes().len();
+        if own.is_none() && classes > 2 && OF_TWO_CLASSES.contains(&metric.name) {
+            return Ok(Verdict::of_other_classes(metric, classes));
+        }
         let baselines = predictor.judged.baselines.iter();
         let baselines = baselines.filter(|baseline| compares(metric) && baseline.stands_for(metric));
         let baselines = baselines.map(|baseline| choice::Baseline {
@@ -310,7 +317,18 @@ impl Work<'_> {
                 let began = other.test_from.as_deref().and_then(|text| self.moment_of(text));
                 began.zip(first).is_none_or(|(began, first)| began > first)
             }
-            None => other.test_share.is_none_or(|share| share < self.spec.split.test),
+            None => {
+                let share = self.spec.split.test;
+                match other.test_share {
+                    Some(others) => others < share,
+                    // Records of before tell rows: of a hash their share is about that which was asked.
+                    None => {
+                        let rows = (other.rows + other.rows_test).max(1) as f64;
+                        let by_chance = DEVIATIONS * (share * (1.0 - share) / rows).sqrt();
+                        other.rows_test as f64 / rows < share - by_chance
+                    }
+                }
+            }
         }
     }
 

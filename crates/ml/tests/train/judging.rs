@@ -109,6 +109,24 @@ fn a_worse_version_and_one_no_better_than_its_baseline_are_not_promoted() {
     assert!(!learned.verdict.promoted && learned.verdict.why.contains("majority"), "{}", learned.verdict.why);
 }
 
+/// Why a version was not promoted stands in its record, also where the measure is not of its classes.
+#[test]
+fn a_record_keeps_why_it_was_not_promoted() {
+    let rows = city(200, 31);
+    let learned = learn(&spec(noise()), &rows).unwrap();
+    let promotion = learned.predictor.promotion.unwrap();
+    assert_eq!((promotion.promoted, promotion.why), (learned.verdict.promoted, learned.verdict.why));
+    assert_eq!(promotion.metric, noise()["promote"]["metric"]);
+    let unasked = learn(&spec(changed(noise(), "promote", Value::Null)), &rows).unwrap().predictor;
+    assert_eq!(unasked.promotion, None);
+    let weekday = rows.column_by_name("weekday").unwrap().clone();
+    let keys = changed(changed(noise(), "promote", json!({"metric": "f1"})), "baseline_days", Value::Null);
+    let keys = changed(keys, "features", json!(["lag_7"]));
+    let learned = learn(&spec(keys), &with(&rows, "high", weekday)).unwrap();
+    let why = "not promoted: `f1` is of two classes, and the target has 7: take `macro_f1`";
+    assert!(learned.verdict.why.starts_with(why), "{}", learned.verdict.why);
+}
+
 /// A forest knows by heart what it learned from: beside a version that learned from the rows that judge now none is
 /// ever better.
 #[test]
@@ -134,12 +152,16 @@ fn a_version_that_may_have_learned_from_the_rows_that_judge_is_not_compared() {
     let before = learn(&spec(by_time.clone()), &city(300, 13)).unwrap().predictor;
     let verdict = learn_after(&spec(by_time), &rows, Some(&before)).unwrap().verdict;
     assert!(!verdict.why.contains("not compared"), "{}", verdict.why);
-    // A record of before does not say which share of the rows it did not learn from.
+    // A record of before does not say which share of the rows it did not learn from, but how many they were.
     let before = learn(&spec(by_key.clone()), &rows).unwrap().predictor;
     let mut record = record_of(&before);
     record["learned_from"].as_object_mut().unwrap().remove("test_share");
-    let verdict = learn_after(&spec(by_key), &rows, Some(&read(&record).unwrap())).unwrap().verdict;
-    assert!(verdict.why.contains(not_compared), "{}", verdict.why);
+    let before = read(&record).unwrap();
+    let same = learn_after(&spec(by_key.clone()), &rows, Some(&before)).unwrap().verdict;
+    assert!(!same.why.contains("not compared"), "{}", same.why);
+    let larger = spec(changed(by_key, "split", json!({"validate": 0.15, "test": 0.3})));
+    let larger = learn_after(&larger, &rows, Some(&before)).unwrap().verdict;
+    assert!(larger.why.contains(not_compared), "{}", larger.why);
 }
 
 /// A line that goes beyond all numbers far from what it learned from keeps no other version from being learned.

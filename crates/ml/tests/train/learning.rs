@@ -10,7 +10,7 @@ use lagar_flow::codes;
 use lagar_ml::{ALGORITHMS, JudgedOn, Lesson, Predictor, Question, Scorer, Task, train};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256Plus;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{changed, city, learn, lesson, noise, read, record_of, spec, table, with};
 
@@ -36,6 +36,27 @@ fn rows_without_a_target_are_left_out_and_told() {
     let predictor = learn(&spec(noise()), &rows).unwrap().predictor;
     assert_eq!(predictor.learned_from.rows_without_target, 1);
     assert!(predictor.notes[0].contains("1 row without a target"), "{:?}", predictor.notes);
+}
+
+/// What says nothing, and what cannot be answered, is told.
+#[test]
+fn a_constant_feature_and_a_class_that_is_new_in_the_test_are_told() {
+    let rows = city(100, 9);
+    let keys = changed(changed(noise(), "promote", Value::Null), "baseline_days", Value::Null);
+    let always = with(&rows, "weekday", Arc::new(Int64Array::from(vec![3; 200])));
+    let notes = learn(&spec(keys.clone()), &always).unwrap().predictor.notes;
+    assert!(notes.iter().any(|note| note.starts_with("`weekday` is the same in all ")), "{notes:?}");
+    let high = rows.column_by_name("high").unwrap().as_boolean().clone();
+    let class = |row: usize| match (row, high.value(row)) {
+        (190.., _) => "storm",
+        (_, true) => "high",
+        _ => "low",
+    };
+    let classes = StringArray::from_iter_values((0..200).map(class));
+    let predictor = learn(&spec(keys), &with(&rows, "high", Arc::new(classes))).unwrap().predictor;
+    assert_eq!(predictor.classes(), ["high", "low"]);
+    let told = "10 rows of the test are of classes that were not learned from, such as `storm`";
+    assert!(predictor.notes.iter().any(|note| note.starts_with(told)), "{:?}", predictor.notes);
 }
 
 #[test]
@@ -110,7 +131,7 @@ fn what_the_test_holds_changes_nothing_that_is_learned() {
 /// All of a record but how good it is.
 fn what_was_learned(predictor: &Predictor) -> String {
     let mut record = record_of(predictor);
-    for judged in ["judged", "notes"] {
+    for judged in ["judged", "promotion", "notes"] {
         record.as_object_mut().unwrap().remove(judged);
     }
     record.to_string()
@@ -148,6 +169,7 @@ fn of_few_rows_is_learned_or_said_why_not() {
             if entry.task == Task::Forecast {
                 keys = changed(changed(keys, "time", json!("day")), "horizon", json!(1));
                 keys = changed(changed(keys, "series", json!(["borough"])), "target", json!("weekday"));
+                keys = changed(keys, "season", json!(2));
             } else {
                 keys = changed(keys, "features", json!(["weekday", "lag_7"]));
                 keys = changed(keys, "impute", json!({"lag_7": 3}));

@@ -49,6 +49,16 @@ fn nulls_text_and_infinities_are_refused_by_name() {
     assert!(refused(&spec(noise()), &no_target).message().contains("null in every row"));
     let one_class = with(&rows, "high", Arc::new(BooleanArray::from(vec![true; 120])));
     assert_eq!(refused(&spec(noise()), &one_class).code(), codes::PREDICTOR_DATA);
+    // Two rows that come a hundred times are two rows: one is learned from, the other judges.
+    let alike = table(vec![
+        ("x", Arc::new(Int64Array::from(vec![1; 200])) as ArrayRef),
+        ("high", Arc::new(BooleanArray::from_iter((0..200).map(|row| Some(row % 2 == 0))))),
+    ]);
+    let keys = json!({"algorithm": "random_forest", "from": "refined.x", "target": "high", "features": ["x"],
+        "split": {"validate": 0.0, "test": 0.6}});
+    let error = refused(&spec(keys), &alike);
+    assert!(error.message().contains("in all 100 rows to learn from"), "{error}");
+    assert!(error.hint_text().unwrap().contains("under `key`"), "{error:?}");
     let error = refused(&spec(changed(noise(), "key", json!(["boroug"]))), &rows);
     assert!(error.hint_text().unwrap().contains("borough"), "{error}");
 }

@@ -75,7 +75,11 @@ fn a_series_that_is_too_short_has_the_forecast_that_it_falls_back_to() {
     ] {
         assert!(predictor.notes.iter().any(|told| told.starts_with(note)), "{:?}", predictor.notes);
     }
-    for (other, says) in [("last_valu", "is not an algorithm"), ("ridge", "makes no forecasts")] {
+    for (other, says) in [
+        ("last_valu", "is not an algorithm"),
+        ("ridge", "makes no forecasts"),
+        ("auto_ets", "is the algorithm itself"),
+    ] {
         let spec: Spec = serde_json::from_value(changed(keys.clone(), "fallback", json!(other))).unwrap();
         let problems = spec.problems();
         assert_eq!(problems[0].0, ["fallback"]);
@@ -87,10 +91,6 @@ fn a_series_that_is_too_short_has_the_forecast_that_it_falls_back_to() {
 #[test]
 fn only_what_is_too_short_falls_back() {
     let keys = changed(changed(future(), "promote", Value::Null), "fallback", json!("last_value"));
-    let mut seasonless = changed(keys.clone(), "algorithm", json!("mstl"));
-    seasonless.as_object_mut().unwrap().remove("season");
-    let error = refused(&spec(seasonless), &daily(&[("a", 100), ("bb", 60)]));
-    assert!(error.message().contains("needs a season"), "{error}");
     // A multiplicative error asks for values above 0.
     let rows = daily(&[("a", 100), ("bb", 100), ("ccc", 3)]);
     let mut values = rows.column(2).as_primitive::<Float64Type>().values().to_vec();
@@ -167,6 +167,25 @@ fn a_series_of_two_values_has_the_step_of_the_others() {
     let error = learned(&[("a", two), ("b", months), ("c", calendar)]).unwrap_err();
     assert_eq!(error.message(), "the series `b` and the series `c` have different steps of time");
     assert!(error.hint_text().is_some(), "{error}");
+}
+
+/// Where nothing repeats they would be a last value, or nothing, without a word.
+#[test]
+fn what_repeats_a_season_needs_one() {
+    for (algorithm, params, is_wrong) in [
+        ("seasonal_last_value", json!({}), true),
+        ("mstl", json!({}), true),
+        ("mstl", json!({"periods": [7]}), false),
+        ("auto_ets", json!({}), false),
+    ] {
+        let keys = changed(changed(future(), "algorithm", json!(algorithm)), "params", params);
+        for (season, is_wrong) in [(json!(7), false), (json!(1), is_wrong), (Value::Null, is_wrong)] {
+            let spec: Spec = serde_json::from_value(changed(keys.clone(), "season", season)).unwrap();
+            let problems = spec.problems();
+            assert_eq!(problems.len(), usize::from(is_wrong), "{algorithm}: {problems:?}");
+            assert!(problems.iter().all(|(_, error)| error.message().contains("needs a `season`")));
+        }
+    }
 }
 
 /// Every ten minutes, over midnight and the hour that a clock in Europe has twice, with and without a zone.

@@ -214,16 +214,11 @@ impl Inputs {
         let one_has = |name: &str, id: &String| {
             [taken_back, released].iter().any(|meta| meta.input_ids.get(name) == Some(id))
         };
-        let tables = self.ids.iter().all(|(table, id)| one_has(&table.to_string(), id));
-        // A predictor is current because of the rollback, or because somebody chose it since.
-        let predictors = self.predictors.iter().all(|(name, loaded)| {
-            let name = node(name);
-            match released.input_ids.get(&name) {
-                Some(id) => *id == loaded.id,
-                None => one_has(&name, &loaded.id),
-            }
-        });
-        tables && predictors
+        self.ids_by_name().iter().all(|(name, id)| match released.input_ids.get(name) {
+            // A table or predictor is current because of the rollback, or because of what came since.
+            Some(before) if !is_raw(name) => before == id,
+            _ => one_has(name, id),
+        })
     }
 
     /// The number of each input, by the name under which it stands in reports.
@@ -257,6 +252,11 @@ impl Inputs {
         }
         Ok(session)
     }
+}
+
+/// Whether it is the name of loads, of which a rollback takes none.
+fn is_raw(input: &str) -> bool {
+    input.parse::<TableName>().is_ok_and(|table| table.zone == Zone::Raw)
 }
 
 fn node(predictor: &Name) -> String {

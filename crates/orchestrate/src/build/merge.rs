@@ -60,6 +60,18 @@ pub(super) async fn onto(
     Ok(Next { staged: Staged { schema: merging.fresh.schema, files }, same_rows, untouched })
 }
 
+/// How many rows of `base` have a key that none of `fresh` has. Only the columns of the key are read.
+///
+/// # Errors
+/// Those of reading.
+pub(super) async fn not_in(context: &Context, model: &Model, base: &Table, fresh: &Staged) -> Result<u64> {
+    let fresh = Staged { schema: fresh.schema.clone(), files: fresh.files.clone() };
+    let merging = Merging::new(context, model, base, fresh)?;
+    let (mut stats, sql) = (QueryStats::default(), merging.merge.touched());
+    let held = merging.counted(CANDIDATES, &base.files, &sql, Strategy::Default, &mut stats).await?;
+    Ok(rows_of(&base.files).saturating_sub(held.values().sum()))
+}
+
 /// What became of the new rows.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {

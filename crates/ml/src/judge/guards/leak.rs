@@ -232,7 +232,9 @@ impl Truth {
             true => (self.by_chance, self.shortest as f64, !self.no_luck),
             false => {
                 let steps = (self.marks.len() as f64 - 1.0).max(1.0);
-                (self.by_chance * pairs as f64 / steps, 0.0, pairs as f64 * self.differing < LUCK)
+                // Of a name that nearly every row has for itself the few that come twice say nothing of the others.
+                let few = (pairs as f64) < steps / 2.0 || pairs as f64 * self.differing < LUCK;
+                (self.by_chance * pairs as f64 / steps, 0.0, few)
             }
         };
         let score = (by_chance - path as f64) / (by_chance - shortest);
@@ -350,6 +352,11 @@ mod tests {
         for target in [Target::Classes { codes: &codes, count: 2 }, Target::Values(&values)] {
             assert!(!found(Column::Categories(&names), target));
         }
+        // However many come twice, as long as most do not.
+        let twice: Vec<Option<u32>> =
+            (0..3000).map(|row| Some(if row < 1200 { row / 2 } else { row })).collect();
+        let codes: Vec<u32> = (0..3000).map(|row| if row < 1200 { row / 2 % 2 } else { row % 2 }).collect();
+        assert!(!found(Column::Categories(&twice), Target::Classes { codes: &codes, count: 2 }));
         let alone: Vec<Option<u32>> = (0..3000).map(Some).collect();
         let target = Target::Classes { codes: &codes, count: 2 };
         assert_eq!(determines(Column::Categories(&alone), target, 1).unwrap(), None);
