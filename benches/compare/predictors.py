@@ -47,7 +47,7 @@ def inside_environment():
 
 class Lagar:
     def __init__(self, binary, folder):
-        self.binary, self.folder = binary, Path(folder)
+        self.binary, self.folder = Path(binary).resolve(), Path(folder)
         (self.folder / "trusted").mkdir(parents=True)
         self.yaml = {"sources": [], "predictors": []}
 
