@@ -405,7 +405,7 @@ pub(super) fn measures(predictor: &Predictor) -> Option<Section> {
     };
     let legend = match sides.baselines.is_empty() {
         true => "↑ more is better, ↓ less is better",
-        false => "↑ more is better, ↓ less is better, ✓ the best (its own: by more than chance)",
+        false => "↑ more is better, ↓ less is better, ✓ the best",
     };
     Some(Section::new("measures", "Measures", format!("{which}; {legend}")).table(table))
 }
