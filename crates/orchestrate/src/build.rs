@@ -144,7 +144,7 @@ pub(crate) async fn build(context: &Context, model: &Model, report: &mut StepRep
                 let rows = rows_text(rows);
                 return Err(error.hint(format!(
                     "`{name}` has another version, and {rows} would be lost that its inputs do not have any more; keep \
-                     them in a table of their own, or give them up: lagar run -s {name}, then lagar run -s {} --full-refresh",
+                     them in a table of their own, or give them up: lagar run -s +{name}, then lagar run -s {} --full-refresh",
                     model.name
                 )));
             }
