@@ -61,6 +61,11 @@ impl From<BTreeMap<TableName, u64>> for Contents {
 }
 
 impl Release {
+    /// Whether a person put another version of `name`, or none, in the place of this one.
+    pub fn sets_aside(&self, name: &Name, version: u64) -> bool {
+        self.set_aside.get(name).is_some_and(|last| version <= *last)
+    }
+
     pub fn contents(&self) -> Contents {
         Contents {
             tables: self.tables.clone(),

@@ -117,12 +117,10 @@ fn rows_in(table: &Table) -> u64 {
 pub(crate) async fn none_current(lake: &Lake, name: &Name) -> Error {
     let what = format!("no version of the predictor `{name}` is current");
     let error = Error::new(codes::TABLE_MISSING, what);
-    let set_aside = match lake.current_release().await {
-        Ok(Some(release)) => release.set_aside.get(name).copied(),
-        _ => None,
-    };
+    let release = lake.current_release().await.ok().flatten();
+    let is_set_aside = |version| release.as_ref().is_some_and(|release| release.sets_aside(name, version));
     match lake.newest_predictor(name).await {
-        Ok(Some(newest)) if newest.promoted && set_aside.is_some_and(|last| newest.number <= last) => {
+        Ok(Some(newest)) if newest.promoted && is_set_aside(newest.number) => {
             error.hint(format!(
                 "a rollback took it back; use version {number} all the same with `lagar predictors promote {name} {number}`",
                 number = newest.number
@@ -427,11 +425,10 @@ fn as_before(context: &Context, def: &PredictorDef, newest: &PredictorVersion, r
 /// between its training and its own release.
 fn is_overtaken(release: Option<&Release>, def: &PredictorDef, newest: &PredictorVersion) -> bool {
     let released = release.and_then(|release| release.predictors.get(&def.name).copied());
-    let set_aside = release.and_then(|release| release.set_aside.get(&def.name).copied());
     def.spec.promote.is_some()
         && released != Some(newest.number)
         && released != newest.judged_beside
-        && set_aside.is_none_or(|set_aside| set_aside < newest.number)
+        && !release.is_some_and(|release| release.sets_aside(&def.name, newest.number))
 }
 
 fn no_rows(context: &Context, def: &PredictorDef, report: &mut StepReport) -> Result<()> {
@@ -590,10 +587,9 @@ pub(crate) async fn staleness(
         }
         None => false,
     };
-    let set_aside = release.and_then(|release| release.set_aside.get(&def.name).copied());
     let waits = newest.promoted
         && released != Some(newest.number)
-        && set_aside.is_none_or(|set_aside| set_aside < newest.number);
+        && !release.is_some_and(|release| release.sets_aside(&def.name, newest.number));
     if is_asked || newest.fingerprint == wanted && !is_overtaken(release, def, &newest) {
         return Ok((waits && !is_asked).then(|| "trained by a run that released nothing".into()));
     }

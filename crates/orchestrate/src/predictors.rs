@@ -79,8 +79,7 @@ pub async fn list(workplace: &Workplace) -> Result<Vec<Listed>> {
             damaged: None,
             name,
         };
-        let set_aside = release.as_ref().and_then(|release| release.set_aside.get(&one.name).copied());
-        match read_into(workplace, &mut one, set_aside).await {
+        match read_into(workplace, &mut one, release.as_ref()).await {
             // It does not stand in the way of the others.
             Err(error) if error.blame() != Blame::Outside => one.damaged = Some(error.message().to_owned()),
             read => read?,
@@ -91,10 +90,10 @@ pub async fn list(workplace: &Workplace) -> Result<Vec<Listed>> {
 }
 
 /// What the lake knows of a predictor.
-async fn read_into(workplace: &Workplace, one: &mut Listed, set_aside: Option<u64>) -> Result<()> {
+async fn read_into(workplace: &Workplace, one: &mut Listed, release: Option<&Release>) -> Result<()> {
     let Some(newest) = workplace.lake.newest_predictor(&one.name).await? else { return Ok(()) };
     (one.versions, one.promoted) = (newest.number, newest.promoted);
-    one.set_aside = set_aside.is_some_and(|set_aside| newest.number <= set_aside);
+    one.set_aside = release.is_some_and(|release| release.sets_aside(&one.name, newest.number));
     let shown = match one.current {
         Some(number) if number != newest.number => workplace.lake.predictor(&one.name, number).await?,
         _ => newest,

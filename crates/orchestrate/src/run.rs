@@ -187,8 +187,7 @@ impl Context {
 
     /// Whether a person chose another version of `name` in place of this one.
     pub fn is_set_aside(&self, name: &Name, version: u64) -> bool {
-        let set_aside = self.release.as_ref().and_then(|release| release.set_aside.get(name));
-        set_aside.is_some_and(|newest| version <= *newest)
+        self.release.as_ref().is_some_and(|release| release.sets_aside(name, version))
     }
 
     /// From now on this version is asked, and released with the tables.
